@@ -1,0 +1,24 @@
+-- The charges of a billing period as attribution reads them: one row per charge, with the category of its cost.
+-- Inputs: charges (one billing period). The order makes the output's: by row_id.
+-- Override this file to change the categories; they are compute, storage, network, licence, labour, operations and other.
+select
+    charges.*,
+    case
+        when x_source_kind = 'labour' then 'labour'
+        when x_source_kind = 'licence' then 'licence'
+        when x_source_kind = 'hardware' then 'compute'
+        when charge_category = 'Tax' then 'other'
+        when service_subcategory ilike '%marketplace%'
+            or service_name ilike '%marketplace%'
+            or sku_meter ilike '%licen%'
+            or resource_type ilike '%licen%'
+            or charge_description ilike '%licen%' then 'licence'
+        when service_category in ('Compute', 'AI and Machine Learning') then 'compute'
+        when service_category in ('Storage', 'Databases') then 'storage'
+        when service_category = 'Networking' then 'network'
+        when service_category in ('Management and Governance', 'Security', 'Identity', 'Developer Tools') then 'operations'
+        else 'other'
+    end as category,
+    coalesce(invoice_issuer_name, provider_name, source) as issuer
+from charges
+order by row_id

@@ -1,0 +1,14 @@
+-- The recommendations that were shown, in the order in which recommendation_costs divides each model's day.
+-- Inputs: events. A retry shows the same item in the same request again; it follows its first showing here and is left out there.
+select
+    cast(event_time as date) as day,
+    model_id,
+    model_version,
+    request_id,
+    item_id,
+    coalesce(rank, 0) as rank,
+    surface,
+    compute_ns
+from events
+where event_type = 'impression' and model_id is not null and request_id is not null
+order by day, model_id, request_id, item_id, rank, model_version, surface, compute_ns

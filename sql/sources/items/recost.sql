@@ -1,0 +1,14 @@
+-- Dialect `recost` of the catalogue → items: one row per item of the day's snapshot.
+-- optional: description, attributes, created_at
+select
+    _row,
+    item_id,
+    title,
+    description,
+    category,
+    brand,
+    price,
+    currency,
+    attributes,
+    created_at
+from source

@@ -1,0 +1,387 @@
+//! Between Arrow batches and the plain rows of attribution: charges in, allocations out.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use arrow::array::{
+    Array, ArrayRef, AsArray, Date32Array, Decimal128Array, RecordBatch, StringViewBuilder,
+};
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, Decimal128Type, TimestampMicrosecondType};
+
+use super::{Allocation, Basis, Charge, Columns, Target};
+use crate::engine::to_text;
+use crate::error::{Error, Result};
+use crate::money::{Currency, Money};
+use crate::warehouse::{Table, TableWriter, Type};
+
+/// Rows of a batch of allocations.
+const BATCH_ROWS: usize = 64 * 1024;
+
+/// A batch of charges with their category and issuer, columns found once.
+pub struct ChargeBatch {
+    batch: RecordBatch,
+    texts: HashMap<&'static str, ArrayRef>,
+    period: String,
+}
+
+const TEXTS: &[&str] = &[
+    "row_id",
+    "billing_currency",
+    "invoice_id",
+    "invoice_issuer_name",
+    "billing_account_id",
+    "resource_id",
+    "service_name",
+    "charge_category",
+    "category",
+    "issuer",
+    "allocated_method_id",
+    "allocated_tags",
+    "tags",
+];
+
+impl ChargeBatch {
+    /// Finds the columns of a batch of `attribution/lines.sql`.
+    ///
+    /// # Errors
+    /// `Kind::Config` when one is missing.
+    pub fn new(batch: RecordBatch, period: &str) -> Result<Self> {
+        let mut texts = HashMap::new();
+        for name in TEXTS {
+            let column = batch.column_by_name(name).ok_or_else(|| {
+                Error::config(format!("attribution/lines.sql gives no column {name}"))
+            })?;
+            texts.insert(*name, cast(column, &DataType::Utf8View)?);
+        }
+        Ok(ChargeBatch {
+            batch,
+            texts,
+            period: period.to_string(),
+        })
+    }
+
+    /// Rows of the batch.
+    pub fn rows(&self) -> usize {
+        self.batch.num_rows()
+    }
+
+    fn text(&self, name: &'static str, row: usize) -> Option<&str> {
+        let texts = self.texts.get(name)?.as_string_view();
+        texts.is_valid(row).then(|| texts.value(row))
+    }
+
+    /// Who sent the bill.
+    pub fn issuer(&self, row: usize) -> &str {
+        self.text("issuer", row).unwrap_or("unknown")
+    }
+
+    /// The row's own tags and those that the provider allocated by, as texts.
+    ///
+    /// # Errors
+    /// `Kind::Check` when they are no JSON objects, which ingest has seen to.
+    pub fn tags(&self, row: usize) -> Result<[Vec<(String, String)>; 2]> {
+        Ok([
+            parse_tags(self.text("tags", row))?,
+            parse_tags(self.text("allocated_tags", row))?,
+        ])
+    }
+
+    /// The row as attribution reads it.
+    ///
+    /// # Errors
+    /// `Kind::Check` when a category or currency is none.
+    pub fn charge<'a>(
+        &'a self,
+        row: usize,
+        tags: &'a [Vec<(String, String)>; 2],
+        columns: &'a dyn Columns,
+    ) -> Result<Charge<'a>> {
+        let needed = |name: &'static str| {
+            self.text(name, row)
+                .ok_or_else(|| Error::check(format!("a charge has no {name}")))
+        };
+        let time = |name: &str| -> Result<i64> {
+            let column = self.column(name)?;
+            Ok(column.as_primitive::<TimestampMicrosecondType>().value(row))
+        };
+        let money = |name: &str| -> Result<Money> {
+            let column = self.column(name)?;
+            Ok(Money(column.as_primitive::<Decimal128Type>().value(row)))
+        };
+        let currency = Currency::parse(needed("billing_currency")?)
+            .map_err(|e| Error::check(e.to_string()))?;
+        let category = needed("category")?
+            .parse()
+            .map_err(|e| Error::check(format!("attribution/lines.sql: {e}")))?;
+        Ok(Charge {
+            row_id: needed("row_id")?,
+            period_start: time("charge_period_start")?,
+            period_end: time("charge_period_end")?,
+            billing_period: &self.period,
+            currency,
+            invoice_id: self.text("invoice_id", row),
+            invoice_issuer: Some(self.issuer(row)),
+            billing_account_id: self.text("billing_account_id", row),
+            resource_id: self.text("resource_id", row),
+            service_name: self.text("service_name", row),
+            charge_category: needed("charge_category")?,
+            tags: &tags[0],
+            category,
+            billed: money("billed_cost")?,
+            effective: money("effective_cost")?,
+            allocated_method_id: self.text("allocated_method_id", row),
+            allocated_tags: &tags[1],
+            columns,
+        })
+    }
+
+    fn column(&self, name: &str) -> Result<&ArrayRef> {
+        self.batch
+            .column_by_name(name)
+            .ok_or_else(|| Error::config(format!("attribution/lines.sql gives no column {name}")))
+    }
+}
+
+/// Any other column of one charge, as text.
+pub struct BatchColumns<'a> {
+    batch: &'a ChargeBatch,
+    row: usize,
+}
+
+impl<'a> BatchColumns<'a> {
+    /// The columns of one row.
+    pub fn new(batch: &'a ChargeBatch, row: usize) -> Self {
+        BatchColumns { batch, row }
+    }
+}
+
+impl Columns for BatchColumns<'_> {
+    fn column(&self, name: &str) -> Option<Cow<'_, str>> {
+        let column = self.batch.batch.column_by_name(name)?;
+        if let Some(texts) = column.as_string_view_opt() {
+            return texts
+                .is_valid(self.row)
+                .then(|| Cow::Borrowed(texts.value(self.row)));
+        }
+        let text = to_text(&column.slice(self.row, 1)).ok()?;
+        let text = text.as_string_view();
+        text.is_valid(0).then(|| Cow::Owned(text.value(0).to_string()))
+    }
+}
+
+fn parse_tags(text: Option<&str>) -> Result<Vec<(String, String)>> {
+    let Some(text) = text else {
+        return Ok(vec![]);
+    };
+    let object: serde_json::Map<String, serde_json::Value> = serde_json::from_str(text)
+        .map_err(|e| Error::check(format!("the tags of a charge are no JSON object: {e}")))?;
+    Ok(object
+        .into_iter()
+        .filter_map(|(key, value)| {
+            let value = match value {
+                serde_json::Value::Null => return None,
+                serde_json::Value::String(text) => text,
+                other => other.to_string(),
+            };
+            Some((key, value))
+        })
+        .collect())
+}
+
+/// Issuer and charge category of a row, which its allocations carry.
+type Origin = (Arc<str>, Arc<str>);
+
+/// Writes allocations, in the order in which they come.
+pub struct AllocationWriter {
+    writer: TableWriter,
+    rows: Rows,
+    /// Of the charge being attributed.
+    current: Origin,
+    /// Of charges that may be kept back (tax, credits), by row id.
+    waiting: HashMap<String, Origin>,
+    /// Issuer of the machine behind each idle pool, by the run's number for it.
+    pools: HashMap<u32, Arc<str>>,
+    /// Issuer of the pool being moved on; its idle part comes first.
+    pool: Arc<str>,
+    interned: HashMap<String, Arc<str>>,
+}
+
+/// Columns of allocations being filled, in the order of [`TEXT_COLUMNS`] and [`AMOUNT_COLUMNS`].
+#[derive(Default)]
+struct Rows {
+    texts: [StringViewBuilder; TEXT_COLUMNS.len()],
+    amounts: [Vec<i128>; AMOUNT_COLUMNS.len()],
+    days: Vec<i32>,
+}
+
+const TEXT_COLUMNS: [&str; 14] = [
+    "row_id",
+    "currency",
+    "issuer",
+    "target",
+    "model_id",
+    "model_version",
+    "stage",
+    "reason",
+    "category",
+    "charge_category",
+    "rule",
+    "rule_version",
+    "driver",
+    "basis",
+];
+
+const AMOUNT_COLUMNS: [(&str, Type); 4] = [
+    ("weight", Type::Whole),
+    ("weight_total", Type::Whole),
+    ("billed", Type::Money),
+    ("effective", Type::Money),
+];
+
+impl Rows {
+    fn push(&mut self, a: &Allocation<'_>, (issuer, charge_category): &Origin) -> Result<()> {
+        let (target, model, reason) = match a.target {
+            Target::Model(model) => ("model", Some(model), None),
+            Target::Idle { .. } => ("idle", None, None),
+            Target::Unallocated { reason } => ("unallocated", None, Some(reason.as_str())),
+        };
+        // A charge that no rule matched is still the doing of something with a name.
+        let (rule, version) = match a.rule {
+            "" => ("no rule matched", "1"),
+            rule => (rule, a.rule_version),
+        };
+        let texts: [Option<&str>; TEXT_COLUMNS.len()] = [
+            Some(a.row_id),
+            Some(a.currency.code()),
+            Some(issuer),
+            Some(target),
+            model.map(|m| m.model.as_ref()),
+            model.and_then(|m| m.version.as_deref()),
+            model.map(|m| m.stage.as_str()),
+            reason,
+            Some(a.category.as_str()),
+            Some(charge_category),
+            Some(rule),
+            Some(version),
+            a.driver,
+            Some(a.basis.as_str()),
+        ];
+        for (column, text) in self.texts.iter_mut().zip(texts) {
+            column.append_option(text);
+        }
+        let weight = |w: u128| {
+            i128::try_from(w)
+                .map_err(|_| Error::check(format!("the weight {w} of {} is too large", a.row_id)))
+        };
+        let amounts = [
+            weight(a.weight)?,
+            weight(a.weight_total)?,
+            a.billed.0,
+            a.effective.0,
+        ];
+        for (column, amount) in self.amounts.iter_mut().zip(amounts) {
+            column.push(amount);
+        }
+        self.days.push(a.day);
+        Ok(())
+    }
+
+    fn finish(mut self) -> Result<RecordBatch> {
+        let mut columns: Vec<(&str, ArrayRef)> = vec![];
+        for (name, texts) in TEXT_COLUMNS.iter().zip(&mut self.texts) {
+            columns.push((name, Arc::new(texts.finish())));
+        }
+        for ((name, ty), amounts) in AMOUNT_COLUMNS.iter().zip(self.amounts) {
+            let array = Decimal128Array::from(amounts).with_data_type(ty.arrow());
+            columns.push((name, Arc::new(array)));
+        }
+        columns.push(("day", Arc::new(Date32Array::from(self.days))));
+        Ok(RecordBatch::try_from_iter(columns)?)
+    }
+}
+
+impl AllocationWriter {
+    /// A writer of the file `path`.
+    ///
+    /// # Errors
+    /// Those of creating it.
+    pub fn create(table: &'static Table, path: &Path) -> Result<Self> {
+        Ok(AllocationWriter {
+            writer: TableWriter::create(table, path)?,
+            rows: Rows::default(),
+            current: ("".into(), "".into()),
+            waiting: HashMap::new(),
+            pools: HashMap::new(),
+            pool: "".into(),
+            interned: HashMap::new(),
+        })
+    }
+
+    fn intern(&mut self, text: &str) -> Arc<str> {
+        if let Some(known) = self.interned.get(text) {
+            return Arc::clone(known);
+        }
+        let new: Arc<str> = text.into();
+        self.interned.insert(text.to_string(), Arc::clone(&new));
+        new
+    }
+
+    /// Says which charge the next allocations belong to.
+    pub fn charge(&mut self, issuer: &str, charge: &Charge<'_>) {
+        self.current = (self.intern(issuer), self.intern(charge.charge_category));
+        let category = charge.charge_category.trim();
+        if category.eq_ignore_ascii_case("tax") || category.eq_ignore_ascii_case("credit") {
+            self.waiting
+                .insert(charge.row_id.to_string(), self.current.clone());
+        }
+    }
+
+    /// Takes one allocation.
+    ///
+    /// # Errors
+    /// Those of writing.
+    pub fn push(&mut self, a: &Allocation<'_>) -> Result<()> {
+        let origin = match a.basis {
+            Basis::Usage => match self.waiting.get(a.row_id) {
+                Some(origin) => origin.clone(),
+                None => self.current.clone(),
+            },
+            Basis::Allocation => {
+                if let Target::Idle { pool: Some(pool) } = a.target
+                    && let Some(issuer) = self.pools.get(pool)
+                {
+                    self.pool = Arc::clone(issuer);
+                }
+                (Arc::clone(&self.pool), "Usage".into())
+            }
+        };
+        if let (Basis::Usage, Target::Idle { pool: Some(pool) }) = (a.basis, a.target) {
+            // The machine's own charge comes before any tax on it.
+            self.pools
+                .entry(*pool)
+                .or_insert_with(|| Arc::clone(&origin.0));
+        }
+        self.rows.push(a, &origin)?;
+        if self.rows.days.len() >= BATCH_ROWS {
+            self.flush()?;
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self) -> Result<()> {
+        let batch = std::mem::take(&mut self.rows).finish()?;
+        self.writer.write(&batch)
+    }
+
+    /// Ends the file. Returns the rows.
+    ///
+    /// # Errors
+    /// Those of writing.
+    pub fn finish(mut self) -> Result<u64> {
+        self.flush()?;
+        self.writer.finish()
+    }
+}

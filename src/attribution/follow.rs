@@ -1,0 +1,211 @@
+//! What tax and credits follow: effective amounts by target, within an invoice,
+//! an issuer's period, a resource, a service or an account.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use super::charge::Charge;
+use super::map::Map;
+use super::split::SplitError;
+use crate::money::{Currency, Money};
+
+/// Texts by dense ids.
+#[derive(Debug, Default)]
+pub(super) struct Texts {
+    ids: Map<Arc<str>, u32>,
+    list: Vec<Arc<str>>,
+}
+
+impl Texts {
+    pub fn id(&mut self, text: &str) -> u32 {
+        if let Some(&id) = self.ids.get(text) {
+            return id;
+        }
+        let id = self.list.len() as u32;
+        let text: Arc<str> = Arc::from(text);
+        self.list.push(Arc::clone(&text));
+        self.ids.insert(text, id);
+        id
+    }
+
+    pub fn get(&self, id: u32) -> &str {
+        &self.list[id as usize]
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Class {
+    Charge,
+    Credit,
+    Tax,
+}
+
+/// What charges have in common that others can follow.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Scope {
+    pub class: Class,
+    pub currency: Currency,
+    pub billing_period: u32,
+    invoice: Option<u32>,
+    issuer: Option<u32>,
+    account: Option<u32>,
+    resource: Option<u32>,
+    service: Option<u32>,
+}
+
+/// A set of charges that a tax or a credit follows; all within one currency.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) enum Followed {
+    Invoice(u32, Currency),
+    /// Issuer and billing period.
+    Issuer(Option<u32>, u32, Currency),
+    /// Resource and billing period.
+    Resource(u32, u32, Currency),
+    /// Billing account, service and billing period.
+    Service(Option<u32>, u32, u32, Currency),
+    /// Billing account and billing period.
+    Account(u32, u32, Currency),
+}
+
+impl Scope {
+    /// For a tax: the first of these that has rows.
+    pub fn taxed(&self) -> impl Iterator<Item = Followed> {
+        let invoice = self
+            .invoice
+            .map(|invoice| Followed::Invoice(invoice, self.currency));
+        let issuer = Followed::Issuer(self.issuer, self.billing_period, self.currency);
+        invoice.into_iter().chain([issuer])
+    }
+
+    /// For a credit: the first of these that has a positive amount.
+    pub fn credited(&self) -> impl Iterator<Item = Followed> {
+        let (period, currency) = (self.billing_period, self.currency);
+        let resource = self
+            .resource
+            .map(|resource| Followed::Resource(resource, period, currency));
+        let service = self
+            .service
+            .map(|service| Followed::Service(self.account, service, period, currency));
+        let account = self
+            .account
+            .map(|account| Followed::Account(account, period, currency));
+        [resource, service, account].into_iter().flatten()
+    }
+}
+
+/// Effective usage-basis amounts by scope and target.
+#[derive(Debug, Default)]
+pub(super) struct Bases {
+    ids: Map<Box<[u8]>, u32>,
+    scopes: Vec<Scope>,
+    amounts: Map<(u32, u32), i128>,
+    key: Vec<u8>,
+    /// Key and id of the last charge; neighbours on a bill are often alike.
+    last: (Vec<u8>, u32),
+}
+
+/// The targets that a set of charges ended at, with their positive amounts as weights, in key order.
+pub(super) type Base = Map<Followed, Vec<(u32, u128)>>;
+
+impl Bases {
+    pub fn scope(&mut self, charge: &Charge<'_>, class: Class, texts: &mut Texts) -> u32 {
+        let fields = [
+            Some(charge.billing_period),
+            charge.invoice_id,
+            charge.invoice_issuer,
+            charge.billing_account_id,
+            charge.resource_id,
+            charge.service_name,
+        ];
+        self.key.clear();
+        self.key.push(class as u8);
+        self.key
+            .extend_from_slice(charge.currency.code().as_bytes());
+        for field in fields {
+            // Lengths keep fields apart; no text is as long as the mark for null.
+            let len = field.map_or(u64::MAX, |field| field.len() as u64);
+            self.key.extend_from_slice(&len.to_le_bytes());
+            self.key.extend_from_slice(field.unwrap_or("").as_bytes());
+        }
+        if self.key == self.last.0 {
+            return self.last.1;
+        }
+        let id = match self.ids.get(self.key.as_slice()) {
+            Some(&id) => id,
+            None => {
+                let [_, invoice, issuer, account, resource, service] =
+                    fields.map(|field| field.map(|field| texts.id(field)));
+                let id = self.scopes.len() as u32;
+                self.scopes.push(Scope {
+                    class,
+                    currency: charge.currency,
+                    billing_period: texts.id(charge.billing_period),
+                    invoice,
+                    issuer,
+                    account,
+                    resource,
+                    service,
+                });
+                self.ids.insert(self.key.as_slice().into(), id);
+                id
+            }
+        };
+        self.last.0.clone_from(&self.key);
+        self.last.1 = id;
+        id
+    }
+
+    pub fn get(&self, scope: u32) -> Scope {
+        self.scopes[scope as usize]
+    }
+
+    /// Tax is on nothing's account but its own: it is no base for other tax.
+    pub fn add(&mut self, scope: u32, target: u32, effective: Money) -> Result<(), SplitError> {
+        if self.get(scope).class == Class::Tax {
+            return Ok(());
+        }
+        let sum = self.amounts.entry((scope, target)).or_insert(0);
+        *sum = sum
+            .checked_add(effective.0)
+            .ok_or(SplitError::AmountTooLarge)?;
+        Ok(())
+    }
+
+    /// What `wanted` sets of charges ended at; a set without any rows is absent.
+    pub fn base(
+        &self,
+        wanted: &BTreeSet<Followed>,
+        credits: bool,
+        compare: impl Fn(u32, u32) -> std::cmp::Ordering,
+    ) -> Result<Base, SplitError> {
+        let mut sums: Map<Followed, Map<u32, i128>> = Map::default();
+        if wanted.is_empty() {
+            return Ok(Base::default());
+        }
+        for (&(scope, target), &amount) in &self.amounts {
+            let scope = self.get(scope);
+            if scope.class == Class::Credit && !credits {
+                continue;
+            }
+            for key in scope.taxed().chain(scope.credited()) {
+                if wanted.contains(&key) {
+                    let sum = sums.entry(key).or_default().entry(target).or_insert(0);
+                    *sum = sum.checked_add(amount).ok_or(SplitError::AmountTooLarge)?;
+                }
+            }
+        }
+        let positive = |(target, amount)| {
+            let weight = u128::try_from(amount).ok().filter(|&weight| weight > 0);
+            weight.map(|weight| (target, weight))
+        };
+        let sorted = |sums: Map<u32, i128>| {
+            let mut parts: Vec<(u32, u128)> = sums.into_iter().filter_map(positive).collect();
+            parts.sort_by(|a, b| compare(a.0, b.0));
+            parts
+        };
+        Ok(sums
+            .into_iter()
+            .map(|(key, sums)| (key, sorted(sums)))
+            .collect())
+    }
+}

@@ -1,0 +1,78 @@
+//! From bill rows to models: every unit ends at a model, idle, or unallocated with a reason.
+//!
+//! [`Attributor`] takes [`Charge`]s in any order and gives [`Allocation`]s as a
+//! stream. Memory is bounded by the targets and idle pools there are; only tax
+//! rows and credits, which follow other rows, are kept back until
+//! [`Attributor::finish`].
+//!
+//! # Two bases in one stream
+//! Rows of [`Basis::Usage`] add up to their charge, exactly, row by row; idle is a
+//! target of its own. When a machine is idle for part of a charge period and
+//! somebody was busy on it, that idle is an *idle pool* (rule × resource × charge
+//! period × currency). At the end, once tax and credits have been added to it,
+//! each pool is moved to those who were busy by rows of [`Basis::Allocation`]:
+//! one that takes the idle away and one per busy target, which add up to zero. So
+//!
+//! - the usage basis is the rows of [`Basis::Usage`],
+//! - the allocation basis is the sum of *all* rows,
+//! - adding everything up gives the bill, always.
+//!
+//! A pool is split once, as a whole; where it has several parts (day, billing
+//! period, category) they are split in that order as running totals
+//! ([`split_running`]), so that parts and total are both exact. If nothing was
+//! busy, idle stays idle.
+//!
+//! # Tax and credits
+//! A tax weighs its targets by their effective usage-basis amounts, credits
+//! counted, on the same invoice and currency; without an invoice id, or when
+//! nothing else is on the invoice, on the same issuer, billing period and
+//! currency. A credit takes the target of its own tags, else weighs the charges
+//! (neither tax nor credit) of the same billing period and currency that share
+//! its resource, else its service within the billing account, else its billing
+//! account: the first of these that has a positive amount. Only targets with a
+//! positive net amount count.
+//!
+//! # Order
+//! Nothing depends on the order of charges, driver rows or map iteration: parts
+//! are split in key order (models by id, version, stage; then idle; then
+//! unallocated), and what `finish` writes is sorted by row and pool.
+
+mod allocate;
+mod attribute;
+mod charge;
+mod compile;
+mod defaults;
+mod driver;
+mod finish;
+mod follow;
+mod map;
+mod matching;
+mod pool;
+mod recommendation;
+mod route;
+mod rules;
+mod serve;
+mod split;
+pub mod stage;
+mod summary;
+mod target;
+pub(crate) mod validate;
+mod wide;
+
+#[cfg(test)]
+mod behaviour_tests;
+#[cfg(test)]
+mod night_tests;
+#[cfg(test)]
+mod test_support;
+
+pub use attribute::Attributor;
+pub use charge::{Allocation, Basis, BoxError, Charge, Columns, Sink};
+pub use defaults::{MACHINE_DRIVERS, POOL_DRIVERS, default_rules};
+pub use driver::{DriverRow, DriverTable, DriverTableBuilder, Usage};
+pub use recommendation::split_served;
+pub use rules::{Matches, Percent, RoutingConfig, Rule, RuleTarget, TagKeys};
+pub use split::{SplitError, Splitter, split, split_running, total_weight};
+pub use summary::{AttributeError, Oversubscribed, Summary, Warning};
+pub use target::{Category, ModelTarget, Reason, Stage, Target, UnknownName};
+pub use validate::{Known, RuleError, validate};

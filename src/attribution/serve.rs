@@ -1,0 +1,265 @@
+//! `recommendation_costs`: what each model cost on a day, divided over the recommendations that it showed that day.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use arrow::array::{
+    Array, ArrayRef, AsArray, Decimal128Array, Int64Array, RecordBatch, StringViewArray,
+};
+use arrow::compute::{cast, concat_batches};
+use arrow::datatypes::{DataType, Date32Type, Decimal128Type, Int64Type};
+use chrono::NaiveDate;
+use futures::StreamExt;
+
+use super::split_served;
+use super::stage::contract;
+use crate::engine::{Engine, Library};
+use crate::error::{Error, Result};
+use crate::money::Money;
+use crate::warehouse::{TableWriter, Type, store};
+
+/// Run cost and full cost of a model version on a day, units of 10⁻¹⁸.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+struct Cost {
+    run: i128,
+    full: i128,
+}
+
+/// Day, model → currency → version → cost.
+type ModelDays = BTreeMap<(i32, String), BTreeMap<String, BTreeMap<Option<String>, Cost>>>;
+
+/// Writes the table for every day of the window. The session has the view `model_days`. Returns the rows.
+///
+/// # Errors
+/// Those of SQL and of writing.
+pub async fn run(
+    engine: &Engine,
+    library: &Library,
+    snapshot: &Path,
+    window: (NaiveDate, NaiveDate),
+) -> Result<u64> {
+    let table = contract("recommendation_costs")?;
+    for day in window.0.iter_days().take_while(|d| *d <= window.1) {
+        store::replace(snapshot, table, &day.to_string())?;
+    }
+    let costs = model_days(engine).await?;
+    let mut stream = engine.stream(library.get("attribution/served.sql")?).await?;
+    let mut group = Group::default();
+    let mut writer: Option<(i32, TableWriter)> = None;
+    let mut rows = 0;
+    loop {
+        let batch = stream.next().await.transpose()?;
+        let complete = match &batch {
+            Some(batch) => group.add(batch)?,
+            None => group.take()?.into_iter().collect(),
+        };
+        for (day, model, served) in complete {
+            let Some(currencies) = costs.get(&(day, model)) else {
+                continue;
+            };
+            if writer.as_ref().is_none_or(|(d, _)| *d != day) {
+                if let Some((_, done)) = writer.take() {
+                    rows += done.finish()?;
+                }
+                let date = Date32Type::to_naive_date_opt(day)
+                    .ok_or_else(|| Error::unexpected("a day out of range"))?;
+                let dir = store::partition_dir(snapshot, table, &date.to_string());
+                std::fs::create_dir_all(&dir)
+                    .map_err(|e| Error::io("cannot make the folder", &dir, &e))?;
+                writer = Some((day, TableWriter::create(table, &dir.join("part-0.parquet"))?));
+            }
+            if let Some((_, writer)) = &mut writer {
+                for (currency, versions) in currencies {
+                    writer.write(&divide(&served, currency, versions)?)?;
+                }
+            }
+        }
+        if batch.is_none() {
+            break;
+        }
+    }
+    if let Some((_, done)) = writer.take() {
+        rows += done.finish()?;
+    }
+    Ok(rows)
+}
+
+async fn model_days(engine: &Engine) -> Result<ModelDays> {
+    let mut costs = ModelDays::new();
+    for batch in engine.collect("select * from model_days").await? {
+        let text = |name: &str| -> Result<StringViewArray> {
+            let column = cast(column(&batch, name)?, &DataType::Utf8View)?;
+            Ok(column.as_string_view().clone())
+        };
+        let money = |name: &str| -> Result<Decimal128Array> {
+            let column = cast(column(&batch, name)?, &Type::Money.arrow())?;
+            Ok(column.as_primitive::<Decimal128Type>().clone())
+        };
+        let (model, version) = (text("model_id")?, text("model_version")?);
+        let currency = text("currency")?;
+        let (run, full) = (money("run_cost")?, money("full_cost")?);
+        let day = column(&batch, "day")?.as_primitive::<Date32Type>().clone();
+        for row in 0..batch.num_rows() {
+            let version = version.is_valid(row).then(|| version.value(row).to_string());
+            let cost = Cost {
+                run: run.value(row),
+                full: full.value(row),
+            };
+            costs
+                .entry((day.value(row), model.value(row).to_string()))
+                .or_default()
+                .entry(currency.value(row).to_string())
+                .or_default()
+                .insert(version, cost);
+        }
+    }
+    Ok(costs)
+}
+
+/// The recommendations of one model and day, gathered from sorted batches.
+#[derive(Default)]
+struct Group {
+    key: Option<(i32, String)>,
+    parts: Vec<RecordBatch>,
+}
+
+type Complete = (i32, String, RecordBatch);
+
+impl Group {
+    /// Adds a batch; gives the groups that are complete.
+    fn add(&mut self, batch: &RecordBatch) -> Result<Vec<Complete>> {
+        let models = cast(column(batch, "model_id")?, &DataType::Utf8View)?;
+        let models = models.as_string_view();
+        let days = column(batch, "day")?.as_primitive::<Date32Type>();
+        let mut complete = vec![];
+        let mut start = 0;
+        for row in 0..=batch.num_rows() {
+            let ends = row == batch.num_rows()
+                || self
+                    .key
+                    .as_ref()
+                    .is_none_or(|(d, m)| *d != days.value(row) || m != models.value(row));
+            if !ends {
+                continue;
+            }
+            if row > start {
+                self.parts.push(batch.slice(start, row - start));
+            }
+            if row < batch.num_rows() {
+                complete.extend(self.take()?);
+                self.key = Some((days.value(row), models.value(row).to_string()));
+                start = row;
+            }
+        }
+        Ok(complete)
+    }
+
+    fn take(&mut self) -> Result<Option<Complete>> {
+        let parts = std::mem::take(&mut self.parts);
+        match (self.key.take(), parts.first()) {
+            (Some((day, model)), Some(first)) => {
+                let batch = concat_batches(&first.schema(), &parts)?;
+                Ok(Some((day, model, batch)))
+            }
+            _ => Ok(None),
+        }
+    }
+}
+
+/// The rows of one model, day and currency. `served` is sorted by request and item.
+///
+/// A version's cost goes to what that version showed; the cost of versions that showed nothing that day (one in training,
+/// say), and cost that names no version, goes to all that the model showed. So the rows add up to the model's day.
+fn divide(
+    served: &RecordBatch,
+    currency: &str,
+    versions: &BTreeMap<Option<String>, Cost>,
+) -> Result<RecordBatch> {
+    let first = first_showings(served)?;
+    let rows = arrow::compute::take_record_batch(served, &first)?;
+    let n = rows.num_rows();
+    let version = cast(column(&rows, "model_version")?, &DataType::Utf8View)?;
+    let version = version.as_string_view();
+    let compute = column(&rows, "compute_ns")?.as_primitive::<Int64Type>();
+    let weight = |row: usize| {
+        if compute.is_valid(row) {
+            compute.value(row).unsigned_abs()
+        } else {
+            0
+        }
+    };
+    let mut of_version: BTreeMap<Option<&str>, Vec<usize>> = BTreeMap::new();
+    for row in 0..n {
+        let v = version.is_valid(row).then(|| version.value(row));
+        of_version.entry(v).or_default().push(row);
+    }
+    let mut run = vec![0i128; n];
+    let mut full = vec![0i128; n];
+    let mut common = Cost::default();
+    let mut give = |cost: Cost, to: &[usize]| -> Result<()> {
+        let weights: Vec<u64> = to.iter().map(|r| weight(*r)).collect();
+        for (amount, column) in [(cost.run, &mut run), (cost.full, &mut full)] {
+            let parts = split_served(Money(amount), &weights)
+                .map_err(|e| Error::check(format!("dividing a model's day: {e}")))?
+                .unwrap_or_default();
+            for (row, part) in to.iter().zip(parts) {
+                column[*row] += part;
+            }
+        }
+        Ok(())
+    };
+    for (v, cost) in versions {
+        match of_version.get(&v.as_deref()).filter(|_| v.is_some()) {
+            Some(to) => give(*cost, to)?,
+            None => {
+                common.run += cost.run;
+                common.full += cost.full;
+            }
+        }
+    }
+    if common != Cost::default() {
+        let all: Vec<usize> = (0..n).collect();
+        give(common, &all)?;
+    }
+    let money = |values: Vec<i128>| -> ArrayRef {
+        Arc::new(Decimal128Array::from(values).with_data_type(Type::Money.arrow()))
+    };
+    let currencies: StringViewArray = (0..n).map(|_| Some(currency)).collect();
+    Ok(RecordBatch::try_from_iter_with_nullable([
+        ("request_id", Arc::clone(column(&rows, "request_id")?), false),
+        ("rank", Arc::clone(column(&rows, "rank")?), false),
+        ("item_id", Arc::clone(column(&rows, "item_id")?), false),
+        ("model_id", Arc::clone(column(&rows, "model_id")?), false),
+        ("model_version", Arc::clone(column(&rows, "model_version")?), true),
+        ("surface", Arc::clone(column(&rows, "surface")?), true),
+        ("currency", Arc::new(currencies) as ArrayRef, false),
+        ("compute_ns", Arc::clone(column(&rows, "compute_ns")?), true),
+        ("run_cost", money(run), false),
+        ("full_cost", money(full), false),
+    ])?)
+}
+
+/// Indices of the rows that show an item in a request for the first time; the others are retries.
+fn first_showings(served: &RecordBatch) -> Result<Int64Array> {
+    let texts = |name: &str| -> Result<ArrayRef> {
+        Ok(cast(column(served, name)?, &DataType::Utf8View)?)
+    };
+    let (requests, items) = (texts("request_id")?, texts("item_id")?);
+    let (requests, items) = (requests.as_string_view(), items.as_string_view());
+    Ok((0..served.num_rows())
+        .filter(|row| {
+            *row == 0
+                || requests.value(*row) != requests.value(row - 1)
+                || items.value(*row) != items.value(row - 1)
+        })
+        .filter_map(|row| i64::try_from(row).ok())
+        .collect::<Vec<_>>()
+        .into())
+}
+
+fn column<'a>(batch: &'a RecordBatch, name: &str) -> Result<&'a ArrayRef> {
+    batch
+        .column_by_name(name)
+        .ok_or_else(|| Error::config(format!("attribution/served.sql gives no column {name}")))
+}

@@ -1,0 +1,349 @@
+//! Checks of routing rules that need to know the models, drivers and columns there are.
+
+use std::collections::BTreeSet;
+
+use chrono::NaiveDate;
+
+use super::rules::{Percent, Rule, RuleTarget};
+
+/// The driver name that splits evenly over a rule's `models`.
+pub const EVEN: &str = "even";
+const TAG_PREFIX: &str = "tags.";
+
+/// What rules may refer to.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Known<'a> {
+    pub models: &'a [String],
+    /// Driver tables; those of the default rules included.
+    pub drivers: &'a [String],
+    /// Columns of the charges table; when empty, columns are not checked.
+    pub columns: &'a [String],
+}
+
+/// What is wrong with a rule.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RuleError {
+    #[error("rule {rule:?}: {given:?} is not a model of this pipeline{}", meant(.nearest))]
+    UnknownModel {
+        rule: String,
+        given: String,
+        nearest: Option<String>,
+    },
+    #[error("rule {rule:?}: there is no driver {given:?}{}", meant(.nearest))]
+    UnknownDriver {
+        rule: String,
+        given: String,
+        nearest: Option<String>,
+    },
+    #[error(
+        "rule {rule:?}: charges have no column {given:?}{}; a tag is written \"tags.{given}\"", meant(.nearest)
+    )]
+    UnknownColumn {
+        rule: String,
+        given: String,
+        nearest: Option<String>,
+    },
+    #[error("rule {rule:?}: the shares add up to {sum} percent, not 100")]
+    Shares { rule: String, sum: String },
+    #[error(
+        "rule {rule:?} is written twice for the same dates; give one another name, or dates that do not overlap"
+    )]
+    Duplicate { rule: String },
+    #[error(
+        "rule {rule:?}: `from` {from} is not before `to` {to}; `to` is the first day the rule is no longer for"
+    )]
+    Dates {
+        rule: String,
+        from: NaiveDate,
+        to: NaiveDate,
+    },
+    #[error("rule {rule:?}: target {target:?} needs {needs}")]
+    Missing {
+        rule: String,
+        target: &'static str,
+        needs: &'static str,
+    },
+    #[error("rule {rule:?}: `{key}` has no meaning with target {target:?}; remove it")]
+    Unused {
+        rule: String,
+        target: &'static str,
+        key: &'static str,
+    },
+    #[error("rule number {number} has no name")]
+    NoName { number: usize },
+}
+
+fn meant(nearest: &Option<String>) -> String {
+    nearest
+        .as_ref()
+        .map_or_else(String::new, |name| format!("; did you mean {name:?}?"))
+}
+
+/// Checks rules in the order in which they are tried; an empty result means that all is well.
+pub fn validate(rules: &[Rule], known: Known<'_>) -> Vec<RuleError> {
+    let mut errors = Vec::new();
+    for (index, rule) in rules.iter().enumerate() {
+        if rule.name.trim().is_empty() {
+            errors.push(RuleError::NoName { number: index + 1 });
+        }
+        if rules[..index]
+            .iter()
+            .any(|earlier| same_name_and_days(earlier, rule))
+        {
+            errors.push(RuleError::Duplicate {
+                rule: rule.name.clone(),
+            });
+        }
+        if let (Some(from), Some(to)) = (rule.from, rule.to)
+            && from >= to
+        {
+            errors.push(RuleError::Dates {
+                rule: rule.name.clone(),
+                from,
+                to,
+            });
+        }
+        check_keys(rule, &mut errors);
+        check_names(rule, known, &mut errors);
+    }
+    errors
+}
+
+fn same_name_and_days(a: &Rule, b: &Rule) -> bool {
+    let starts_before_end = |start: &Rule, end: &Rule| match (start.from, end.to) {
+        (Some(from), Some(to)) => from < to,
+        _ => true,
+    };
+    a.name == b.name && starts_before_end(a, b) && starts_before_end(b, a)
+}
+
+fn check_names(rule: &Rule, known: Known<'_>, errors: &mut Vec<RuleError>) {
+    let name = || rule.name.clone();
+    let shared = rule.shares.iter().flat_map(|shares| shares.keys());
+    let models = rule
+        .model
+        .iter()
+        .chain(shared)
+        .chain(rule.models.iter().flatten());
+    for given in models
+        .filter(|model| !known.models.contains(model))
+        .cloned()
+    {
+        let nearest = nearest(&given, known.models);
+        errors.push(RuleError::UnknownModel {
+            rule: name(),
+            given,
+            nearest,
+        });
+    }
+    let table = rule
+        .driver
+        .iter()
+        .filter(|_| rule.target != RuleTarget::Model);
+    for given in table
+        .filter(|driver| !known.drivers.contains(driver))
+        .cloned()
+    {
+        let nearest = nearest(&given, known.drivers);
+        errors.push(RuleError::UnknownDriver {
+            rule: name(),
+            given,
+            nearest,
+        });
+    }
+    let columns = rule
+        .matches
+        .0
+        .keys()
+        .filter(|column| !column.starts_with(TAG_PREFIX));
+    for given in columns
+        .filter(|column| !known.columns.is_empty() && !known.columns.contains(column))
+        .cloned()
+    {
+        let nearest = nearest(&given, known.columns);
+        errors.push(RuleError::UnknownColumn {
+            rule: name(),
+            given,
+            nearest,
+        });
+    }
+    if let Some(shares) = &rule.shares {
+        // At most 100 percent each, so even many shares stay far inside u64.
+        let sum = Percent(shares.values().map(|share| share.0).sum());
+        if sum != Percent::WHOLE {
+            errors.push(RuleError::Shares {
+                rule: name(),
+                sum: sum.to_string(),
+            });
+        }
+    }
+}
+
+/// Which keys a target needs, and which it would ignore.
+fn check_keys(rule: &Rule, errors: &mut Vec<RuleError>) {
+    use RuleTarget::{Credit, Idle, Machine, Model, Pool, ProviderSplit, Tags, Tax, Unallocated};
+    let target = rule.target.as_str();
+    let by_table = matches!(rule.target, Machine | Pool);
+    let by_tags = matches!(rule.target, Tags | Credit | ProviderSplit);
+    let is_model = rule.target == Model;
+    let staged = !matches!(rule.target, Idle | Unallocated | Tax | Credit);
+    let keys = [
+        ("model", rule.model.is_some(), is_model),
+        (
+            "model_version",
+            rule.model_version.is_some(),
+            is_model && rule.model.is_some(),
+        ),
+        ("shares", rule.shares.is_some(), is_model),
+        ("models", rule.models.is_some(), is_model),
+        (
+            "driver",
+            rule.driver.is_some(),
+            by_table || (is_model && rule.models.is_some()),
+        ),
+        ("known_resource", rule.known_resource, rule.target == Pool),
+        ("stage", rule.stage.is_some(), staged),
+        ("tag_keys", rule.tag_keys.is_some(), by_tags),
+    ];
+    for (key, given, meant) in keys {
+        if given && !meant {
+            errors.push(RuleError::Unused {
+                rule: rule.name.clone(),
+                target,
+                key,
+            });
+        }
+    }
+    let mut missing = |needs| {
+        let rule = rule.name.clone();
+        errors.push(RuleError::Missing {
+            rule,
+            target,
+            needs,
+        });
+    };
+    if by_table && rule.driver.is_none() {
+        missing("a `driver`");
+    }
+    let ways = [
+        rule.model.is_some(),
+        rule.shares.is_some(),
+        rule.models.is_some(),
+    ];
+    if is_model && ways.iter().filter(|&&given| given).count() != 1 {
+        missing("one of `model`, `shares`, or `models` with `driver = \"even\"`");
+    }
+    if let Some(models) = rule.models.as_ref().filter(|_| is_model) {
+        let distinct: BTreeSet<&String> = models.iter().collect();
+        if rule.driver.as_deref() != Some(EVEN)
+            || models.is_empty()
+            || distinct.len() < models.len()
+        {
+            missing("`driver = \"even\"` and distinct `models`");
+        }
+    }
+}
+
+fn nearest(given: &str, known: &[String]) -> Option<String> {
+    let given = given.to_lowercase();
+    let distance = |name: &String| strsim::damerau_levenshtein(&given, &name.to_lowercase());
+    let best = known.iter().map(|name| (distance(name), name)).min()?;
+    (best.0 <= (given.len() / 3).max(2)).then(|| best.1.clone())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn check(toml: &str) -> Vec<String> {
+        #[derive(serde::Deserialize)]
+        struct File {
+            rules: Vec<Rule>,
+        }
+        let names = |names: &[&str]| {
+            names
+                .iter()
+                .map(|&name| name.to_owned())
+                .collect::<Vec<_>>()
+        };
+        let (models, drivers) = (
+            names(&["als-main", "text"]),
+            names(&["gpu_ns", "cpu_ns", "bytes", "requests"]),
+        );
+        let columns = names(&["service_name", "resource_id"]);
+        let known = Known {
+            models: &models,
+            drivers: &drivers,
+            columns: &columns,
+        };
+        let file: File = toml::from_str(toml).unwrap();
+        validate(&file.rules, known)
+            .iter()
+            .map(ToString::to_string)
+            .collect()
+    }
+
+    fn one(lines: &str) -> String {
+        let errors = check(&format!("[[rules]]\nname = \"r\"\n{lines}"));
+        assert_eq!(errors.len(), 1, "{errors:?}");
+        assert!(errors[0].contains("\"r\""), "{errors:?}");
+        errors[0].clone()
+    }
+
+    #[test]
+    fn each_mistake_names_its_rule_and_the_way_out() {
+        assert!(
+            one("target = \"model\"\nmodel = \"als-mian\"").contains("did you mean \"als-main\"")
+        );
+        assert!(one("target = \"machine\"\ndriver = \"gpu\"").contains("\"gpu\""));
+        assert!(one("target = \"pool\"\ndriver = \"byte\"").contains("did you mean \"bytes\""));
+        assert!(
+            one("target = \"model\"\nshares = { als-main = 60, text = 30.5 }")
+                .contains("90.5 percent")
+        );
+        assert!(
+            one("target = \"idle\"\nfrom = 2026-02-01\nto = 2026-02-01").contains("not before")
+        );
+        assert!(
+            one("target = \"idle\"\nmatch = { servicename = \"x\" }")
+                .contains("did you mean \"service_name\"")
+        );
+        assert!(one("target = \"machine\"").contains("`driver`"));
+        assert!(one("target = \"model\"").contains("`shares`"));
+        assert!(one("target = \"model\"\nmodels = [\"text\", \"als-main\"]").contains("even"));
+        assert!(one("target = \"tags\"\nmodel = \"text\"").contains("no meaning"));
+        assert!(one("target = \"tax\"\nstage = \"training\"").contains("no meaning"));
+        assert!(check("[[rules]]\nname = \" \"\ntarget = \"idle\"")[0].contains("number 1"));
+    }
+
+    #[test]
+    fn a_name_may_come_back_for_other_dates_only() {
+        let twice = |first: &str, second: &str| {
+            check(&format!(
+                "[[rules]]\nname = \"r\"\ntarget = \"idle\"\n{first}\n[[rules]]\nname = \"r\"\ntarget = \"idle\"\n{second}"
+            ))
+        };
+        assert_eq!(
+            twice("to = 2026-02-01", "from = 2026-02-01"),
+            Vec::<String>::new()
+        );
+        assert_eq!(twice("to = 2026-02-02", "from = 2026-02-01").len(), 1);
+        assert_eq!(twice("", "").len(), 1);
+    }
+
+    #[test]
+    fn default_rules_are_valid_and_valid_ones_pass() {
+        let defaults = super::super::default_rules();
+        let drivers: Vec<String> = ["gpu_ns", "cpu_ns", "bytes", "requests"]
+            .map(str::to_owned)
+            .into();
+        let known = Known {
+            drivers: &drivers,
+            ..Known::default()
+        };
+        assert_eq!(validate(&defaults, known), []);
+        let good = "[[rules]]\nname = \"r\"\ntarget = \"model\"\nmodels = [\"text\", \"als-main\"]\ndriver = \"even\"";
+        assert_eq!(check(good), Vec::<String>::new());
+    }
+}

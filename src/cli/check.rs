@@ -1,0 +1,36 @@
+//! `recost check`.
+
+use super::Night;
+use super::print::Printer;
+use crate::engine::Options;
+use crate::error::{Error, Result};
+use crate::pipeline::run::{check, window};
+use crate::warehouse::{Warehouse, store, table};
+
+/// Arguments of `recost check`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    night: Night,
+}
+
+/// Runs the command.
+pub async fn run(args: &Args, printer: &mut Printer) -> Result<()> {
+    let (pipeline, library, date) = args.night.load()?;
+    let warehouse = Warehouse::new(&pipeline.warehouse);
+    let snapshot = published(&warehouse)?;
+    let charges = table("charges").ok_or_else(|| Error::unexpected("no table charges"))?;
+    let periods = store::partitions(&snapshot, charges)?;
+    let options = Options::of(&pipeline, date);
+    let held = check(&library, &options, &snapshot, window(&pipeline, date), &periods).await?;
+    printer.result(&format!("{held} checks hold on {}", snapshot.display()));
+    Ok(())
+}
+
+/// The published snapshot, or an error that says what to do.
+pub fn published(warehouse: &Warehouse) -> Result<std::path::PathBuf> {
+    warehouse.snapshot().ok_or_else(|| {
+        Error::config(format!("nothing was published in {} yet", warehouse.root().display()))
+            .help("run the pipeline first: recost run PIPELINE")
+    })
+}

@@ -1,0 +1,189 @@
+//! The command line: one file per subcommand, one place that prints, one mapping from errors to exit codes.
+
+mod check;
+mod demo;
+mod devices;
+mod generate;
+mod init;
+mod plan;
+mod print;
+mod report;
+mod run;
+mod sql;
+mod status;
+mod tables;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use chrono::{NaiveDate, TimeDelta, Utc};
+use clap::{Parser, Subcommand, ValueEnum};
+
+use crate::compute::Choice;
+use crate::config::Pipeline;
+use crate::engine::Library;
+use crate::error::{Error, Kind, Result};
+use crate::pipeline::Selection;
+use print::Printer;
+
+/// Nightly recommendations from a shop's clickstream, and what each of them cost, exact to the bill's last digit.
+#[derive(Debug, Parser)]
+#[command(name = "recost", version, arg_required_else_help = true, max_term_width = 100)]
+pub struct Cli {
+    /// How progress and errors are written to standard error.
+    #[arg(long, global = true, value_enum, default_value_t = LogFormat::Text)]
+    log_format: LogFormat,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// How progress and errors are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Exports, pipeline, run and report, end to end, on generated data.
+    Demo(demo::Args),
+    /// Writes a commented project that runs as it is.
+    Init(init::Args),
+    /// Writes the exports of an invented shop, with known truth.
+    Generate(generate::Args),
+    /// Shows what a run would do, and why; writes nothing.
+    Plan(plan::Args),
+    /// Runs a night: ingest, features, train, score, evaluate, attribute, check, publish, report.
+    Run(run::Args),
+    /// Runs the data checks on what is published.
+    Check(check::Args),
+    /// Writes the cost report: HTML and CSV.
+    Report(report::Args),
+    /// Queries the published tables.
+    Sql(sql::Args),
+    /// Describes the published tables: grain, columns, units, partitions.
+    Tables(tables::Args),
+    /// Lists what can compute here, and what auto would take.
+    Devices(devices::Args),
+    /// Shows runs, days present and missing, freshness.
+    Status(status::Args),
+}
+
+/// A pipeline file and its night.
+#[derive(Debug, clap::Args)]
+struct Night {
+    /// The pipeline file.
+    pipeline: PathBuf,
+    /// The night: the last day of its data, UTC [default: yesterday].
+    #[arg(long, value_name = "YYYY-MM-DD", value_parser = parse_date)]
+    date: Option<NaiveDate>,
+}
+
+impl Night {
+    fn load(&self) -> Result<(Pipeline, Library, NaiveDate)> {
+        let (pipeline, library) = load(&self.pipeline)?;
+        Ok((pipeline, library, self.date.unwrap_or_else(yesterday)))
+    }
+}
+
+fn load(file: &std::path::Path) -> Result<(Pipeline, Library)> {
+    let pipeline = Pipeline::load(file)?;
+    let library = Library::load(&pipeline.sql)?;
+    Ok((pipeline, library))
+}
+
+fn yesterday() -> NaiveDate {
+    Utc::now().date_naive() - TimeDelta::days(1)
+}
+
+fn parse_date(text: &str) -> std::result::Result<NaiveDate, String> {
+    NaiveDate::parse_from_str(text, "%Y-%m-%d")
+        .map_err(|_| format!("`{text}` is no day; write it as 2026-10-31"))
+}
+
+fn parse_choice(text: &str) -> std::result::Result<Choice, String> {
+    text.parse().map_err(|e| format!("{e}"))
+}
+
+fn parse_selection(text: &str) -> std::result::Result<String, String> {
+    if text.is_empty() {
+        return Err("name a stage or a table".into());
+    }
+    Ok(text.to_string())
+}
+
+fn selection(text: Option<&String>) -> Result<Selection> {
+    text.map_or_else(|| Ok(Selection::default()), |t| t.parse())
+}
+
+/// Parses the command line, does what it says, and gives the process's exit code.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(e) => {
+            // Help and version go to standard output and are no failure.
+            let _ = e.print();
+            return ExitCode::from(if e.use_stderr() { Kind::Config.exit_code() } else { 0 });
+        }
+    };
+    let mut printer = Printer::new(cli.log_format);
+    print::start_logging(cli.log_format);
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(e) => {
+            printer.error(&Error::unexpected(format!("cannot start the runtime: {e}")));
+            return ExitCode::from(Kind::Unexpected.exit_code());
+        }
+    };
+    let result = runtime.block_on(async {
+        tokio::select! {
+            result = dispatch(cli.command, &mut printer) => result,
+            () = interrupted() => Err(Error::new(Kind::Interrupted, "interrupted; the published tables are as they were")),
+        }
+    });
+    // Work on blocking threads may still be under way after an interrupt; it is abandoned.
+    runtime.shutdown_background();
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let mut printer = Printer::new(cli.log_format);
+            printer.error(&error);
+            ExitCode::from(error.kind().exit_code())
+        }
+    }
+}
+
+async fn interrupted() {
+    let stop = tokio::signal::ctrl_c();
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        if let Ok(mut term) = signal(SignalKind::terminate()) {
+            tokio::select! { _ = stop => {}, _ = term.recv() => {} }
+            return;
+        }
+        // Without a handler for SIGTERM only Ctrl-C is caught.
+        std::future::pending::<()>().await;
+    }
+    #[cfg(not(unix))]
+    let _ = stop.await;
+}
+
+async fn dispatch(command: Command, printer: &mut Printer) -> Result<()> {
+    match command {
+        Command::Demo(args) => demo::run(args, printer).await,
+        Command::Init(args) => init::run(&args, printer),
+        Command::Generate(args) => generate::run(&args, printer),
+        Command::Plan(args) => plan::run(&args, printer).await,
+        Command::Run(args) => run::run(&args, printer).await,
+        Command::Check(args) => check::run(&args, printer).await,
+        Command::Report(args) => report::run(&args, printer).await,
+        Command::Sql(args) => sql::run(&args, printer).await,
+        Command::Tables(args) => tables::run(&args, printer),
+        Command::Devices(args) => devices::run(&args, printer),
+        Command::Status(args) => status::run(&args, printer).await,
+    }
+}

@@ -1,0 +1,106 @@
+//! `recost plan`: what a run would do, and why.
+
+use super::print::Printer;
+use super::{Night, parse_selection, selection};
+use crate::attribution;
+use crate::engine::{Engine, Options};
+use crate::error::Result;
+use crate::ingest;
+use crate::pipeline::Stage;
+use crate::pipeline::run::window;
+use crate::warehouse::{Partition, Warehouse, store, table};
+
+/// Arguments of `recost plan`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    night: Night,
+    /// Only this stage or the stage that writes this table; with + also all stages after it.
+    #[arg(long, value_name = "STAGE|TABLE[+]", value_parser = parse_selection)]
+    select: Option<String>,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs the command.
+pub async fn run(args: &Args, printer: &mut Printer) -> Result<()> {
+    let (pipeline, library, date) = args.night.load()?;
+    let selection = selection(args.select.as_ref())?;
+    attribution::stage::rules(&pipeline, &library)?;
+    let snapshot = Warehouse::new(&pipeline.warehouse).snapshot();
+    let engine = Engine::open(&Options::of(&pipeline, date), snapshot.as_deref(), None)?;
+    let survey = ingest::survey(&engine, &pipeline, &library, date).await?;
+    let window = window(&pipeline, date);
+    let pending: Vec<_> = survey.pending().collect();
+    if args.json {
+        let stages: Vec<_> = Stage::ALL
+            .into_iter()
+            .filter(|s| selection.has(*s))
+            .map(|s| serde_json::json!({"stage": s.name(), "writes": s.tables()}))
+            .collect();
+        let json = serde_json::json!({
+            "pipeline": pipeline.file,
+            "date": date,
+            "window": [window.0, window.1],
+            "snapshot": snapshot,
+            "stages": stages,
+            "ingest": pending.iter().map(|(source, interval, files)| serde_json::json!({
+                "source": source, "interval": interval, "files": files, "why": "new or changed",
+            })).collect::<Vec<_>>(),
+            "unchanged": survey.unchanged().iter().map(|(source, interval)| serde_json::json!({
+                "source": source, "interval": interval,
+            })).collect::<Vec<_>>(),
+        });
+        printer.result(&format!("{json:#}"));
+        return Ok(());
+    }
+    let mut lines = vec![format!(
+        "Night of {date}: a run would see {} to {} and write to {}",
+        window.0,
+        window.1,
+        pipeline.warehouse.display()
+    )];
+    for stage in Stage::ALL.into_iter().filter(|s| selection.has(*s)) {
+        lines.push(String::new());
+        match stage {
+            Stage::Ingest => {
+                lines.push(format!(
+                    "ingest     {} intervals new or changed, {} unchanged",
+                    pending.len(),
+                    survey.unchanged().len()
+                ));
+                for (source, interval, files) in &pending {
+                    lines.push(format!("           {source} {interval}: {files} files"));
+                }
+            }
+            Stage::Check => lines.push(format!(
+                "check      {} checks must hold before anything is published",
+                library.folder("checks").count()
+            )),
+            _ => {
+                lines.push(format!("{:<10} writes", stage.name()));
+                for name in stage.tables() {
+                    let Some(table) = table(name) else { continue };
+                    let there = match &snapshot {
+                        Some(s) => store::partitions(s, table)?,
+                        None => vec![],
+                    };
+                    let what = match table.partition {
+                        Partition::Day if there.contains(&date.to_string()) => {
+                            format!("ds={date}, replacing it")
+                        }
+                        Partition::Day => format!("ds={date}, new"),
+                        Partition::BillingPeriod => {
+                            "the billing periods of the window, and those with changed bills".into()
+                        }
+                        Partition::None => "the whole table".into(),
+                    };
+                    lines.push(format!("           {name}: {what}"));
+                }
+            }
+        }
+    }
+    printer.result(&lines.join("\n"));
+    Ok(())
+}

@@ -1,0 +1,181 @@
+//! The one place that writes to the terminal: results to standard output, progress and errors to standard error.
+
+use std::io::{IsTerminal, Write};
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressStyle};
+use tracing_subscriber::EnvFilter;
+
+use super::LogFormat;
+use crate::error::Error;
+
+/// Writes to the terminal.
+pub struct Printer {
+    format: LogFormat,
+    bar: Option<ProgressBar>,
+}
+
+/// Sends the program's log to standard error; `RECOST_LOG` sets its level (default: warn).
+pub fn start_logging(format: LogFormat) {
+    let filter = EnvFilter::try_from_env("RECOST_LOG").unwrap_or_else(|_| EnvFilter::new("recost=warn"));
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
+    let result = match format {
+        LogFormat::Text => builder.with_target(false).try_init(),
+        LogFormat::Json => builder.json().try_init(),
+    };
+    // A second call (tests) keeps the first logger.
+    drop(result);
+}
+
+impl Printer {
+    /// A printer for this process's terminal.
+    pub fn new(format: LogFormat) -> Self {
+        Printer { format, bar: None }
+    }
+
+    /// Writes a result to standard output.
+    pub fn result(&mut self, text: &str) {
+        self.stop();
+        // A closed pipe ends the reading side's interest; there is nobody to tell.
+        let _ = writeln!(std::io::stdout().lock(), "{}", text.trim_end());
+    }
+
+    /// Writes bytes to standard output as they are.
+    pub fn bytes(&mut self, bytes: &[u8]) {
+        self.stop();
+        let mut out = std::io::stdout().lock();
+        let _ = out.write_all(bytes).and_then(|()| out.flush());
+    }
+
+    /// Says that something begins; on a terminal with a moving sign.
+    pub fn begin(&mut self, what: &str) {
+        if self.format == LogFormat::Json {
+            return;
+        }
+        if std::io::stderr().is_terminal() {
+            let bar = ProgressBar::new_spinner();
+            if let Ok(style) = ProgressStyle::with_template("{spinner} {msg} {elapsed}") {
+                bar.set_style(style);
+            }
+            bar.set_message(what.to_string());
+            bar.enable_steady_tick(Duration::from_millis(120));
+            self.bar = Some(bar);
+        }
+    }
+
+    /// Changes the words of what goes on.
+    pub fn update(&mut self, what: String) {
+        if let Some(bar) = &self.bar {
+            bar.set_message(what);
+        }
+    }
+
+    /// One line of progress.
+    pub fn line(&mut self, event: &str, text: &str) {
+        self.stop();
+        let mut err = std::io::stderr().lock();
+        let _ = match self.format {
+            LogFormat::Text => writeln!(err, "{text}"),
+            LogFormat::Json => {
+                let line = serde_json::json!({
+                    "time": chrono::Utc::now().to_rfc3339(),
+                    "event": event,
+                    "message": text,
+                });
+                writeln!(err, "{line}")
+            }
+        };
+    }
+
+    /// A warning.
+    pub fn warning(&mut self, text: &str) {
+        let text = match self.format {
+            LogFormat::Text => format!("warning: {text}"),
+            LogFormat::Json => text.to_string(),
+        };
+        self.line("warning", &text);
+    }
+
+    /// An error, with the place in the user's file and the remedy.
+    pub fn error(&mut self, error: &Error) {
+        self.stop();
+        let mut err = std::io::stderr().lock();
+        let _ = match self.format {
+            LogFormat::Text => writeln!(err, "{:?}", miette::Report::new(Shown::of(error))),
+            LogFormat::Json => {
+                let line = serde_json::json!({
+                    "time": chrono::Utc::now().to_rfc3339(),
+                    "event": "error",
+                    "message": error.to_string(),
+                    "help": error.remedy(),
+                    "exit_code": error.kind().exit_code(),
+                    "retryable": error.retryable(),
+                });
+                writeln!(err, "{line}")
+            }
+        };
+    }
+
+    fn stop(&mut self) {
+        if let Some(bar) = self.bar.take() {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+/// An [`Error`] as the diagnostic printer wants it.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+struct Shown {
+    message: String,
+    help: Option<String>,
+    source_code: Option<miette::NamedSource<String>>,
+    place: Option<(usize, usize)>,
+}
+
+impl Shown {
+    fn of(error: &Error) -> Self {
+        Shown {
+            message: error.to_string(),
+            help: error.remedy().map(str::to_string),
+            source_code: error
+                .span()
+                .map(|s| miette::NamedSource::new(&s.name, s.text.clone())),
+            place: error.span().map(|s| (s.start, s.len)),
+        }
+    }
+}
+
+impl miette::Diagnostic for Shown {
+    fn help<'a>(&'a self) -> Option<Box<dyn std::fmt::Display + 'a>> {
+        self.help.as_ref().map(|h| Box::new(h) as _)
+    }
+
+    fn source_code(&self) -> Option<&dyn miette::SourceCode> {
+        self.source_code.as_ref().map(|s| s as _)
+    }
+
+    fn labels(&self) -> Option<Box<dyn Iterator<Item = miette::LabeledSpan> + '_>> {
+        let (start, len) = self.place?;
+        Some(Box::new(std::iter::once(miette::LabeledSpan::new(
+            Some("here".into()),
+            start,
+            len,
+        ))))
+    }
+}
+
+/// A number with thousands apart.
+pub fn thousands(n: u64) -> String {
+    let digits = n.to_string();
+    let mut out = String::new();
+    for (at, c) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(c);
+    }
+    out
+}

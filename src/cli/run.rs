@@ -1,0 +1,162 @@
+//! `recost run`.
+
+use chrono::NaiveDate;
+
+use super::print::{Printer, thousands};
+use super::{Night, parse_choice, parse_selection, selection};
+use crate::compute::Choice;
+use crate::config::Pipeline;
+use crate::engine::rows::map;
+use crate::engine::{Engine, Library, Options};
+use crate::error::Result;
+use crate::money::{Currency, Money};
+use crate::pipeline::run::{Night as Run, Outcome, Progress};
+use crate::report;
+
+/// Arguments of `recost run`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    night: Night,
+    /// Only this stage or the stage that writes this table; with + also all stages after it.
+    #[arg(long, value_name = "STAGE|TABLE[+]", value_parser = parse_selection)]
+    select: Option<String>,
+    /// Where to compute: auto, cpu, gpu, or part of a device's name [default: as in the pipeline file].
+    #[arg(long, value_parser = parse_choice)]
+    device: Option<Choice>,
+}
+
+/// Runs the command.
+pub async fn run(args: &Args, printer: &mut Printer) -> Result<()> {
+    let (pipeline, library, date) = args.night.load()?;
+    let selection = selection(args.select.as_ref())?;
+    let device = match &args.device {
+        Some(choice) => choice.clone(),
+        None => configured_device(&pipeline)?,
+    };
+    night(&pipeline, library, date, selection, device, printer).await
+}
+
+/// The device that the pipeline file names.
+fn configured_device(pipeline: &Pipeline) -> Result<Choice> {
+    pipeline.run.device.parse().map_err(|e| {
+        crate::error::Error::config(format!("{}: [run] device: {e}", pipeline.file.display()))
+    })
+}
+
+/// Runs a night, writes its report, and prints the summary.
+pub async fn night(
+    pipeline: &Pipeline,
+    library: Library,
+    date: NaiveDate,
+    selection: crate::pipeline::Selection,
+    device: Choice,
+    printer: &mut Printer,
+) -> Result<()> {
+    let started = std::time::Instant::now();
+    let run = Run {
+        pipeline,
+        library,
+        date,
+        selection,
+        device,
+    };
+    let outcome = run
+        .run(&mut |progress| match progress {
+            Progress::Begin(stage) => printer.begin(stage.name()),
+            Progress::Warning(text) => printer.warning(text),
+            Progress::End(stage, entry) => {
+                let text = format!(
+                    "{:<10} {:>8.2} s {:>12} rows  {}",
+                    stage.name(),
+                    entry.seconds().unwrap_or(0.0),
+                    thousands(entry.rows.unwrap_or(0)),
+                    entry.message.as_deref().unwrap_or("")
+                );
+                printer.line("stage", text.trim_end());
+            }
+        })
+        .await?;
+    let mut places = vec![format!("tables   {}", pipeline.warehouse.join("current").display())];
+    if pipeline.report.after_run {
+        let data = report::load::load(pipeline, &run.library, date, None).await?;
+        let written = report::write(&data, &pipeline.report.out)?;
+        places.push(format!("report   {}", written.html.display()));
+    }
+    let options = Options::of(pipeline, date);
+    let money = reconciled(&options, &outcome).await?;
+    printer.result(&summary(&outcome, &money, &places, started.elapsed().as_secs_f64()));
+    Ok(())
+}
+
+/// One line per currency of what the night's periods cost and where it went.
+async fn reconciled(options: &Options, outcome: &Outcome) -> Result<Vec<String>> {
+    if outcome.attribution.periods.is_empty() {
+        return Ok(vec![]);
+    }
+    let engine = Engine::open(options, Some(&outcome.snapshot), None)?;
+    let periods: Vec<String> = outcome
+        .attribution
+        .periods
+        .iter()
+        .map(|p| format!("'{p}'"))
+        .collect();
+    let sql = format!(
+        "select currency, line, sum(billed) as billed, sum(effective) as effective from reconciliation
+         where basis = 'usage' and billing_period in ({}) group by currency, line order by currency, line",
+        periods.join(", ")
+    );
+    let rows = map(&engine.collect(&sql).await?, |row| {
+        Ok((
+            row.needed("currency")?,
+            row.needed("line")?,
+            row.decimal("billed", 18)?.map(Money),
+            row.decimal("effective", 18)?.map(Money),
+        ))
+    })?;
+    let mut currencies: Vec<&String> = rows.iter().map(|r| &r.0).collect();
+    currencies.dedup();
+    let mut lines = vec![];
+    for currency in currencies {
+        let find = |line: &str| rows.iter().find(|r| r.0 == *currency && r.1 == line);
+        let digits = Currency::parse(currency).map_or(2, Currency::digits);
+        let exact = |m: Option<Money>| m.map_or_else(|| "unknown".into(), |m| m.to_string());
+        if let Some(bill) = find("bill") {
+            lines.push(format!(
+                "{currency}  billed {}, effective {}",
+                exact(bill.2),
+                exact(bill.3)
+            ));
+        }
+        let mut parts = vec![];
+        for line in ["attributed", "idle", "unallocated", "quarantined"] {
+            if let Some((.., amount)) = find(line) {
+                let amount = amount.and_then(|m| m.fixed(digits).ok());
+                parts.push(format!("{line} {}", amount.unwrap_or_else(|| "unknown".into())));
+            }
+        }
+        let difference = find("difference").map_or_else(String::new, |d| {
+            format!("; difference {} billed, {} effective", exact(d.2), exact(d.3))
+        });
+        lines.push(format!("     {}{difference}", parts.join(", ")));
+    }
+    Ok(lines)
+}
+
+fn summary(outcome: &Outcome, money: &[String], places: &[String], seconds: f64) -> String {
+    let mut lines = vec![format!(
+        "Night of {} published in {seconds:.1} s on {}{}",
+        outcome.date,
+        outcome.device,
+        outcome
+            .peak_rss
+            .map_or(String::new(), |b| format!(", peak memory {} MiB", b >> 20))
+    )];
+    lines.push(String::new());
+    lines.extend(money.iter().cloned());
+    if !money.is_empty() {
+        lines.push(String::new());
+    }
+    lines.extend(places.iter().cloned());
+    lines.join("\n")
+}

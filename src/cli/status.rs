@@ -1,0 +1,118 @@
+//! `recost status`: runs, days present and missing, freshness.
+
+use super::print::{Printer, thousands};
+use super::Night;
+use crate::engine::rows::map;
+use crate::engine::{Engine, Options};
+use crate::error::Result;
+use crate::pipeline::run::window;
+use crate::warehouse::Warehouse;
+
+/// Arguments of `recost status`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    night: Night,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs the command.
+pub async fn run(args: &Args, printer: &mut Printer) -> Result<()> {
+    let (pipeline, _, date) = args.night.load()?;
+    let warehouse = Warehouse::new(&pipeline.warehouse);
+    let snapshot = warehouse.snapshot();
+    let options = Options::of(&pipeline, date);
+    let engine = Engine::open(&options, snapshot.as_deref(), Some(&warehouse.runs()))?;
+    let runs = map(
+        &engine
+            .collect(
+                "select run_id, ds, status, seconds, message from runs where stage = 'run'
+                 order by run_id desc limit 10",
+            )
+            .await?,
+        |row| {
+            Ok((
+                row.needed("run_id")?,
+                row.day("ds")?.map(|d| d.to_string()).unwrap_or_default(),
+                row.needed("status")?,
+                row.float("seconds")?,
+                row.text("message")?,
+            ))
+        },
+    )?;
+    let deliveries = map(
+        &engine
+            .collect("select source, interval, rows_out, rows_quarantined from deliveries order by source, interval")
+            .await?,
+        |row| {
+            Ok((
+                row.needed("source")?,
+                row.needed("interval")?,
+                row.count("rows_out")?,
+                row.count("rows_quarantined")?,
+            ))
+        },
+    )?;
+    let (first, last) = window(&pipeline, date);
+    let mut sources = vec![];
+    for source in &pipeline.sources {
+        let of: Vec<_> = deliveries.iter().filter(|d| d.0 == source.name).collect();
+        let newest = of.last().map(|d| d.1.clone());
+        // Days before the oldest delivery were never there; only gaps after it are missing.
+        let missing: Vec<String> = match (source.interval(), of.first()) {
+            (crate::config::source::Interval::Day, Some(oldest)) => first
+                .iter_days()
+                .take_while(|d| *d <= last)
+                .map(|d| d.to_string())
+                .filter(|d| *d > oldest.1 && !of.iter().any(|o| o.1 == *d))
+                .collect(),
+            _ => vec![],
+        };
+        let rows: u64 = of.iter().map(|d| d.2).sum();
+        let quarantined: u64 = of.iter().map(|d| d.3).sum();
+        sources.push((source.name.clone(), of.len(), newest, missing, rows, quarantined));
+    }
+    if args.json {
+        let json = serde_json::json!({
+            "date": date,
+            "snapshot": snapshot,
+            "sources": sources.iter().map(|(name, intervals, newest, missing, rows, quarantined)| serde_json::json!({
+                "source": name, "intervals": intervals, "newest": newest, "missing": missing,
+                "rows": rows, "quarantined": quarantined,
+            })).collect::<Vec<_>>(),
+            "runs": runs.iter().map(|(id, ds, status, seconds, message)| serde_json::json!({
+                "run_id": id, "ds": ds, "status": status, "seconds": seconds, "message": message,
+            })).collect::<Vec<_>>(),
+        });
+        printer.result(&format!("{json:#}"));
+        return Ok(());
+    }
+    let mut lines = vec![match &snapshot {
+        Some(path) => format!("Published: {}", path.display()),
+        None => "Nothing was published yet".into(),
+    }];
+    lines.push(String::new());
+    for (name, intervals, newest, missing, rows, quarantined) in &sources {
+        lines.push(format!(
+            "{name:<16} {intervals:>4} intervals, newest {}, {} rows, {} quarantined{}",
+            newest.as_deref().unwrap_or("none"),
+            thousands(*rows),
+            thousands(*quarantined),
+            if missing.is_empty() {
+                String::new()
+            } else {
+                format!("; missing {}", missing.join(", "))
+            }
+        ));
+    }
+    lines.push(String::new());
+    for (id, ds, status, seconds, message) in &runs {
+        let seconds = seconds.map_or(String::new(), |s| format!(" {s:.1} s"));
+        let message = message.as_ref().map_or(String::new(), |m| format!("  {}", m.lines().next().unwrap_or("")));
+        lines.push(format!("{id}  night {ds}  {status}{seconds}{message}"));
+    }
+    printer.result(&lines.join("\n"));
+    Ok(())
+}

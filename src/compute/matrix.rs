@@ -1,0 +1,111 @@
+//! Row-major `f32` tables.
+
+use super::ComputeError;
+
+/// A row-major table `[rows, cols]`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Matrix {
+    rows: usize,
+    cols: usize,
+    data: Vec<f32>,
+}
+
+/// Rows of a [`Matrix`] owned by somebody else.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct MatrixView<'a> {
+    rows: usize,
+    cols: usize,
+    data: &'a [f32],
+}
+
+impl Matrix {
+    /// Takes `data` `[rows * cols]`, row after row.
+    pub fn new(rows: usize, cols: usize, data: Vec<f32>) -> Result<Self, ComputeError> {
+        if rows.checked_mul(cols) != Some(data.len()) {
+            return Err(ComputeError::shape(format!(
+                "a [{rows}, {cols}] matrix cannot hold {} values",
+                data.len()
+            )));
+        }
+        Ok(Self { rows, cols, data })
+    }
+
+    /// All zeros.
+    pub fn zeros(rows: usize, cols: usize) -> Self {
+        Self {
+            rows,
+            cols,
+            data: vec![0.0; rows * cols],
+        }
+    }
+
+    /// Number of rows.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Number of columns.
+    pub fn cols(&self) -> usize {
+        self.cols
+    }
+
+    /// All values, row after row.
+    pub fn data(&self) -> &[f32] {
+        &self.data
+    }
+
+    /// All values, row after row.
+    pub fn data_mut(&mut self) -> &mut [f32] {
+        &mut self.data
+    }
+
+    /// One row.
+    pub fn row(&self, row: usize) -> &[f32] {
+        &self.data[row * self.cols..(row + 1) * self.cols]
+    }
+
+    /// The whole table, borrowed.
+    pub fn view(&self) -> MatrixView<'_> {
+        MatrixView {
+            rows: self.rows,
+            cols: self.cols,
+            data: &self.data,
+        }
+    }
+
+    /// Some rows, borrowed.
+    pub fn rows_view(&self, range: std::ops::Range<usize>) -> MatrixView<'_> {
+        self.view().rows_range(range)
+    }
+}
+
+impl<'a> MatrixView<'a> {
+    /// Number of rows.
+    pub fn rows(self) -> usize {
+        self.rows
+    }
+
+    /// Number of columns.
+    pub fn cols(self) -> usize {
+        self.cols
+    }
+
+    /// All values, row after row.
+    pub fn data(self) -> &'a [f32] {
+        self.data
+    }
+
+    /// One row.
+    pub fn row(self, row: usize) -> &'a [f32] {
+        &self.data[row * self.cols..(row + 1) * self.cols]
+    }
+
+    /// Some rows.
+    pub fn rows_range(self, range: std::ops::Range<usize>) -> MatrixView<'a> {
+        MatrixView {
+            rows: range.len(),
+            cols: self.cols,
+            data: &self.data[range.start * self.cols..range.end * self.cols],
+        }
+    }
+}

@@ -1,0 +1,364 @@
+//! The pipeline file: types, defaults, validation.
+//!
+//! [`Pipeline::load`] reads one TOML file. Unknown keys are refused with the nearest known one named; relative paths
+//! are taken from the file's own folder; `${NAME}` in a path is read from the environment.
+
+mod parse;
+pub mod source;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use crate::error::{Error, Result};
+use crate::model::Family;
+pub use source::{Kind as SourceKind, Source};
+
+/// A pipeline file as its user wrote it, checked, with paths made absolute.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Pipeline {
+    /// The shop's name, shown in reports.
+    pub name: String,
+    /// Folder that holds the published tables.
+    #[serde(default = "defaults::warehouse")]
+    pub warehouse: PathBuf,
+    /// Folder with SQL files of the project's own; a file of a built-in one's path replaces it.
+    #[serde(default = "defaults::sql")]
+    pub sql: PathBuf,
+    /// Memory, threads, spilling.
+    #[serde(default)]
+    pub engine: Engine,
+    /// What a nightly run covers and where it computes.
+    #[serde(default)]
+    pub run: Run,
+    /// Where the exports lie.
+    #[serde(default)]
+    pub sources: Vec<Source>,
+    /// Weights and windows of the features.
+    #[serde(default)]
+    pub features: Features,
+    /// The models to train, in order; the first is the one whose lists are published first.
+    #[serde(default)]
+    pub models: Vec<Model>,
+    /// What to recommend.
+    #[serde(default)]
+    pub recommend: Recommend,
+    /// How models are judged.
+    #[serde(default)]
+    pub evaluation: Evaluation,
+    /// Routing rules and policies of cost attribution.
+    #[serde(default)]
+    pub attribution: Attribution,
+    /// Where the report goes after a run.
+    #[serde(default)]
+    pub report: Report,
+    /// The file this was read from.
+    #[serde(skip)]
+    pub file: PathBuf,
+}
+
+/// `[engine]`: the limits of the SQL engine.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Engine {
+    /// Memory pool of the SQL engine, such as `"4GiB"`.
+    pub memory: Bytes,
+    /// Threads; by default all cores.
+    pub threads: Option<usize>,
+    /// Folder for spill files; by default the system's temporary folder.
+    pub spill: Option<PathBuf>,
+}
+
+/// `[run]`: what a nightly run covers and where it computes.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Run {
+    /// Days of history that models see; days of the window that the warehouse lacks are ingested too.
+    pub history_days: u32,
+    /// `auto`, `cpu`, `gpu`, or part of an adapter's name.
+    pub device: String,
+    /// The resource under which the run's own computing is recorded in `usage`, as the bill names it.
+    pub resource_id: String,
+    /// Published snapshots that are kept beside the current one, for readers that still hold them.
+    pub keep_snapshots: usize,
+}
+
+/// `[features]`: weights and windows.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Features {
+    /// Days after which an event weighs half.
+    pub half_life_days: f64,
+    /// Minutes without an event that end a session, where the export names no session.
+    pub session_gap_minutes: f64,
+    /// Weight of each event type in `interactions`.
+    pub weights: EventWeights,
+}
+
+/// `[features.weights]`: what each event type says about taste.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct EventWeights {
+    /// A product page seen.
+    pub view: f64,
+    /// A click on a recommendation or a search result.
+    pub click: f64,
+    /// An item put in the cart.
+    pub cart: f64,
+    /// An item bought.
+    pub purchase: f64,
+}
+
+/// `[[models]]`: one model to train each night.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Model {
+    /// The model's id, as serving logs and tags name it.
+    pub id: String,
+    /// `als` or `popular`.
+    pub family: Family,
+    /// Hyperparameters of the family; see `docs/configuration.md`.
+    #[serde(default)]
+    pub params: toml::Table,
+}
+
+/// `[recommend]`: what goes into each user's list.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Recommend {
+    /// Length of each list.
+    pub k: usize,
+    /// Which items a user is not shown again.
+    pub exclude: Exclude,
+    /// Leave out items that the newest catalogue lacks.
+    pub available_only: bool,
+    /// Leave out items that score less.
+    pub min_score: Option<f32>,
+}
+
+/// Which of a user's past items are left out of the list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Exclude {
+    /// Nothing is left out.
+    None,
+    /// Items the user bought.
+    Bought,
+    /// Items the user viewed, clicked, put in the cart or bought.
+    Seen,
+}
+
+/// `[evaluation]`: the temporal split and its metrics.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Evaluation {
+    /// Whether models are evaluated each night (a second, shorter training on the days before the split).
+    pub enabled: bool,
+    /// Days at the end of the history that are held out as the test.
+    pub holdout_days: u32,
+    /// Cut-offs of the metrics.
+    pub k: Vec<usize>,
+    /// Whether a model that does not beat popularity is published all the same.
+    pub publish_below_baseline: bool,
+}
+
+/// `[attribution]`: routing rules and policies.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Attribution {
+    /// Ordered rules, the first match wins.
+    pub rules: Vec<crate::attribution::Rule>,
+    /// Whether the built-in rules follow the ones written here.
+    pub default_rules: bool,
+    /// Model ids beyond `[[models]]` that rules may name.
+    pub known_models: Vec<String>,
+}
+
+/// `[report]`: the report written after a run.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Report {
+    /// Folder for the report.
+    pub out: PathBuf,
+    /// Whether `recost run` writes it.
+    pub after_run: bool,
+}
+
+/// A number of bytes, written as `"512MiB"` or `"4GiB"`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bytes(pub usize);
+
+mod defaults {
+    use super::PathBuf;
+
+    pub fn warehouse() -> PathBuf {
+        "warehouse".into()
+    }
+    pub fn sql() -> PathBuf {
+        "sql".into()
+    }
+}
+
+impl Default for Engine {
+    fn default() -> Self {
+        Engine {
+            memory: Bytes(2 << 30),
+            threads: None,
+            spill: None,
+        }
+    }
+}
+
+impl Default for Run {
+    fn default() -> Self {
+        Run {
+            history_days: 30,
+            device: "auto".into(),
+            resource_id: "recost-nightly".into(),
+            keep_snapshots: 2,
+        }
+    }
+}
+
+impl Default for Features {
+    fn default() -> Self {
+        Features {
+            half_life_days: 30.0,
+            session_gap_minutes: 30.0,
+            weights: EventWeights::default(),
+        }
+    }
+}
+
+impl Default for EventWeights {
+    fn default() -> Self {
+        EventWeights {
+            view: 1.0,
+            click: 2.0,
+            cart: 4.0,
+            purchase: 8.0,
+        }
+    }
+}
+
+impl Default for Recommend {
+    fn default() -> Self {
+        Recommend {
+            k: 50,
+            exclude: Exclude::Bought,
+            available_only: true,
+            min_score: None,
+        }
+    }
+}
+
+impl Default for Evaluation {
+    fn default() -> Self {
+        Evaluation {
+            enabled: true,
+            holdout_days: 1,
+            k: vec![10, 20, 50],
+            publish_below_baseline: true,
+        }
+    }
+}
+
+impl Default for Attribution {
+    fn default() -> Self {
+        Attribution {
+            rules: vec![],
+            default_rules: true,
+            known_models: vec![],
+        }
+    }
+}
+
+impl Attribution {
+    /// The rules in the form that attribution takes.
+    pub fn routing(&self) -> crate::attribution::RoutingConfig {
+        crate::attribution::RoutingConfig {
+            rules: self.rules.clone(),
+            default_rules: self.default_rules,
+        }
+    }
+}
+
+impl Default for Report {
+    fn default() -> Self {
+        Report {
+            out: "report".into(),
+            after_run: true,
+        }
+    }
+}
+
+impl Pipeline {
+    /// Reads and checks a pipeline file.
+    ///
+    /// # Errors
+    /// `Kind::Config`, naming the key, the line and the remedy.
+    pub fn load(file: &Path) -> Result<Pipeline> {
+        let text = std::fs::read_to_string(file).map_err(|e| {
+            Error::config(format!("cannot read the pipeline file {}: {e}", file.display()))
+                .help("give the path of a pipeline file, or make one with `recost init`")
+        })?;
+        Self::parse(&text, file)
+    }
+
+    /// Parses and checks the text of a pipeline file that lies (or would lie) at `file`.
+    ///
+    /// # Errors
+    /// As [`Pipeline::load`].
+    pub fn parse(text: &str, file: &Path) -> Result<Pipeline> {
+        let mut pipeline: Pipeline = parse::from_toml(text, file)?;
+        let home = std::path::absolute(file)
+            .ok()
+            .and_then(|f| f.parent().map(Path::to_path_buf))
+            .unwrap_or_default();
+        pipeline.file = file.to_path_buf();
+        for path in [
+            &mut pipeline.warehouse,
+            &mut pipeline.sql,
+            &mut pipeline.report.out,
+        ] {
+            *path = home.join(parse::expand_env(&path.to_string_lossy())?);
+        }
+        if let Some(spill) = &mut pipeline.engine.spill {
+            *spill = home.join(parse::expand_env(&spill.to_string_lossy())?);
+        }
+        for source in &mut pipeline.sources {
+            source.resolve(&home)?;
+        }
+        pipeline.validate()?;
+        Ok(pipeline)
+    }
+
+    /// Numbers of `[features]` that SQL files read with `setting('name')`.
+    pub fn settings(&self) -> BTreeMap<String, f64> {
+        let f = &self.features;
+        [
+            ("half_life_days", f.half_life_days),
+            ("session_gap_minutes", f.session_gap_minutes),
+            ("weight_view", f.weights.view),
+            ("weight_click", f.weights.click),
+            ("weight_cart", f.weights.cart),
+            ("weight_purchase", f.weights.purchase),
+        ]
+        .map(|(name, value)| (name.to_string(), value))
+        .into()
+    }
+
+    /// Sources of one kind, in the order of the file.
+    pub fn sources_of(&self, kind: SourceKind) -> impl Iterator<Item = &Source> {
+        self.sources.iter().filter(move |s| s.kind == kind)
+    }
+
+    /// Threads to use: as configured, else the machine's cores.
+    pub fn threads(&self) -> usize {
+        self.engine.threads.unwrap_or_else(|| {
+            std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+        })
+    }
+}

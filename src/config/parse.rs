@@ -1,0 +1,149 @@
+//! From text to types: TOML with its errors placed and explained, byte sizes, environment references, cross-checks.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use serde::de::{self, Deserialize, DeserializeOwned, Deserializer};
+
+use super::{Bytes, Pipeline};
+use crate::error::{Error, Result, Span, nearest};
+
+/// Deserialises `text`, turning a failure into an error that shows the place and names the nearest known key.
+pub(super) fn from_toml<T: DeserializeOwned>(text: &str, file: &Path) -> Result<T> {
+    toml::from_str(text).map_err(|e| {
+        let message = e.message().trim().to_string();
+        let mut error = Error::config(format!("{}: {message}", file.display()));
+        if let Some(near) = nearest_in_message(&message) {
+            error = error.help(format!("did you mean `{near}`?"));
+        }
+        match e.span() {
+            Some(range) => error.at(Span {
+                name: file.display().to_string(),
+                text: text.to_string(),
+                start: range.start,
+                len: range.len(),
+            }),
+            None => error,
+        }
+    })
+}
+
+/// Serde lists the known names after the unknown one, all in backquotes: picks the nearest.
+fn nearest_in_message(message: &str) -> Option<&str> {
+    if !message.starts_with("unknown ") {
+        return None;
+    }
+    let mut names = message.split('`').skip(1).step_by(2);
+    let unknown = names.next()?;
+    nearest(unknown, names)
+}
+
+/// Replaces each `${NAME}` by the environment variable of that name.
+///
+/// # Errors
+/// `Kind::Config` when the variable is not set or the reference is not closed.
+pub(super) fn expand_env(text: &str) -> Result<String> {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find("${") {
+        out.push_str(&rest[..at]);
+        let reference = &rest[at + 2..];
+        let end = reference.find('}').ok_or_else(|| {
+            Error::config(format!("`{text}` has a `${{` without its `}}`"))
+                .help("write ${NAME}")
+        })?;
+        let name = &reference[..end];
+        let value = std::env::var(name).map_err(|_| {
+            Error::config(format!("the environment variable {name} is not set"))
+                .help(format!("set it, for instance: export {name}=…"))
+        })?;
+        out.push_str(&value);
+        rest = &reference[end + 1..];
+    }
+    out.push_str(rest);
+    Ok(out)
+}
+
+impl<'de> Deserialize<'de> for Bytes {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit()).len();
+        let unit = match text[digits..].trim() {
+            "KiB" => 1usize << 10,
+            "MiB" => 1 << 20,
+            "GiB" => 1 << 30,
+            _ => 0,
+        };
+        text[..digits]
+            .parse::<usize>()
+            .ok()
+            .filter(|_| unit > 0)
+            .and_then(|n| n.checked_mul(unit))
+            .map(Bytes)
+            .ok_or_else(|| {
+                de::Error::custom(format!(
+                    "`{text}` is no size; write a whole number and KiB, MiB or GiB, such as \"4GiB\""
+                ))
+            })
+    }
+}
+
+impl Pipeline {
+    /// Checks what one key alone cannot show.
+    pub(super) fn validate(&self) -> Result<()> {
+        let wrong = |message: String| Err(Error::config(format!("{}: {message}", self.file.display())));
+        let mut names = BTreeSet::new();
+        for source in &self.sources {
+            if !names.insert(&source.name) {
+                return wrong(format!("two sources are named `{}`", source.name));
+            }
+            if source.path.contains("{date}") && source.path.contains("{period}") {
+                return wrong(format!(
+                    "source `{}` has both {{date}} and {{period}} in its path",
+                    source.name
+                ));
+            }
+            if !(0.0..=1.0).contains(&source.rejection_limit()) {
+                return wrong(format!(
+                    "source `{}`: max_rejected is a share between 0 and 1",
+                    source.name
+                ));
+            }
+        }
+        let mut ids = BTreeSet::new();
+        for model in &self.models {
+            if model.id.is_empty() || !ids.insert(&model.id) {
+                return wrong(format!("model ids must be unique and not empty: `{}`", model.id));
+            }
+            crate::model::validate_params(model.family, &model.params)
+                .map_err(|e| Error::config(format!("{}: model `{}`: {e}", self.file.display(), model.id)))?;
+        }
+        if self.run.history_days == 0 {
+            return wrong("`[run] history_days` must be at least 1".into());
+        }
+        if self.engine.threads == Some(0) {
+            return wrong("`[engine] threads` must be at least 1".into());
+        }
+        if self.engine.memory.0 < 64 << 20 {
+            return wrong("`[engine] memory` must be at least 64MiB".into());
+        }
+        if self.recommend.k == 0 || self.recommend.k > 10_000 {
+            return wrong("`[recommend] k` must be between 1 and 10,000".into());
+        }
+        if self.evaluation.k.is_empty() || self.evaluation.k.iter().any(|k| !(1..=10_000).contains(k)) {
+            return wrong("`[evaluation] k` needs cut-offs between 1 and 10,000".into());
+        }
+        if self.evaluation.enabled
+            && !(1..self.run.history_days.max(2)).contains(&self.evaluation.holdout_days)
+        {
+            return wrong("`[evaluation] holdout_days` must be at least 1 and less than `[run] history_days`".into());
+        }
+        for (name, value) in self.settings() {
+            let positive = name.starts_with("weight_") || value > 0.0;
+            if !value.is_finite() || value < 0.0 || !positive {
+                return wrong(format!("`[features]` {name} must be a positive number"));
+            }
+        }
+        Ok(())
+    }
+}

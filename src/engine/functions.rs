@@ -1,0 +1,221 @@
+//! Our SQL functions, registered in this one place.
+//!
+//! | function | gives |
+//! |---|---|
+//! | `as_of()` | the end of the run's data interval, a timestamp; nothing at or after it may be used |
+//! | `setting('name')` | a number of the pipeline file |
+//! | `known(x)` | `x`, or null where a text is empty, blank, `NULL` or `(null)` |
+//! | `json(x)` | a map as the text of a JSON object; a text as `known(x)` |
+//! | `text(x)` | `x` as text: a double becomes its shortest decimal that reads back as the same double |
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray, Float64Array, StringViewArray, StringViewBuilder};
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, Float64Type, TimeUnit};
+use datafusion::common::{ScalarValue, exec_err};
+use datafusion::error::Result;
+use datafusion::logical_expr::{
+    ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
+};
+use datafusion::prelude::SessionContext;
+
+use super::{Options, interval_end_us};
+use crate::error::nearest;
+
+pub(super) fn register(ctx: &SessionContext, options: &Options) {
+    let settings = options
+        .settings
+        .iter()
+        .map(|(name, value)| (name.clone(), value.to_bits()))
+        .collect();
+    let any = || Signature::any(1, Volatility::Immutable);
+    let functions = [
+        Function {
+            name: "as_of",
+            signature: Signature::nullary(Volatility::Immutable),
+            body: Body::AsOf(interval_end_us(options.date)),
+        },
+        Function {
+            name: "setting",
+            signature: Signature::string(1, Volatility::Immutable),
+            body: Body::Setting(settings),
+        },
+        Function {
+            name: "known",
+            signature: any(),
+            body: Body::Known,
+        },
+        Function {
+            name: "json",
+            signature: any(),
+            body: Body::Json,
+        },
+        Function {
+            name: "text",
+            signature: any(),
+            body: Body::Text,
+        },
+    ];
+    for function in functions {
+        ctx.register_udf(ScalarUDF::new_from_impl(function));
+    }
+}
+
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Function {
+    name: &'static str,
+    signature: Signature,
+    body: Body,
+}
+
+#[derive(Debug, PartialEq, Eq, Hash)]
+enum Body {
+    AsOf(i64),
+    /// Bits of an `f64`, since a function must be comparable.
+    Setting(BTreeMap<String, u64>),
+    Known,
+    Json,
+    Text,
+}
+
+impl ScalarUDFImpl for Function {
+    fn name(&self) -> &str {
+        self.name
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, args: &[DataType]) -> Result<DataType> {
+        Ok(match (&self.body, args) {
+            (Body::AsOf(_), _) => DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
+            (Body::Setting(_), _) => DataType::Float64,
+            (Body::Text | Body::Json, _) => DataType::Utf8View,
+            (Body::Known, [ty]) if is_text(ty) => DataType::Utf8View,
+            (Body::Known, [ty]) => ty.clone(),
+            (Body::Known, _) => return exec_err!("known takes one argument"),
+        })
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        match &self.body {
+            Body::AsOf(us) => Ok(ColumnarValue::Scalar(ScalarValue::TimestampMicrosecond(
+                Some(*us),
+                Some("UTC".into()),
+            ))),
+            Body::Setting(settings) => setting(settings, &args.args),
+            Body::Known => on_array(args, |array| {
+                Ok(if is_text(array.data_type()) {
+                    known(&to_text(array)?)
+                } else {
+                    Arc::clone(array)
+                })
+            }),
+            Body::Json => on_array(args, |array| {
+                Ok(match array.as_map_opt() {
+                    Some(map) => map_to_json(map)?,
+                    None => known(&to_text(array)?),
+                })
+            }),
+            Body::Text => on_array(args, to_text),
+        }
+    }
+}
+
+fn is_text(ty: &DataType) -> bool {
+    matches!(
+        ty,
+        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View
+    )
+}
+
+fn on_array(
+    args: ScalarFunctionArgs,
+    body: impl Fn(&ArrayRef) -> Result<ArrayRef>,
+) -> Result<ColumnarValue> {
+    match args.args.first() {
+        Some(ColumnarValue::Array(array)) => Ok(ColumnarValue::Array(body(array)?)),
+        Some(ColumnarValue::Scalar(scalar)) => {
+            let array = body(&scalar.to_array()?)?;
+            Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(&array, 0)?))
+        }
+        None => exec_err!("one argument is needed"),
+    }
+}
+
+fn setting(settings: &BTreeMap<String, u64>, args: &[ColumnarValue]) -> Result<ColumnarValue> {
+    let Some(ColumnarValue::Scalar(scalar)) = args.first() else {
+        return exec_err!("setting() takes a name in quotes");
+    };
+    let name = scalar.try_as_str().flatten().unwrap_or_default();
+    match settings.get(name) {
+        Some(bits) => Ok(ColumnarValue::Scalar(ScalarValue::Float64(Some(
+            f64::from_bits(*bits),
+        )))),
+        None => {
+            let near = nearest(name, settings.keys().map(String::as_str));
+            let hint = near.map_or(String::new(), |n| format!("; did you mean '{n}'?"));
+            exec_err!("there is no setting '{name}'{hint}")
+        }
+    }
+}
+
+fn known(array: &ArrayRef) -> ArrayRef {
+    let texts = array.as_string_view();
+    Arc::new(
+        texts
+            .iter()
+            .map(|t| {
+                t.filter(|t| {
+                    let t = t.trim();
+                    !(t.is_empty()
+                        || t.eq_ignore_ascii_case("null")
+                        || t.eq_ignore_ascii_case("(null)"))
+                })
+            })
+            .collect::<StringViewArray>(),
+    )
+}
+
+/// A map of texts as a JSON object, its keys in order.
+fn map_to_json(map: &arrow::array::MapArray) -> Result<ArrayRef> {
+    let mut out = StringViewBuilder::with_capacity(map.len());
+    for row in 0..map.len() {
+        if map.is_null(row) {
+            out.append_null();
+            continue;
+        }
+        let entries = map.value(row);
+        let keys = to_text(entries.column(0))?;
+        let values = to_text(entries.column(1))?;
+        let pairs = keys.as_string_view().iter().zip(values.as_string_view());
+        let object: serde_json::Map<String, serde_json::Value> = pairs
+            .filter_map(|(k, v)| Some((k?.to_string(), v.map(str::to_string).into())))
+            .collect();
+        out.append_value(serde_json::Value::Object(object).to_string());
+    }
+    Ok(Arc::new(out.finish()))
+}
+
+/// Any array as text. Doubles are written as the shortest decimal that reads back as the same double.
+pub(crate) fn to_text(array: &ArrayRef) -> Result<ArrayRef> {
+    Ok(match array.data_type() {
+        DataType::Utf8View => Arc::clone(array),
+        DataType::Float64 | DataType::Float32 => {
+            let doubles: ArrayRef = cast(array, &DataType::Float64)?;
+            shortest(doubles.as_primitive::<Float64Type>())
+        }
+        _ => cast(array, &DataType::Utf8View)?,
+    })
+}
+
+fn shortest(doubles: &Float64Array) -> ArrayRef {
+    let mut out = StringViewBuilder::with_capacity(doubles.len());
+    for value in doubles {
+        out.append_option(value.map(|v| v.to_string()));
+    }
+    Arc::new(out.finish())
+}

@@ -1,0 +1,177 @@
+//! The SQL files: those inside the binary, and those of the user's project, which go before.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use super::Engine;
+use crate::error::{Error, Result, nearest};
+
+/// Declares the files below `sql/` that ship inside the binary.
+macro_rules! shipped {
+    ($($path:literal),+ $(,)?) => {
+        &[$(($path, include_str!(concat!("../../sql/", $path)))),+]
+    };
+}
+
+/// Path below `sql/` and text of each file inside the binary.
+pub const SHIPPED: &[(&str, &str)] = shipped![
+    "attribution/drivers/bytes.sql",
+    "attribution/drivers/cpu_ns.sql",
+    "attribution/drivers/gpu_ns.sql",
+    "attribution/drivers/requests.sql",
+    "attribution/drivers/served.sql",
+    "attribution/lines.sql",
+    "attribution/model_costs.sql",
+    "attribution/model_days.sql",
+    "attribution/reconciliation.sql",
+    "attribution/served.sql",
+    "attribution/unit_costs.sql",
+    "checks/allocation_has_lineage.sql",
+    "checks/charge_is_split_exactly.sql",
+    "checks/delivery_is_complete.sql",
+    "checks/period_is_reconciled.sql",
+    "checks/recommendations_add_up_to_model_day.sql",
+    "checks/views_of_cost_agree.sql",
+    "features/interactions.sql",
+    "features/item_features.sql",
+    "features/sessions.sql",
+    "features/user_features.sql",
+    "reports/costs.sql",
+    "reports/days.sql",
+    "reports/quality.sql",
+    "reports/quarantine.sql",
+    "reports/reconciliation.sql",
+    "reports/resources.sql",
+    "reports/sources.sql",
+    "reports/stages.sql",
+    "reports/units.sql",
+    "sources/charges/focus.sql",
+    "sources/events/recost.sql",
+    "sources/items/recost.sql",
+    "sources/usage/recost.sql",
+    "sources/users/recost.sql",
+];
+
+/// All SQL files by their path below `sql/`.
+#[derive(Debug, Clone)]
+pub struct Library {
+    files: BTreeMap<String, File>,
+}
+
+#[derive(Debug, Clone)]
+struct File {
+    text: String,
+    /// Where it lies, for files of the user's project.
+    own: Option<PathBuf>,
+}
+
+impl Library {
+    /// The shipped files, each replaced by the file of the same path in `project` where there is one, and the project's
+    /// own beside them.
+    ///
+    /// # Errors
+    /// `Kind::Config` when a file of the project cannot be read.
+    pub fn load(project: &Path) -> Result<Self> {
+        let mut files: BTreeMap<String, File> = SHIPPED
+            .iter()
+            .map(|(path, text)| {
+                let file = File {
+                    text: (*text).to_string(),
+                    own: None,
+                };
+                ((*path).to_string(), file)
+            })
+            .collect();
+        let mut folders = vec![project.to_path_buf()];
+        while let Some(folder) = folders.pop() {
+            let Ok(entries) = std::fs::read_dir(&folder) else {
+                continue;
+            };
+            for entry in entries.flatten() {
+                let path = entry.path();
+                if path.is_dir() {
+                    folders.push(path);
+                } else if path.extension().is_some_and(|e| e == "sql")
+                    && let Ok(below) = path.strip_prefix(project)
+                {
+                    let text = std::fs::read_to_string(&path)
+                        .map_err(|e| Error::io("cannot read", &path, &e))?;
+                    let key = below.to_string_lossy().replace('\\', "/");
+                    files.insert(key, File { text, own: Some(path) });
+                }
+            }
+        }
+        Ok(Library { files })
+    }
+
+    /// The text of the file at `path` (below `sql/`).
+    ///
+    /// # Errors
+    /// `Kind::Config`, naming the nearest file, when there is none.
+    pub fn get(&self, path: &str) -> Result<&str> {
+        match self.files.get(path) {
+            Some(file) => Ok(&file.text),
+            None => {
+                let error = Error::config(format!("there is no SQL file {path}"));
+                Err(match nearest(path, self.files.keys().map(String::as_str)) {
+                    Some(near) => error.help(format!(
+                        "did you mean {near}? A file of your own goes under the project's sql folder"
+                    )),
+                    None => error.help("put it under the project's sql folder"),
+                })
+            }
+        }
+    }
+
+    /// Name (without folder and ending) and text of the files right in `folder`, sorted by name.
+    pub fn folder<'a>(&'a self, folder: &'a str) -> impl Iterator<Item = (&'a str, &'a str)> {
+        self.files.iter().filter_map(move |(path, file)| {
+            let name = path.strip_prefix(folder)?.strip_prefix('/')?.strip_suffix(".sql")?;
+            (!name.contains('/')).then_some((name, file.text.as_str()))
+        })
+    }
+
+    /// Where the file at `path` lies, for messages: the project's own path, or the shipped one.
+    pub fn describe(&self, path: &str) -> String {
+        match self.files.get(path).and_then(|f| f.own.as_ref()) {
+            Some(own) => own.display().to_string(),
+            None => format!("sql/{path}"),
+        }
+    }
+
+    /// The files of `folder` in an order in which each comes after the tables that it reads, found from their queries.
+    ///
+    /// # Errors
+    /// `Kind::Config`, naming the files, when they read each other in a circle or do not parse.
+    pub fn ordered<'a>(&'a self, engine: &Engine, folder: &'a str) -> Result<Vec<(&'a str, &'a str)>> {
+        let files: BTreeMap<&str, &str> = self.folder(folder).collect();
+        let mut waiting: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
+        for (name, text) in &files {
+            let inputs = engine
+                .inputs(text)
+                .map_err(|e| e.context(self.describe(&format!("{folder}/{name}.sql"))))?;
+            let inputs = inputs
+                .into_iter()
+                .filter(|i| files.contains_key(i.as_str()) && i != name)
+                .collect();
+            waiting.insert(name, inputs);
+        }
+        let mut order = vec![];
+        while !waiting.is_empty() {
+            let Some(next) = waiting
+                .iter()
+                .find(|(_, inputs)| inputs.iter().all(|i| !waiting.contains_key(i.as_str())))
+                .map(|(name, _)| *name)
+            else {
+                let circle: Vec<&str> = waiting.keys().copied().collect();
+                return Err(Error::config(format!(
+                    "these files of sql/{folder} read each other in a circle: {}",
+                    circle.join(", ")
+                )));
+            };
+            waiting.remove(next);
+            order.push((next, files[next]));
+        }
+        Ok(order)
+    }
+}

@@ -1,0 +1,305 @@
+//! The SQL engine: an embedded DataFusion session over one snapshot of the warehouse, with our functions and SQL files.
+
+mod functions;
+pub mod library;
+pub mod rows;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use chrono::{NaiveDate, TimeDelta};
+use datafusion::datasource::empty::EmptyTable;
+use datafusion::datasource::file_format::parquet::ParquetFormat;
+use datafusion::datasource::listing::{
+    ListingOptions, ListingTable, ListingTableConfig, ListingTableUrl,
+};
+use datafusion::execution::SendableRecordBatchStream;
+use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
+use datafusion::execution::runtime_env::RuntimeEnvBuilder;
+use datafusion::prelude::{DataFrame, SQLOptions, SessionConfig, SessionContext};
+use futures::StreamExt;
+
+use crate::config::Pipeline;
+use crate::error::{Error, Result};
+use crate::warehouse::{TABLES, Table, TableWriter};
+pub(crate) use functions::to_text;
+pub use library::Library;
+
+/// What a session needs to know.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Bytes of the memory pool.
+    pub memory: usize,
+    /// Threads of a query.
+    pub threads: usize,
+    /// Folder for spill files; `None` takes the system's.
+    pub spill: Option<PathBuf>,
+    /// Numbers that SQL reads by `setting('name')`.
+    pub settings: BTreeMap<String, f64>,
+    /// Last day of the data interval; SQL reads its end by `as_of()`.
+    pub date: NaiveDate,
+}
+
+impl Options {
+    /// The options that a pipeline file sets, for the night of `date`.
+    pub fn of(pipeline: &Pipeline, date: NaiveDate) -> Self {
+        Options {
+            memory: pipeline.engine.memory.0,
+            threads: pipeline.threads(),
+            spill: pipeline.engine.spill.clone(),
+            settings: pipeline.settings(),
+            date,
+        }
+    }
+}
+
+/// A session over one snapshot.
+#[derive(Clone)]
+pub struct Engine {
+    ctx: SessionContext,
+    options: Options,
+}
+
+impl Engine {
+    /// A session in which every table of `snapshot` can be queried; a table that is not there yet is empty. A session sees
+    /// the files that lie there when it first asks, so a stage that reads what another wrote opens its own.
+    ///
+    /// # Errors
+    /// When the snapshot cannot be read or the spill folder cannot be made.
+    pub fn open(options: &Options, snapshot: Option<&Path>, runs: Option<&Path>) -> Result<Engine> {
+        let pool = TrackConsumersPool::new(
+            FairSpillPool::new(options.memory),
+            std::num::NonZeroUsize::MIN.saturating_add(4),
+        );
+        let mut runtime = RuntimeEnvBuilder::new().with_memory_pool(Arc::new(pool));
+        if let Some(spill) = &options.spill {
+            std::fs::create_dir_all(spill)
+                .map_err(|e| Error::io("cannot make the spill folder", spill, &e))?;
+            runtime = runtime.with_temp_file_path(spill);
+        }
+        let mut config = SessionConfig::new()
+            .with_target_partitions(options.threads)
+            .with_information_schema(true);
+        config.options_mut().execution.time_zone = Some("UTC".into());
+        // Decimals keep every digit; a literal such as 0.1 is one too.
+        config.options_mut().sql_parser.parse_float_as_decimal = true;
+        let ctx = SessionContext::new_with_config_rt(config, runtime.build_arc()?);
+        functions::register(&ctx, options);
+
+        let engine = Engine {
+            ctx,
+            options: options.clone(),
+        };
+        for table in TABLES {
+            let dir = match table.name {
+                "runs" => runs.map(Path::to_path_buf),
+                name => snapshot.map(|s| s.join(name)),
+            };
+            engine.register(table, dir.as_deref())?;
+        }
+        Ok(engine)
+    }
+
+    /// A session without tables and with one thread, sharing this one's memory pool and functions.
+    ///
+    /// # Errors
+    /// When the functions cannot be registered.
+    pub fn detached(&self) -> Result<Engine> {
+        let mut config = SessionConfig::new().with_target_partitions(1);
+        config.options_mut().clone_from(self.ctx.state().config_options());
+        config.options_mut().execution.target_partitions = 1;
+        let ctx = SessionContext::new_with_config_rt(config, self.ctx.runtime_env());
+        functions::register(&ctx, &self.options);
+        Ok(Engine {
+            ctx,
+            options: self.options.clone(),
+        })
+    }
+
+    fn register(&self, table: &Table, dir: Option<&Path>) -> Result<()> {
+        let provider: Arc<dyn datafusion::catalog::TableProvider> = match dir.filter(|d| d.is_dir()) {
+            None => Arc::new(EmptyTable::new(table.schema())),
+            Some(dir) => {
+                let url = ListingTableUrl::parse(format!("{}/", dir.display()))?;
+                let mut options = ListingOptions::new(Arc::new(ParquetFormat::default()))
+                    .with_file_extension(".parquet");
+                if let Some(field) = table.partition.field() {
+                    options = options.with_table_partition_cols(vec![(
+                        field.name().clone(),
+                        field.data_type().clone(),
+                    )]);
+                }
+                let config = ListingTableConfig::new(url)
+                    .with_listing_options(options)
+                    .with_schema(table.file_schema());
+                Arc::new(ListingTable::try_new(config)?)
+            }
+        };
+        self.ctx.register_table(table.name, provider)?;
+        Ok(())
+    }
+
+    /// The session itself, for tables that a stage adds.
+    pub fn context(&self) -> &SessionContext {
+        &self.ctx
+    }
+
+    /// Plans a query. Only reading is allowed: no statement can write, define or set anything.
+    ///
+    /// # Errors
+    /// `Kind::Config`, with the engine's own words, when the text does not parse or names what is not there.
+    pub async fn query(&self, sql: &str) -> Result<DataFrame> {
+        let read_only = SQLOptions::new()
+            .with_allow_ddl(false)
+            .with_allow_dml(false)
+            .with_allow_statements(false);
+        self.ctx
+            .sql_with_options(sql, read_only)
+            .await
+            .map_err(|e| match Error::from(e) {
+                e if e.kind() == crate::error::Kind::Unexpected => {
+                    Error::config(format!("this SQL cannot be planned: {e}"))
+                }
+                e => e,
+            })
+    }
+
+    /// Runs a query and collects its rows; for results that are known to be small.
+    ///
+    /// # Errors
+    /// As [`Engine::query`], and those of execution.
+    pub async fn collect(&self, sql: &str) -> Result<Vec<RecordBatch>> {
+        Ok(self.query(sql).await?.collect().await?)
+    }
+
+    /// Runs a query and streams its rows as one stream.
+    ///
+    /// # Errors
+    /// As [`Engine::query`].
+    pub async fn stream(&self, sql: &str) -> Result<SendableRecordBatchStream> {
+        Ok(self.query(sql).await?.execute_stream().await?)
+    }
+
+    /// Makes a view of a library file, so that others can select from it by its name.
+    ///
+    /// # Errors
+    /// As [`Engine::query`].
+    pub async fn view(&self, name: &str, sql: &str) -> Result<()> {
+        let plan = self.query(sql).await?;
+        self.ctx.register_table(name, plan.into_view())?;
+        Ok(())
+    }
+
+    /// Leaves of a table only the rows of which `predicate` is true.
+    ///
+    /// # Errors
+    /// As [`Engine::query`].
+    pub async fn restrict(&self, name: &str, predicate: &str) -> Result<()> {
+        let frame = self
+            .query(&format!("select * from {name} where {predicate}"))
+            .await?;
+        self.ctx.deregister_table(name)?;
+        self.ctx.register_table(name, frame.into_view())?;
+        Ok(())
+    }
+
+    /// Leaves of the tables that sources feed what was known and had happened by the end of the window: events delivered
+    /// in it, the newest snapshots of items and users by then.
+    ///
+    /// # Errors
+    /// As [`Engine::query`].
+    pub async fn restrict_to(&self, (first, last): (NaiveDate, NaiveDate)) -> Result<()> {
+        let days = format!("ds between date '{first}' and date '{last}'");
+        let end = interval_end_us(last);
+        let happened = format!("{days} and event_time < arrow_cast({end}, 'Timestamp(Microsecond, Some(\"UTC\"))')");
+        self.restrict("events", &happened).await?;
+        for name in ["items", "users"] {
+            let newest = format!("ds = (select max(ds) from {name} where ds <= date '{last}')");
+            self.restrict(name, &newest).await?;
+        }
+        Ok(())
+    }
+
+    /// Runs a query that gives a column `ds` into the partitions of `table` for the days of `window`, replacing them all.
+    /// Returns the rows.
+    ///
+    /// # Errors
+    /// As [`Engine::write`].
+    pub async fn write_days(
+        &self,
+        sql: &str,
+        table: &'static Table,
+        snapshot: &Path,
+        window: (NaiveDate, NaiveDate),
+    ) -> Result<u64> {
+        use crate::warehouse::store::replace;
+        let result = self.query(sql).await?.cache().await?;
+        self.ctx.register_table("result_of_days", result.into_view())?;
+        let mut rows = 0;
+        for day in window.0.iter_days().take_while(|d| *d <= window.1) {
+            let dir = replace(snapshot, table, &day.to_string())?;
+            let sql = format!("select * from result_of_days where ds = date '{day}'");
+            rows += self.write(&sql, table, &dir).await?;
+        }
+        self.ctx.deregister_table("result_of_days")?;
+        Ok(rows)
+    }
+
+    /// Runs a query, in the order of `table`'s contract, into one file of `dir`. Returns the rows.
+    ///
+    /// # Errors
+    /// Those of the query, and `Kind::Contract` when the result does not fit the table.
+    pub async fn write(&self, sql: &str, table: &'static Table, dir: &Path) -> Result<u64> {
+        use datafusion::logical_expr::ident;
+        let mut frame = self.query(sql).await?;
+        if !table.order.is_empty() {
+            let keys = table.order.iter().map(|c| ident(*c).sort(true, true));
+            frame = frame.sort(keys.collect())?;
+        }
+        for column in table.columns {
+            if frame.schema().field_with_unqualified_name(column.name).is_err() {
+                return Err(Error::contract(format!(
+                    "table {}: the SQL gives no column {} ({})",
+                    table.name,
+                    column.name,
+                    column.ty.name()
+                )));
+            }
+        }
+        let mut stream = frame.execute_stream().await?;
+        let mut writer = TableWriter::create(table, &dir.join("part-0.parquet"))?;
+        while let Some(batch) = stream.next().await {
+            writer.write(&batch?)?;
+        }
+        writer.finish()
+    }
+
+    /// The tables that a query reads, sorted.
+    ///
+    /// # Errors
+    /// `Kind::Config` when the text does not parse.
+    pub fn inputs(&self, sql: &str) -> Result<Vec<String>> {
+        let state = self.ctx.state();
+        let statement = state
+            .sql_to_statement(sql, &datafusion::config::Dialect::Generic)
+            .map_err(|e| Error::config(format!("this SQL does not parse: {}", Error::from(e))))?;
+        let mut names: Vec<String> = state
+            .resolve_table_references(&statement)?
+            .iter()
+            .map(|t| t.table().to_string())
+            .collect();
+        names.sort();
+        names.dedup();
+        Ok(names)
+    }
+}
+
+/// The end of the data interval of `date`: the next midnight, UTC, in microseconds.
+pub fn interval_end_us(date: NaiveDate) -> i64 {
+    (date + TimeDelta::days(1))
+        .and_time(chrono::NaiveTime::MIN)
+        .and_utc()
+        .timestamp_micros()
+}

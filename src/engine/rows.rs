@@ -1,0 +1,105 @@
+//! Reads the rows of small results by column name.
+
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
+use arrow::compute::cast;
+use arrow::datatypes::{
+    DataType, Date32Type, Decimal128Type, Float64Type, Int64Type,
+};
+use chrono::NaiveDate;
+
+use crate::error::{Error, Result};
+
+/// One row of a result.
+pub struct Row<'a> {
+    batch: &'a RecordBatch,
+    at: usize,
+}
+
+/// What each row of `batches` becomes, in order.
+///
+/// # Errors
+/// Those of `make`.
+pub fn map<T>(batches: &[RecordBatch], make: impl Fn(&Row<'_>) -> Result<T>) -> Result<Vec<T>> {
+    let mut out = vec![];
+    for batch in batches {
+        for at in 0..batch.num_rows() {
+            out.push(make(&Row { batch, at })?);
+        }
+    }
+    Ok(out)
+}
+
+impl Row<'_> {
+    fn value(&self, name: &str, ty: &DataType) -> Result<Option<ArrayRef>> {
+        let column = self
+            .batch
+            .column_by_name(name)
+            .ok_or_else(|| Error::config(format!("the SQL gives no column {name}")))?;
+        if column.is_null(self.at) {
+            return Ok(None);
+        }
+        Ok(Some(cast(&column.slice(self.at, 1), ty)?))
+    }
+
+    /// A text.
+    ///
+    /// # Errors
+    /// When there is no such column.
+    pub fn text(&self, name: &str) -> Result<Option<String>> {
+        let value = self.value(name, &DataType::Utf8View)?;
+        Ok(value.map(|v| v.as_string_view().value(0).to_string()))
+    }
+
+    /// A text that every row has.
+    ///
+    /// # Errors
+    /// When it is null.
+    pub fn needed(&self, name: &str) -> Result<String> {
+        self.text(name)?
+            .ok_or_else(|| Error::check(format!("the column {name} has a null where none may be")))
+    }
+
+    /// A whole number.
+    ///
+    /// # Errors
+    /// When there is no such column.
+    pub fn int(&self, name: &str) -> Result<Option<i64>> {
+        let value = self.value(name, &DataType::Int64)?;
+        Ok(value.map(|v| v.as_primitive::<Int64Type>().value(0)))
+    }
+
+    /// A count; null is 0.
+    ///
+    /// # Errors
+    /// When there is no such column.
+    pub fn count(&self, name: &str) -> Result<u64> {
+        Ok(self.int(name)?.unwrap_or(0).unsigned_abs())
+    }
+
+    /// A number.
+    ///
+    /// # Errors
+    /// When there is no such column.
+    pub fn float(&self, name: &str) -> Result<Option<f64>> {
+        let value = self.value(name, &DataType::Float64)?;
+        Ok(value.map(|v| v.as_primitive::<Float64Type>().value(0)))
+    }
+
+    /// A day.
+    ///
+    /// # Errors
+    /// When there is no such column or the value is out of range.
+    pub fn day(&self, name: &str) -> Result<Option<NaiveDate>> {
+        let value = self.value(name, &DataType::Date32)?;
+        Ok(value.and_then(|v| Date32Type::to_naive_date_opt(v.as_primitive::<Date32Type>().value(0))))
+    }
+
+    /// The units of a decimal with `scale` places.
+    ///
+    /// # Errors
+    /// When there is no such column.
+    pub fn decimal(&self, name: &str, scale: i8) -> Result<Option<i128>> {
+        let value = self.value(name, &DataType::Decimal128(38, scale))?;
+        Ok(value.map(|v| v.as_primitive::<Decimal128Type>().value(0)))
+    }
+}

@@ -1,0 +1,272 @@
+//! One error type for the whole program: what happened, where, what to do about it, and how it ends the process.
+//!
+//! The parts of the program that stand alone (`money`, `attribution`, `compute`, `model`, `generate`, `report`) have small
+//! error enums of their own; they become an [`Error`] where they meet the pipeline.
+
+use std::fmt;
+use std::path::Path;
+
+/// What kind of failure this is. Each kind has one exit code, documented in `docs/operations.md`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A defect or an unforeseen state of the machine (1).
+    Unexpected,
+    /// The command line or the pipeline file is wrong (2).
+    Config,
+    /// A data check failed; running again will not help (3).
+    Check,
+    /// The selection matched nothing that could be done (4).
+    NothingToDo,
+    /// A source is missing or stale (6).
+    SourceMissing,
+    /// Another run holds the lock (7).
+    Locked,
+    /// Data does not fit its contract (8).
+    Contract,
+    /// Passing input/output trouble: run again (9).
+    Io,
+    /// A GPU was required and there is none (10).
+    NoGpu,
+    /// The run was interrupted (130).
+    Interrupted,
+}
+
+impl Kind {
+    /// The process's exit code for this kind.
+    pub fn exit_code(self) -> u8 {
+        match self {
+            Kind::Unexpected => 1,
+            Kind::Config => 2,
+            Kind::Check => 3,
+            Kind::NothingToDo => 4,
+            Kind::SourceMissing => 6,
+            Kind::Locked => 7,
+            Kind::Contract => 8,
+            Kind::Io => 9,
+            Kind::NoGpu => 10,
+            Kind::Interrupted => 130,
+        }
+    }
+}
+
+/// A place in a text that the user wrote (a pipeline file or a SQL file).
+#[derive(Debug, Clone)]
+pub struct Span {
+    /// The file's name as the user knows it.
+    pub name: String,
+    /// The whole text of the file.
+    pub text: String,
+    /// First byte of the place.
+    pub start: usize,
+    /// Length in bytes.
+    pub len: usize,
+}
+
+/// What went wrong, in one sentence, with the remedy and, where there is one, the place in the user's text.
+#[derive(Debug)]
+pub struct Error {
+    inner: Box<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    kind: Kind,
+    message: String,
+    help: Option<String>,
+    span: Option<Span>,
+}
+
+/// The result type used throughout.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+impl Error {
+    /// An error of `kind` that says `message`.
+    pub fn new(kind: Kind, message: impl Into<String>) -> Self {
+        let inner = Inner {
+            kind,
+            message: message.into(),
+            help: None,
+            span: None,
+        };
+        Error {
+            inner: Box::new(inner),
+        }
+    }
+
+    /// A wrong command line or pipeline file.
+    pub fn config(message: impl Into<String>) -> Self {
+        Error::new(Kind::Config, message)
+    }
+
+    /// Data that does not fit its contract.
+    pub fn contract(message: impl Into<String>) -> Self {
+        Error::new(Kind::Contract, message)
+    }
+
+    /// A failed data check.
+    pub fn check(message: impl Into<String>) -> Self {
+        Error::new(Kind::Check, message)
+    }
+
+    /// An unforeseen state.
+    pub fn unexpected(message: impl Into<String>) -> Self {
+        Error::new(Kind::Unexpected, message)
+    }
+
+    /// A failed operation on a file: `Kind::Config` where the path itself is the trouble (permissions), else `Kind::Io`.
+    pub fn io(doing: &str, path: &Path, error: &std::io::Error) -> Self {
+        use std::io::ErrorKind as E;
+        let message = format!("{doing} {}: {error}", path.display());
+        match error.kind() {
+            E::PermissionDenied | E::ReadOnlyFilesystem => Error::config(message)
+                .help("give this user the right to it, or name another path in the pipeline file"),
+            E::NotADirectory | E::IsADirectory | E::InvalidFilename => {
+                Error::config(message).help("name another path in the pipeline file")
+            }
+            E::StorageFull | E::QuotaExceeded => {
+                Error::new(Kind::Io, message).help("free some space on that disk, then run again")
+            }
+            _ => Error::new(Kind::Io, message),
+        }
+    }
+
+    /// The same error with a remedy.
+    pub fn help(mut self, help: impl Into<String>) -> Self {
+        self.inner.help = Some(help.into());
+        self
+    }
+
+    /// The same error with the place in the user's text.
+    pub fn at(mut self, span: Span) -> Self {
+        self.inner.span = Some(span);
+        self
+    }
+
+    /// The same error, its message led by what was being done.
+    pub fn context(mut self, doing: impl fmt::Display) -> Self {
+        self.inner.message = format!("{doing}: {}", self.inner.message);
+        self
+    }
+
+    /// What kind of failure this is.
+    pub fn kind(&self) -> Kind {
+        self.inner.kind
+    }
+
+    /// The remedy, where there is one.
+    pub fn remedy(&self) -> Option<&str> {
+        self.inner.help.as_deref()
+    }
+
+    /// The place in the user's text, where there is one.
+    pub fn span(&self) -> Option<&Span> {
+        self.inner.span.as_ref()
+    }
+
+    /// Whether the same command may succeed later without a change.
+    pub fn retryable(&self) -> bool {
+        matches!(
+            self.kind(),
+            Kind::Io | Kind::Locked | Kind::SourceMissing | Kind::Interrupted
+        )
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.inner.message)
+    }
+}
+
+impl std::error::Error for Error {}
+
+impl From<datafusion::error::DataFusionError> for Error {
+    fn from(error: datafusion::error::DataFusionError) -> Self {
+        use datafusion::error::DataFusionError as D;
+        match error.find_root() {
+            D::External(e) => {
+                if let Some(own) = e.downcast_ref::<Error>() {
+                    let mut copy = Error::new(own.kind(), own.to_string());
+                    copy.inner.help.clone_from(&own.inner.help);
+                    copy.inner.span.clone_from(&own.inner.span);
+                    return copy;
+                }
+                Error::unexpected(e.to_string())
+            }
+            D::IoError(e) => Error::new(Kind::Io, e.to_string()),
+            D::ResourcesExhausted(message) => Error::unexpected(message.clone())
+                .help("raise `[engine] memory` in the pipeline file"),
+            other => Error::unexpected(other.strip_backtrace()),
+        }
+    }
+}
+
+impl From<crate::compute::ComputeError> for Error {
+    fn from(error: crate::compute::ComputeError) -> Self {
+        use crate::compute::ComputeError as C;
+        let kind = match &error {
+            C::NoGpu { .. } => Kind::NoGpu,
+            C::UnknownDevice { .. } => Kind::Config,
+            C::Lost { .. } => Kind::Io,
+            _ => Kind::Unexpected,
+        };
+        Error::new(kind, error.to_string())
+    }
+}
+
+impl From<crate::model::ModelError> for Error {
+    fn from(error: crate::model::ModelError) -> Self {
+        use crate::model::ModelError as M;
+        match error {
+            M::Compute(e) => e.into(),
+            M::UnknownFamily(_) | M::Parameter { .. } | M::Hyperparameters(_) => {
+                Error::config(error.to_string())
+            }
+            M::Interactions(_) | M::Diverged { .. } => Error::check(error.to_string()),
+            M::Io { .. } => Error::new(Kind::Io, error.to_string()),
+            _ => Error::unexpected(error.to_string()),
+        }
+    }
+}
+
+impl From<crate::report::ReportError> for Error {
+    fn from(error: crate::report::ReportError) -> Self {
+        match &error {
+            crate::report::ReportError::Io { path, source } => {
+                Error::io("the report cannot be written to", path, source)
+            }
+            _ => Error::unexpected(error.to_string()),
+        }
+    }
+}
+
+impl From<arrow::error::ArrowError> for Error {
+    fn from(error: arrow::error::ArrowError) -> Self {
+        datafusion::error::DataFusionError::from(error).into()
+    }
+}
+
+impl From<parquet::errors::ParquetError> for Error {
+    fn from(error: parquet::errors::ParquetError) -> Self {
+        Error::unexpected(error.to_string())
+    }
+}
+
+impl From<Error> for datafusion::error::DataFusionError {
+    fn from(error: Error) -> Self {
+        datafusion::error::DataFusionError::External(Box::new(error))
+    }
+}
+
+/// The candidate that is most like `name`, when one is like it at all.
+pub fn nearest<'a>(
+    name: &str,
+    candidates: impl IntoIterator<Item = &'a str>,
+) -> Option<&'a str> {
+    candidates
+        .into_iter()
+        .map(|c| (strsim::jaro_winkler(&name.to_lowercase(), &c.to_lowercase()), c))
+        .filter(|(likeness, _)| *likeness > 0.75)
+        .max_by(|a, b| a.0.total_cmp(&b.0).then_with(|| b.1.cmp(a.1)))
+        .map(|(_, c)| c)
+}

@@ -1,0 +1,4 @@
+//! How good ranked lists are, and how sure that is.
+
+pub mod metrics;
+pub mod stage;

@@ -1,0 +1,100 @@
+//! The table `interactions` as a sparse matrix: users × items, with the ids of rows and columns.
+
+use std::collections::HashMap;
+
+use arrow::array::{Array, AsArray};
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, Float64Type};
+use futures::StreamExt;
+use xxhash_rust::xxh3::Xxh3;
+
+use super::csr::Csr;
+use crate::engine::Engine;
+use crate::error::{Error, Result};
+
+/// Interactions with the ids of their rows and columns, both in order of their text.
+#[derive(Debug, Clone)]
+pub struct Interactions {
+    /// User id of each row.
+    pub users: Vec<String>,
+    /// Item id of each column.
+    pub items: Vec<String>,
+    /// Weights, `[users, items]`.
+    pub weights: Csr,
+    /// The pairs that were bought, `[users, items]`, values 1.
+    pub bought: Csr,
+    /// Hash of ids and weights: two trainings with the same hash saw the same data.
+    pub hash: String,
+}
+
+impl Interactions {
+    /// Reads the rows that `sql` selects (user_id, item_id, weight, bought), sorted by user and item.
+    ///
+    /// # Errors
+    /// Those of SQL.
+    pub async fn read(engine: &Engine, sql: &str) -> Result<Self> {
+        let mut users: Vec<String> = vec![];
+        let mut seen: HashMap<String, u32> = HashMap::new();
+        let mut pairs: Vec<(u32, u32, f32, bool)> = vec![];
+        let mut hash = Xxh3::new();
+        let mut stream = engine.stream(sql).await?;
+        while let Some(batch) = stream.next().await {
+            let batch = batch?;
+            let text = |n: usize| cast(batch.column(n), &DataType::Utf8View);
+            let (user, item) = (text(0)?, text(1)?);
+            let (user, item) = (user.as_string_view(), item.as_string_view());
+            let weight = batch.column(2).as_primitive::<Float64Type>();
+            let bought = batch.column(3).as_boolean();
+            for row in 0..batch.num_rows() {
+                let id = user.value(row);
+                if users.last().is_none_or(|last| last != id) {
+                    users.push(id.to_string());
+                }
+                let next = index(seen.len())?;
+                let column = match seen.get(item.value(row)) {
+                    Some(column) => *column,
+                    None => {
+                        seen.insert(item.value(row).to_string(), next);
+                        next
+                    }
+                };
+                for part in [id.as_bytes(), item.value(row).as_bytes()] {
+                    hash.update(part);
+                    hash.update(&[0]);
+                }
+                hash.update(&weight.value(row).to_le_bytes());
+                let user_row = index(users.len() - 1)?;
+                // Weights are sums of a few small numbers; f32 is what the kernels compute in.
+                pairs.push((user_row, column, weight.value(row) as f32, bought.value(row)));
+            }
+        }
+        let mut items: Vec<(String, u32)> = seen.into_iter().collect();
+        items.sort_unstable();
+        let mut place = vec![0u32; items.len()];
+        for (new, (_, old)) in items.iter().enumerate() {
+            place[*old as usize] = index(new)?;
+        }
+        let items: Vec<String> = items.into_iter().map(|(id, _)| id).collect();
+        let matrix = |keep: &dyn Fn(&(u32, u32, f32, bool)) -> Option<f32>| {
+            let triplets: Vec<(u32, u32, f32)> = pairs
+                .iter()
+                .filter_map(|p| Some((p.0, place[p.1 as usize], keep(p)?)))
+                .collect();
+            Csr::from_triplets(users.len(), items.len(), &triplets)
+                .map_err(|e| Error::unexpected(e.to_string()))
+        };
+        let weights = matrix(&|p| Some(p.2))?;
+        let bought = matrix(&|p| p.3.then_some(1.0))?;
+        Ok(Interactions {
+            users,
+            items,
+            weights,
+            bought,
+            hash: format!("{:032x}", hash.digest128()),
+        })
+    }
+}
+
+fn index(n: usize) -> Result<u32> {
+    u32::try_from(n).map_err(|_| Error::check("more than 4 billion users or items"))
+}

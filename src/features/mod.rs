@@ -1,0 +1,5 @@
+//! From events to features, by SQL, and from the interaction table to the sparse matrices that models train on.
+
+pub mod csr;
+pub mod interactions;
+pub mod stage;

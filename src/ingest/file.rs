@@ -1,0 +1,329 @@
+//! Ingests one source file: mapping, conversion, checks, and the rows on to their partitions.
+
+use std::collections::{BTreeMap, HashSet};
+use std::path::Path;
+use std::sync::Arc;
+
+use arrow::array::{
+    Array, ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch, StringViewArray,
+};
+use arrow::compute::{cast, filter_record_batch};
+use arrow::datatypes::{DataType, Int64Type, Schema, TimestampMicrosecondType};
+use futures::StreamExt;
+use xxhash_rust::xxh3::xxh3_128;
+
+use super::convert::convert;
+use super::dedupe::{self, Held};
+use super::mapping::Mapping;
+use super::partitions::{PartitionedWriter, Target};
+use super::quarantine::Rejected;
+use super::reader::{ROW, SourceFile};
+use super::rules::{self, Limits};
+use crate::engine::{Engine, to_text};
+use crate::error::{Error, Result};
+use crate::warehouse::Table;
+
+/// What is to be done with one file.
+pub struct FileJob {
+    /// The mapping.
+    pub mapping: Arc<Mapping>,
+    /// The file.
+    pub file: Arc<SourceFile>,
+    /// Place of the file in (interval, file) order over all files of the kind.
+    pub ordinal: usize,
+    /// Name of the source.
+    pub source: String,
+    /// Id of the delivery.
+    pub delivery_id: String,
+    /// Column that must not repeat, and its scope.
+    pub key: Option<(&'static str, u64)>,
+    /// Partition of the rows.
+    pub target: Target,
+    /// Start of the names of the files written.
+    pub stem: String,
+    /// Instants from here on have not happened yet (µs); such rows are rejected.
+    pub not_after_us: i64,
+    /// Rows from here on belong to later nights (µs of `event_time`) and are left for them.
+    pub later_us: Option<i64>,
+    /// Events before this are late (µs).
+    pub late_before_us: Option<i64>,
+}
+
+/// What became of one file.
+#[derive(Debug, Default)]
+pub struct FileOutcome {
+    /// Rows written.
+    pub rows_out: u64,
+    /// Rows that belong to later nights.
+    pub rows_later: u64,
+    /// Rows written that happened before the day of their export.
+    pub rows_late: u64,
+    /// Partitions written to.
+    pub partitions: Vec<String>,
+    /// Rows rejected.
+    pub rejected: Vec<Rejected>,
+    /// Rows whose key may repeat.
+    pub held: Option<Held>,
+}
+
+impl FileJob {
+    /// The hash of every key of the file.
+    ///
+    /// # Errors
+    /// Those of reading and mapping.
+    pub async fn keys(&self, engine: &Engine, column: &str, scope: u64) -> Result<Vec<u64>> {
+        let planned = self.mapping.plan(engine, &self.file).await?;
+        let mut stream = planned
+            .frame
+            .select_columns(&[column])?
+            .execute_stream()
+            .await?;
+        let mut hashes = vec![];
+        while let Some(batch) = stream.next().await {
+            let batch = batch?;
+            let keys = cast(batch.column(0), &DataType::Utf8View)?;
+            let keys = keys.as_string_view();
+            hashes.extend(keys.iter().flatten().map(|k| dedupe::hash(k, scope)));
+        }
+        Ok(hashes)
+    }
+
+    /// Ingests the file, setting aside rows whose key hash is among `repeated`.
+    ///
+    /// # Errors
+    /// Those of reading, mapping and writing.
+    pub async fn run(
+        &self,
+        engine: &Engine,
+        snapshot: &Path,
+        repeated: &HashSet<u64>,
+    ) -> Result<FileOutcome> {
+        let planned = self.mapping.plan(engine, &self.file).await?;
+        let mut stream = planned.frame.execute_stream().await?;
+        let mut writer = PartitionedWriter::new(
+            self.mapping.table,
+            snapshot,
+            self.target.clone(),
+            self.stem.clone(),
+        );
+        let mut outcome = FileOutcome::default();
+        let mut held = vec![];
+        let mut defects = BTreeMap::new();
+        while let Some(batch) = stream.next().await {
+            let batch = batch?;
+            defects.extend(self.file.take_defects());
+            let rows = self.clean(&batch, &mut defects, &mut outcome)?;
+            let rows = match self.key {
+                Some((column, scope)) => {
+                    let (rows, aside) = dedupe::set_aside(&rows, column, scope, repeated)?;
+                    held.extend(aside);
+                    rows
+                }
+                None => rows,
+            };
+            outcome.rows_late += self.late(&rows);
+            outcome.rows_out += rows.num_rows() as u64;
+            writer.write(&rows)?;
+        }
+        defects.extend(self.file.take_defects());
+        for (row, (column, reason)) in defects {
+            outcome.rejected.push(Rejected::new(row, column, reason));
+        }
+        outcome.partitions = writer.finish()?;
+        if let (Some((_, scope)), Some(rows)) = (self.key, dedupe::concat(&held)?) {
+            outcome.held = Some(Held {
+                scope,
+                file: self.ordinal,
+                rows,
+            });
+        }
+        self.file.input.check_unchanged()?;
+        Ok(outcome)
+    }
+
+    /// Writes rows that were set aside and stay.
+    ///
+    /// # Errors
+    /// Those of writing.
+    pub fn write_held(&self, snapshot: &Path, rows: &RecordBatch) -> Result<Vec<String>> {
+        let stem = format!("{}.held", self.stem);
+        let mut writer =
+            PartitionedWriter::new(self.mapping.table, snapshot, self.target.clone(), stem);
+        writer.write(rows)?;
+        writer.finish()
+    }
+
+    /// Rows that happened before the day of their export.
+    pub fn late(&self, rows: &RecordBatch) -> u64 {
+        let (Some(before), Some(times)) = (self.late_before_us, rows.column_by_name("event_time"))
+        else {
+            return 0;
+        };
+        let times = times.as_primitive::<TimestampMicrosecondType>();
+        times.values().iter().filter(|t| **t < before).count() as u64
+    }
+
+    /// Converts a batch of the mapping to the contract's columns, without the rows that are rejected or belong to later
+    /// nights.
+    fn clean(
+        &self,
+        batch: &RecordBatch,
+        defects: &mut BTreeMap<i64, super::reader::Defect>,
+        outcome: &mut FileOutcome,
+    ) -> Result<RecordBatch> {
+        let rows = batch.num_rows();
+        let table = self.mapping.table;
+        let numbers = batch
+            .column_by_name(ROW)
+            .ok_or_else(|| Error::unexpected("the row number went missing"))?;
+        let numbers = cast(numbers, &DataType::Int64)?;
+        let numbers = numbers.as_primitive::<Int64Type>();
+        let mut bad = vec![false; rows];
+        let mut rejects: Vec<(usize, String, String)> = vec![];
+        if !defects.is_empty() {
+            for row in 0..rows {
+                if let Some((column, reason)) = defects.remove(&numbers.value(row)) {
+                    bad[row] = true;
+                    rejects.push((row, column, reason));
+                }
+            }
+        }
+
+        let mut names = vec![];
+        let mut columns: Vec<ArrayRef> = vec![];
+        for column in self.mapping.given() {
+            names.push(column.name);
+            let Some(given) = batch.column_by_name(column.name) else {
+                columns.push(arrow::array::new_null_array(&column.ty.arrow(), rows));
+                continue;
+            };
+            let converted = convert(given, column.ty)?;
+            for (row, reason) in converted.bad {
+                if !std::mem::replace(&mut bad[row], true) {
+                    rejects.push((row, column.name.to_string(), reason));
+                }
+            }
+            columns.push(converted.array);
+            let rounding = match column.name {
+                "billed_cost" => "billed_rounding",
+                "effective_cost" => "effective_rounding",
+                _ => continue,
+            };
+            if table.column(rounding).is_some() {
+                names.push(rounding);
+                columns.push(converted.residue.unwrap_or_else(|| {
+                    arrow::array::new_null_array(&crate::warehouse::Type::Residue.arrow(), rows)
+                }));
+            }
+        }
+        let fields: Vec<_> = names
+            .iter()
+            .zip(&columns)
+            .map(|(n, c)| arrow::datatypes::Field::new(*n, c.data_type().clone(), true))
+            .collect();
+        let typed = RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)?;
+
+        let limits = Limits {
+            not_after_us: self.not_after_us,
+        };
+        for (row, column, reason) in rules::broken(&typed, table, limits, &bad) {
+            bad[row] = true;
+            rejects.push((row, column.to_string(), reason));
+        }
+        for (row, column, reason) in rejects {
+            let mut rejected = Rejected::new(numbers.value(row), column, reason);
+            if table.name == "charges" {
+                rejected.amounts = Some(amounts(batch, &typed, row)?);
+            }
+            outcome.rejected.push(rejected);
+        }
+
+        let mut keep: Vec<bool> = bad.iter().map(|b| !b).collect();
+        if let (Some(later), Some(times)) = (self.later_us, typed.column_by_name("event_time")) {
+            let times = times.as_primitive::<TimestampMicrosecondType>();
+            for (row, keep) in keep.iter_mut().enumerate() {
+                if *keep && times.value(row) >= later {
+                    *keep = false;
+                    outcome.rows_later += 1;
+                }
+            }
+        }
+        let all_kept = keep.iter().all(|k| *k);
+        let full = self.filled(typed, numbers)?;
+        if all_kept {
+            return Ok(full);
+        }
+        Ok(filter_record_batch(&full, &BooleanArray::from(keep))?)
+    }
+
+    /// The batch with the columns of `charges` that ingest fills.
+    fn filled(&self, typed: RecordBatch, numbers: &Int64Array) -> Result<RecordBatch> {
+        if self.mapping.table.name != "charges" {
+            return Ok(typed);
+        }
+        let rows = typed.num_rows();
+        let repeat = |text: &str| -> ArrayRef {
+            Arc::new((0..rows).map(|_| Some(text)).collect::<StringViewArray>())
+        };
+        let ids: StringViewArray = numbers
+            .values()
+            .iter()
+            .map(|n| {
+                let text = format!("{}|{}|{n}", self.delivery_id, self.file.input.sha256);
+                Some(format!("{:032x}", xxh3_128(text.as_bytes())))
+            })
+            .collect();
+        let filled: [(&str, ArrayRef); 5] = [
+            ("row_id", Arc::new(ids)),
+            ("delivery_id", repeat(&self.delivery_id)),
+            ("source", repeat(&self.source)),
+            ("file", repeat(&self.file.input.name)),
+            ("row", Arc::new(numbers.clone())),
+        ];
+        let mut fields: Vec<_> = typed.schema().fields().iter().cloned().collect();
+        let mut columns = typed.columns().to_vec();
+        for (name, column) in filled {
+            fields.push(Arc::new(arrow::datatypes::Field::new(
+                name,
+                column.data_type().clone(),
+                false,
+            )));
+            columns.push(column);
+        }
+        Ok(RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)?)
+    }
+
+    /// The table that the rows go to.
+    pub fn table(&self) -> &'static Table {
+        self.mapping.table
+    }
+}
+
+/// What a rejected charge says of its amounts.
+fn amounts(
+    given: &RecordBatch,
+    typed: &RecordBatch,
+    row: usize,
+) -> Result<super::quarantine::Amounts> {
+    let text = |name: &str| -> Result<Option<String>> {
+        let Some(column) = given.column_by_name(name) else {
+            return Ok(None);
+        };
+        let column = to_text(&column.slice(row, 1))?;
+        let column = column.as_string_view();
+        Ok(column.is_valid(0).then(|| column.value(0).to_string()))
+    };
+    let money = |name: &str| {
+        typed.column_by_name(name).and_then(|c| {
+            let c = c.as_primitive::<arrow::datatypes::Decimal128Type>();
+            c.is_valid(row).then(|| c.value(row))
+        })
+    };
+    Ok(super::quarantine::Amounts {
+        currency: text("billing_currency")?,
+        raw_billed: text("billed_cost")?,
+        raw_effective: text("effective_cost")?,
+        billed: money("billed_cost"),
+        effective: money("effective_cost"),
+    })
+}

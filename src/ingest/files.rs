@@ -1,0 +1,251 @@
+//! From a source's path pattern to the files of each interval, and a hash that says whether they changed.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use chrono::{Datelike, NaiveDate, TimeDelta};
+use sha2::{Digest, Sha256};
+
+use crate::config::source::{Interval, Source};
+use crate::error::{Error, Kind, Result};
+
+/// One interval of one source, as it was delivered.
+#[derive(Debug, Clone)]
+pub struct Delivery {
+    /// Day `YYYY-MM-DD`, billing period `YYYY-MM`, or `whole`.
+    pub interval: String,
+    /// First day of the interval; the run's own day for `whole`.
+    pub day: NaiveDate,
+    /// The files, sorted by path.
+    pub files: Vec<InputFile>,
+}
+
+/// A file as it was when it was found.
+#[derive(Debug, Clone)]
+pub struct InputFile {
+    /// Where it lies.
+    pub path: PathBuf,
+    /// Its path from the first folder that the pattern leaves open, for messages and the quarantine.
+    pub name: String,
+    /// SHA-256 of its bytes, hexadecimal.
+    pub sha256: String,
+    stamp: (u64, SystemTime),
+}
+
+impl InputFile {
+    fn open(path: PathBuf, root: &Path) -> Result<Self> {
+        let stamp = stamp(&path)?;
+        let sha256 = sha256(&path)?;
+        let name = path
+            .strip_prefix(root)
+            .unwrap_or(&path)
+            .to_string_lossy()
+            .into_owned();
+        Ok(InputFile {
+            path,
+            name,
+            sha256,
+            stamp,
+        })
+    }
+
+    /// Fails when the file is not the one that was hashed.
+    ///
+    /// # Errors
+    /// `Kind::Io`: the exporter is still writing; the next run will see it whole.
+    pub fn check_unchanged(&self) -> Result<()> {
+        if stamp(&self.path)? == self.stamp {
+            return Ok(());
+        }
+        Err(Error::new(
+            Kind::Io,
+            format!("{} changed while it was read", self.path.display()),
+        )
+        .help("let the export finish, then run again"))
+    }
+}
+
+/// What is read of a file whose disappearance or replacement is to be noticed.
+fn stamp(path: &Path) -> Result<(u64, SystemTime)> {
+    let meta = std::fs::metadata(path).map_err(|e| vanished(path, &e))?;
+    let modified = meta.modified().map_err(|e| vanished(path, &e))?;
+    Ok((meta.len(), modified))
+}
+
+/// The error for a file that was listed and cannot be read any more.
+pub fn vanished(path: &Path, error: &std::io::Error) -> Error {
+    if error.kind() == std::io::ErrorKind::NotFound {
+        Error::new(
+            Kind::Io,
+            format!("{} vanished while it was being read", path.display()),
+        )
+        .help("let the export finish, then run again")
+    } else {
+        Error::io("cannot read", path, error)
+    }
+}
+
+fn sha256(path: &Path) -> Result<String> {
+    let mut file = File::open(path).map_err(|e| vanished(path, &e))?;
+    let mut hasher = Sha256::new();
+    let mut buffer = vec![0u8; 1 << 20];
+    loop {
+        match file.read(&mut buffer).map_err(|e| vanished(path, &e))? {
+            0 => break,
+            n => hasher.update(&buffer[..n]),
+        }
+    }
+    Ok(hex(&hasher.finalize()))
+}
+
+/// Bytes as lower-case hexadecimal digits.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|b| format!("{b:02x}")).collect()
+}
+
+/// The intervals of `source` that a run for `date` with `history_days` of history looks at, oldest first, each with
+/// the files that lie there now. Intervals without files are left out.
+///
+/// # Errors
+/// `Kind::SourceMissing` when the source is required and there is nothing for the night of `date` itself.
+pub fn discover(source: &Source, date: NaiveDate, history_days: u32) -> Result<Vec<Delivery>> {
+    let first = date - TimeDelta::days(i64::from(history_days) - 1);
+    let intervals: Vec<(String, NaiveDate)> = match source.interval() {
+        Interval::Whole => vec![("whole".into(), date)],
+        Interval::Day => first
+            .iter_days()
+            .take_while(|d| *d <= date)
+            .map(|d| (d.to_string(), d))
+            .collect(),
+        Interval::Month => {
+            let mut months: Vec<NaiveDate> = first
+                .iter_days()
+                .take_while(|d| *d <= date)
+                .filter_map(|d| d.with_day(1))
+                .collect();
+            months.dedup();
+            months
+                .into_iter()
+                .map(|m| (m.format("%Y-%m").to_string(), m))
+                .collect()
+        }
+    };
+    let night = intervals.last().map(|(name, _)| name.clone());
+    let mut deliveries = vec![];
+    for (interval, day) in intervals {
+        let pattern = source
+            .path
+            .replace("{date}", &interval)
+            .replace("{period}", &interval);
+        let root = fixed_part(&source.path);
+        let files = matching(Path::new(&pattern))?
+            .into_iter()
+            .map(|path| InputFile::open(path, &root))
+            .collect::<Result<Vec<_>>>()?;
+        if !files.is_empty() {
+            deliveries.push(Delivery {
+                interval,
+                day,
+                files,
+            });
+        } else if source.required && night.as_deref() == Some(&interval) {
+            return Err(Error::new(
+                Kind::SourceMissing,
+                format!("source `{}` has no file for {interval}: nothing matches {pattern}", source.name),
+            )
+            .help("wait for the export and run again, or set `required = false` for this source"));
+        }
+    }
+    Ok(deliveries)
+}
+
+/// The part of a pattern before the first folder or file name that is not fixed.
+fn fixed_part(pattern: &str) -> PathBuf {
+    let mut root = PathBuf::new();
+    let mut parts = Path::new(pattern).components().peekable();
+    while let Some(part) = parts.next() {
+        let open = part
+            .as_os_str()
+            .to_string_lossy()
+            .contains(['*', '{']);
+        if open || parts.peek().is_none() {
+            break;
+        }
+        root.push(part);
+    }
+    root
+}
+
+/// The files that match a pattern in which `*` stands for any run of characters within one name, sorted.
+fn matching(pattern: &Path) -> Result<Vec<PathBuf>> {
+    let mut found = vec![PathBuf::new()];
+    for part in pattern.components() {
+        let name = part.as_os_str().to_string_lossy();
+        if !name.contains('*') {
+            for path in &mut found {
+                path.push(part);
+            }
+            continue;
+        }
+        let mut next = vec![];
+        for dir in &found {
+            let Ok(entries) = std::fs::read_dir(dir) else {
+                continue;
+            };
+            for entry in entries {
+                let entry = entry.map_err(|e| Error::io("cannot list", dir, &e))?;
+                let file_name = entry.file_name();
+                let hidden = file_name.to_string_lossy().starts_with(['.', '_']);
+                if !hidden && wildcard(&name, &file_name.to_string_lossy()) {
+                    next.push(entry.path());
+                }
+            }
+        }
+        found = next;
+    }
+    found.retain(|p| p.is_file());
+    found.sort();
+    Ok(found)
+}
+
+/// Whether `name` fits `pattern`, in which `*` stands for any run of characters.
+fn wildcard(pattern: &str, name: &str) -> bool {
+    let mut parts = pattern.split('*');
+    let Some(mut rest) = parts.next().and_then(|first| name.strip_prefix(first)) else {
+        return false;
+    };
+    let mut parts = parts.peekable();
+    while let Some(part) = parts.next() {
+        if parts.peek().is_none() {
+            return rest.ends_with(part);
+        }
+        match rest.find(part) {
+            Some(at) => rest = &rest[at + part.len()..],
+            None => return false,
+        }
+    }
+    rest.is_empty()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_star_stands_for_any_run_of_characters_within_a_name() {
+        assert!(wildcard("*.parquet", "part-0.parquet"));
+        assert!(wildcard("part-*.csv*", "part-7.csv.gz"));
+        assert!(wildcard("a.csv", "a.csv"));
+        assert!(!wildcard("a.csv", "a.csv.gz"));
+        assert!(!wildcard("*.parquet", "part-0.parquet.tmp"));
+    }
+
+    #[test]
+    fn the_root_ends_before_the_first_open_name() {
+        assert_eq!(fixed_part("/x/events/ds={date}/*.parquet"), Path::new("/x/events"));
+        assert_eq!(fixed_part("/x/bill.csv"), Path::new("/x"));
+    }
+}

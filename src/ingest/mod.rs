@@ -1,0 +1,479 @@
+//! From exports to canonical tables: find the files, map their dialect, check every row, drop repeated ones, and put what
+//! is wrong in quarantine.
+//!
+//! A run looks at every interval of its history and ingests those that are new or changed (by the hash of their files and
+//! mapping), so that a new warehouse fills itself and a bill that was delivered again replaces the old one.
+
+mod convert;
+mod dedupe;
+mod deliveries;
+mod file;
+mod files;
+mod mapping;
+mod partitions;
+mod quarantine;
+mod reader;
+mod rules;
+
+use std::collections::HashSet;
+use std::path::Path;
+use std::sync::Arc;
+
+use arrow::array::AsArray;
+use arrow::compute::cast;
+use arrow::datatypes::DataType;
+use chrono::{NaiveDate, TimeDelta};
+use futures::{StreamExt, TryStreamExt};
+use sha2::{Digest, Sha256};
+
+use crate::config::source::Interval;
+use crate::config::{Pipeline, Source, SourceKind};
+use crate::engine::{Engine, Library, interval_end_us};
+use crate::error::{Error, Result};
+use deliveries::{Ledger, Row};
+use file::{FileJob, FileOutcome};
+pub use files::{Delivery, InputFile, discover, hex};
+use mapping::Mapping;
+use partitions::Target;
+use quarantine::Rejects;
+use reader::SourceFile;
+
+/// Days around an interval in which a repeated event is looked for.
+const DEDUPE_DAYS: i64 = 7;
+
+/// What an ingest did.
+#[derive(Debug, Default, Clone)]
+pub struct Summary {
+    /// Intervals ingested.
+    pub intervals: u64,
+    /// Intervals that were there already, unchanged.
+    pub unchanged: u64,
+    /// Rows in the files.
+    pub rows_in: u64,
+    /// Rows published.
+    pub rows_out: u64,
+    /// Rows dropped because an earlier row has the same key.
+    pub duplicates: u64,
+    /// Rows rejected.
+    pub quarantined: u64,
+    /// Billing periods whose charges are new or changed.
+    pub charged_periods: Vec<String>,
+}
+
+/// One interval to be ingested.
+struct Pending<'a> {
+    source: &'a Source,
+    delivery: Delivery,
+    delivery_id: String,
+    mapping: Arc<Mapping>,
+}
+
+/// What of the sources is new or changed.
+pub struct Survey<'a> {
+    pending: Vec<Pending<'a>>,
+    unchanged: Vec<(String, String)>,
+    ledger: Ledger,
+}
+
+impl Survey<'_> {
+    /// Source, interval and number of files of each interval that would be ingested.
+    pub fn pending(&self) -> impl Iterator<Item = (&str, &str, usize)> {
+        self.pending
+            .iter()
+            .map(|p| (p.source.name.as_str(), p.delivery.interval.as_str(), p.delivery.files.len()))
+    }
+
+    /// Source and interval of those that are there already, unchanged.
+    pub fn unchanged(&self) -> &[(String, String)] {
+        &self.unchanged
+    }
+}
+
+/// Looks at every source and finds what a run for `date` would ingest.
+///
+/// # Errors
+/// `Kind::SourceMissing` when the night's own interval of a required source is not there; `Kind::Config` for an unknown
+/// dialect.
+pub async fn survey<'a>(
+    engine: &Engine,
+    pipeline: &'a Pipeline,
+    library: &Library,
+    date: NaiveDate,
+) -> Result<Survey<'a>> {
+    let ledger = Ledger::read(engine).await?;
+    let mut survey = Survey {
+        pending: vec![],
+        unchanged: vec![],
+        ledger,
+    };
+    // All dialects first: a wrong name should not wait for the hashing of gigabytes.
+    let mappings: Vec<Arc<Mapping>> = pipeline
+        .sources
+        .iter()
+        .map(|s| Mapping::of(s, library).map(Arc::new))
+        .collect::<Result<_>>()?;
+    for (source, mapping) in pipeline.sources.iter().zip(mappings) {
+        for delivery in discover(source, date, pipeline.run.history_days)? {
+            let delivery_id = delivery_id(source, &delivery, &mapping, date);
+            if survey.ledger.has(&source.name, &delivery.interval, &delivery_id) {
+                survey
+                    .unchanged
+                    .push((source.name.clone(), delivery.interval.clone()));
+            } else {
+                survey.pending.push(Pending {
+                    source,
+                    delivery,
+                    delivery_id,
+                    mapping: Arc::clone(&mapping),
+                });
+            }
+        }
+    }
+    Ok(survey)
+}
+
+/// Ingests what `survey` found into the snapshot being staged.
+///
+/// # Errors
+/// `Kind::Contract` for files that do not fit, `Kind::Check` for too many bad rows, those of reading and writing.
+pub async fn run(
+    engine: &Engine,
+    snapshot: &Path,
+    survey: Survey<'_>,
+    date: NaiveDate,
+    threads: usize,
+) -> Result<Summary> {
+    let Survey {
+        pending,
+        unchanged,
+        mut ledger,
+    } = survey;
+    let mut summary = Summary {
+        unchanged: unchanged.len() as u64,
+        intervals: pending.len() as u64,
+        ..Summary::default()
+    };
+    for kind in SourceKind::ALL {
+        let of_kind: Vec<&Pending> = pending.iter().filter(|p| p.source.kind == kind).collect();
+        if of_kind.is_empty() {
+            continue;
+        }
+        let rows = ingest_kind(engine, snapshot, kind, &of_kind, date, threads).await?;
+        for row in rows {
+            summary.rows_in += row.rows_in;
+            summary.rows_out += row.rows_out;
+            summary.duplicates += row.rows_duplicate;
+            summary.quarantined += row.rows_quarantined;
+            if kind == SourceKind::Charges {
+                summary.charged_periods.extend(row.partitions.iter().cloned());
+            }
+            ledger.replace(row);
+        }
+    }
+    if !pending.is_empty() {
+        ledger.write(snapshot)?;
+    }
+    Ok(summary)
+}
+
+/// The hash by which a delivery is known again: its files' contents and names, and what is done with them.
+fn delivery_id(source: &Source, delivery: &Delivery, mapping: &Mapping, date: NaiveDate) -> String {
+    let mut hasher = Sha256::new();
+    let mut add = |text: &str| {
+        hasher.update(text.as_bytes());
+        hasher.update([0]);
+    };
+    add(&source.name);
+    add(source.kind.table());
+    add(&delivery.interval);
+    if source.interval() == Interval::Whole {
+        // Each night takes what has happened by then.
+        add(&date.to_string());
+    }
+    add(&mapping.text);
+    for file in &delivery.files {
+        add(&file.name);
+        add(&file.sha256);
+    }
+    hex(&hasher.finalize()[..16])
+}
+
+/// Ingests all pending intervals of one kind together, so that rows repeated across files and days are seen.
+async fn ingest_kind(
+    engine: &Engine,
+    snapshot: &Path,
+    kind: SourceKind,
+    pending: &[&Pending<'_>],
+    date: NaiveDate,
+    threads: usize,
+) -> Result<Vec<Row>> {
+    let mut jobs: Vec<Arc<FileJob>> = vec![];
+    // Which of `pending` each job belongs to.
+    let mut owner = vec![];
+    let mut order: Vec<usize> = (0..pending.len()).collect();
+    order.sort_by_key(|i| (pending[*i].delivery.day, &pending[*i].source.name));
+    for i in order {
+        let p = pending[i];
+        remove_previous(snapshot, p)?;
+        for (n, input) in p.delivery.files.iter().enumerate() {
+            let file = SourceFile::open(input.clone(), &p.mapping.optional)?;
+            jobs.push(Arc::new(job(p, file, jobs.len(), n, date)));
+            owner.push(i);
+        }
+    }
+
+    let mut repeated = HashSet::new();
+    let mut before = HashSet::new();
+    if jobs.first().is_some_and(|j| j.key.is_some()) {
+        let hashes: Vec<u64> = on_files(engine, &jobs, threads, move |job, engine| async move {
+            match job.key {
+                Some((column, scope)) => job.keys(&engine, column, scope).await,
+                None => Ok(vec![]),
+            }
+        })
+        .await?
+        .concat();
+        if kind == SourceKind::Events {
+            let days: Vec<NaiveDate> = pending.iter().map(|p| p.delivery.day).collect();
+            let published = Published::near(&days);
+            let known = published.hashes(engine).await?;
+            repeated = dedupe::repeated(hashes, &known);
+            if !known.is_empty() && !repeated.is_empty() {
+                before = published.keys(engine, &repeated).await?;
+            }
+        } else {
+            repeated = dedupe::repeated(hashes, &[]);
+        }
+    }
+
+    let repeated = Arc::new(repeated);
+    let dir: Arc<Path> = snapshot.into();
+    let mut outcomes = on_files(engine, &jobs, threads, move |job, engine| {
+        let (repeated, dir) = (Arc::clone(&repeated), Arc::clone(&dir));
+        async move { job.run(&engine, &dir, &repeated).await }
+    })
+    .await?;
+
+    let mut duplicates = vec![0u64; jobs.len()];
+    let held: Vec<_> = outcomes.iter_mut().filter_map(|o| o.held.take()).collect();
+    if let Some((column, _)) = jobs.first().and_then(|j| j.key) {
+        for (part, (rows, dropped)) in held.iter().zip(dedupe::resolve(&held, column, &before)?) {
+            let (job, outcome) = (&jobs[part.file], &mut outcomes[part.file]);
+            duplicates[part.file] += dropped;
+            outcome.rows_out += rows.num_rows() as u64;
+            outcome.rows_late += job.late(&rows);
+            outcome.partitions.extend(job.write_held(snapshot, &rows)?);
+        }
+    }
+
+    let mut rows = vec![];
+    for (i, p) in pending.iter().enumerate() {
+        let mut row = Row::of(&p.source.name, kind.table(), &p.delivery.interval, &p.delivery_id);
+        let mut rejects = Rejects {
+            source: &p.source.name,
+            kind: kind.table(),
+            interval: &p.delivery.interval,
+            day: p.delivery.day,
+            files: vec![],
+        };
+        for (n, job) in jobs.iter().enumerate().filter(|(n, _)| owner[*n] == i) {
+            let outcome: &mut FileOutcome = &mut outcomes[n];
+            row.files += 1;
+            row.rows_in += job.file.rows();
+            row.rows_out += outcome.rows_out;
+            row.rows_late += outcome.rows_late;
+            row.rows_duplicate += duplicates[n];
+            row.partitions.append(&mut outcome.partitions);
+            rejects
+                .files
+                .push((Arc::clone(&job.file), std::mem::take(&mut outcome.rejected)));
+        }
+        row.partitions.sort();
+        row.partitions.dedup();
+        row.rows_quarantined = rejects.len() as u64;
+        row.rows_skipped = row
+            .rows_in
+            .saturating_sub(row.rows_out + row.rows_duplicate + row.rows_quarantined);
+        let allowed = p.source.rejection_limit() * row.rows_in as f64;
+        if row.rows_quarantined as f64 > allowed {
+            return Err(Error::check(format!(
+                "source `{}`, {}: {} of {} rows are wrong, and at most {} may be\n{}",
+                p.source.name,
+                p.delivery.interval,
+                row.rows_quarantined,
+                row.rows_in,
+                allowed.floor(),
+                rejects.describe()
+            ))
+            .help("deliver the file corrected, or raise `max_rejected` of this source to quarantine such rows"));
+        }
+        rejects.write(snapshot, &stem(p))?;
+        rows.push(row);
+    }
+    Ok(rows)
+}
+
+/// Start of the names of all files that an interval of a source writes.
+fn stem(p: &Pending) -> String {
+    format!("{}.{}", p.source.name, p.delivery.interval)
+}
+
+fn job(p: &Pending, file: Arc<SourceFile>, ordinal: usize, n: usize, date: NaiveDate) -> FileJob {
+    let interval = p.source.interval();
+    let day = p.delivery.day;
+    let fixed = Target::Fixed(day.to_string());
+    let (key, target) = match p.source.kind {
+        SourceKind::Events if interval == Interval::Day => (Some(("event_id", 0)), fixed),
+        SourceKind::Events => (Some(("event_id", 0)), Target::DayOf("event_time")),
+        SourceKind::Items => (Some(("item_id", scope(day))), fixed),
+        SourceKind::Users => (Some(("user_id", scope(day))), fixed),
+        SourceKind::Usage if interval == Interval::Day => (None, fixed),
+        SourceKind::Usage => (None, Target::DayOf("usage_start")),
+        SourceKind::Charges => (None, Target::MonthOf("billing_period_start")),
+    };
+    let daily = interval == Interval::Day;
+    FileJob {
+        mapping: Arc::clone(&p.mapping),
+        file,
+        ordinal,
+        source: p.source.name.clone(),
+        delivery_id: p.delivery_id.clone(),
+        key,
+        target,
+        stem: format!("{}.{n:05}", stem(p)),
+        // A day of grace: clocks of devices run ahead, and features leave out what has not happened yet.
+        not_after_us: if daily {
+            interval_end_us(day + TimeDelta::days(1))
+        } else {
+            i64::MAX
+        },
+        later_us: (!daily).then(|| interval_end_us(date)),
+        late_before_us: daily.then(|| interval_end_us(day - TimeDelta::days(1))),
+    }
+}
+
+/// Keys of snapshots of different days do not repeat each other.
+fn scope(day: NaiveDate) -> u64 {
+    u64::from(chrono::Datelike::num_days_from_ce(&day).unsigned_abs())
+}
+
+/// Removes what an earlier delivery of the same interval wrote.
+fn remove_previous(snapshot: &Path, p: &Pending) -> Result<()> {
+    let prefix = format!("{}.", stem(p));
+    for name in [p.mapping.table.name, "quarantine"] {
+        let mut folders = vec![snapshot.join(name)];
+        while let Some(folder) = folders.pop() {
+            let Ok(entries) = std::fs::read_dir(&folder) else {
+                continue;
+            };
+            for path in entries.flatten().map(|e| e.path()) {
+                let ours = path
+                    .file_name()
+                    .is_some_and(|n| n.to_string_lossy().starts_with(&prefix));
+                if path.is_dir() {
+                    folders.push(path);
+                } else if ours {
+                    std::fs::remove_file(&path)
+                        .map_err(|e| Error::io("cannot remove", &path, &e))?;
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Runs `work` on every file, `threads` at a time, each in a small session of its own. Results are in the order of `jobs`.
+async fn on_files<T, F, W>(
+    engine: &Engine,
+    jobs: &[Arc<FileJob>],
+    threads: usize,
+    work: W,
+) -> Result<Vec<T>>
+where
+    T: Send + 'static,
+    F: Future<Output = Result<T>> + Send,
+    W: Fn(Arc<FileJob>, Engine) -> F + Clone + Send + 'static,
+{
+    futures::stream::iter(jobs.iter().cloned())
+        .map(|job| {
+            let (engine, work) = (engine.detached(), work.clone());
+            let runtime = tokio::runtime::Handle::current();
+            async move {
+                tokio::task::spawn_blocking(move || {
+                    let file = job.file.input.path.display().to_string();
+                    runtime.block_on(work(job, engine?)).map_err(|e| {
+                        if e.to_string().contains(&file) {
+                            e
+                        } else {
+                            e.context(file)
+                        }
+                    })
+                })
+                .await
+                .map_err(|e| Error::unexpected(format!("a worker ended early: {e}")))?
+            }
+        })
+        .buffered(threads)
+        .try_collect()
+        .await
+}
+
+/// The events published near the days that are being ingested, those days themselves left out.
+struct Published {
+    predicate: String,
+}
+
+impl Published {
+    fn near(days: &[NaiveDate]) -> Self {
+        let (Some(first), Some(last)) = (days.iter().min(), days.iter().max()) else {
+            return Published {
+                predicate: "false".into(),
+            };
+        };
+        let range = TimeDelta::days(DEDUPE_DAYS);
+        let listed: Vec<String> = days.iter().map(|d| format!("date '{d}'")).collect();
+        Published {
+            predicate: format!(
+                "ds between date '{}' and date '{}' and ds not in ({})",
+                *first - range,
+                *last + range,
+                listed.join(", ")
+            ),
+        }
+    }
+
+    async fn each(&self, engine: &Engine, mut visit: impl FnMut(&str)) -> Result<()> {
+        let sql = format!("select event_id from events where {}", self.predicate);
+        let mut stream = engine.stream(&sql).await?;
+        while let Some(batch) = stream.next().await {
+            let keys = cast(batch?.column(0), &DataType::Utf8View)?;
+            keys.as_string_view().iter().flatten().for_each(&mut visit);
+        }
+        Ok(())
+    }
+
+    /// Hashes of all keys, sorted.
+    async fn hashes(&self, engine: &Engine) -> Result<Vec<u64>> {
+        let mut hashes = vec![];
+        self.each(engine, |key| hashes.push(dedupe::hash(key, 0)))
+            .await?;
+        hashes.sort_unstable();
+        Ok(hashes)
+    }
+
+    /// The keys whose hash is among `marked`.
+    async fn keys(
+        &self,
+        engine: &Engine,
+        marked: &HashSet<u64>,
+    ) -> Result<HashSet<String>> {
+        let mut keys = HashSet::new();
+        self.each(engine, |key| {
+            if marked.contains(&dedupe::hash(key, 0)) {
+                keys.insert(key.to_string());
+            }
+        })
+        .await?;
+        Ok(keys)
+    }
+}

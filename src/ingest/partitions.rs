@@ -1,0 +1,129 @@
+//! Writes the rows of one source file to the partitions they belong to.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch};
+use arrow::compute::filter_record_batch;
+use arrow::datatypes::TimestampMicrosecondType;
+use chrono::DateTime;
+
+use crate::error::{Error, Result};
+use crate::warehouse::store::partition_dir;
+use crate::warehouse::{Table, TableWriter};
+
+/// Files open at once for one source file; rows come mostly in order of time, so few are needed.
+const OPEN_FILES: usize = 32;
+
+/// How the partition of a row is found.
+#[derive(Debug, Clone)]
+pub enum Target {
+    /// All rows belong to one partition.
+    Fixed(String),
+    /// The day of this timestamp column.
+    DayOf(&'static str),
+    /// The month of this timestamp column.
+    MonthOf(&'static str),
+}
+
+/// A writer of one source file's rows.
+pub struct PartitionedWriter {
+    table: &'static Table,
+    snapshot: PathBuf,
+    target: Target,
+    /// Start of the names of the files written.
+    stem: String,
+    open: BTreeMap<String, TableWriter>,
+    written: BTreeMap<String, u32>,
+}
+
+impl PartitionedWriter {
+    /// A writer below `snapshot` whose files are named `<stem>.<n>.parquet`.
+    pub fn new(table: &'static Table, snapshot: &Path, target: Target, stem: String) -> Self {
+        PartitionedWriter {
+            table,
+            snapshot: snapshot.to_path_buf(),
+            target,
+            stem,
+            open: BTreeMap::new(),
+            written: BTreeMap::new(),
+        }
+    }
+
+    /// Writes a batch.
+    ///
+    /// # Errors
+    /// Those of the file system and of the table's contract.
+    pub fn write(&mut self, batch: &RecordBatch) -> Result<()> {
+        if batch.num_rows() == 0 {
+            return Ok(());
+        }
+        let (column, format) = match &self.target {
+            Target::Fixed(value) => {
+                let value = value.clone();
+                return self.writer(value)?.write(batch);
+            }
+            Target::DayOf(column) => (*column, "%Y-%m-%d"),
+            Target::MonthOf(column) => (*column, "%Y-%m"),
+        };
+        let times: ArrayRef = batch
+            .column_by_name(column)
+            .cloned()
+            .ok_or_else(|| Error::unexpected(format!("no column {column} to partition by")))?;
+        let times = times.as_primitive::<TimestampMicrosecondType>();
+        let mut rows: BTreeMap<String, Vec<bool>> = BTreeMap::new();
+        // Neighbours mostly share their day, so its text is kept.
+        let mut last: Option<(i64, String)> = None;
+        for row in 0..times.len() {
+            let day = times.value(row).div_euclid(86_400_000_000);
+            let value = match &last {
+                Some((d, value)) if *d == day => value.clone(),
+                _ => DateTime::from_timestamp_micros(times.value(row))
+                    .map(|t| t.format(format).to_string())
+                    .ok_or_else(|| Error::unexpected("a timestamp out of range reached the writer"))?,
+            };
+            last = Some((day, value.clone()));
+            rows.entry(value).or_insert_with(|| vec![false; times.len()])[row] = true;
+        }
+        for (value, mask) in rows {
+            let part = filter_record_batch(batch, &BooleanArray::from(mask))?;
+            self.writer(value)?.write(&part)?;
+        }
+        Ok(())
+    }
+
+    fn writer(&mut self, value: String) -> Result<&mut TableWriter> {
+        if !self.open.contains_key(&value) {
+            if self.open.len() >= OPEN_FILES {
+                self.close_all()?;
+            }
+            let n = self.written.entry(value.clone()).or_insert(0);
+            let dir = partition_dir(&self.snapshot, self.table, &value);
+            std::fs::create_dir_all(&dir)
+                .map_err(|e| Error::io("cannot make the folder", &dir, &e))?;
+            let path = dir.join(format!("{}.{n:03}.parquet", self.stem));
+            *n += 1;
+            let writer = TableWriter::create(self.table, &path)?;
+            self.open.insert(value.clone(), writer);
+        }
+        self.open
+            .get_mut(&value)
+            .ok_or_else(|| Error::unexpected("a writer went missing"))
+    }
+
+    fn close_all(&mut self) -> Result<()> {
+        for (_, writer) in std::mem::take(&mut self.open) {
+            writer.finish()?;
+        }
+        Ok(())
+    }
+
+    /// Ends all files. Returns the partitions written to.
+    ///
+    /// # Errors
+    /// Those of the file system.
+    pub fn finish(mut self) -> Result<Vec<String>> {
+        self.close_all()?;
+        Ok(self.written.into_keys().collect())
+    }
+}

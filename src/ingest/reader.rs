@@ -1,0 +1,507 @@
+//! Reads one source file, Parquet or CSV, as the table `source` that a mapping selects from.
+//!
+//! Besides the file's own columns the table has `_row`: the row's number in the file, from 1 (a CSV's header is not
+//! counted). Columns that the mapping declares optional and the file lacks are there as nulls. Everything in a CSV is
+//! text.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read};
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringViewBuilder, new_null_array};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use async_trait::async_trait;
+use datafusion::catalog::{Session, TableProvider};
+use datafusion::error::DataFusionError;
+use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::logical_expr::{Expr, TableType};
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use datafusion::physical_plan::streaming::{PartitionStream, StreamingTableExec};
+use flate2::read::MultiGzDecoder;
+use parquet::arrow::ProjectionMask;
+use parquet::arrow::arrow_reader::{
+    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder, RowSelection,
+};
+
+use super::files::{InputFile, vanished};
+use crate::error::{Error, Result};
+
+/// Rows of a batch handed to the mapping.
+const BATCH_ROWS: usize = 8192;
+/// Name of the column with the row's number.
+pub const ROW: &str = "_row";
+
+/// A row that cannot be read as it stands: its column and what is wrong.
+pub type Defect = (String, String);
+
+/// One source file, its schema known.
+#[derive(Debug)]
+pub struct SourceFile {
+    /// The file.
+    pub input: InputFile,
+    format: Format,
+    /// The file's own columns.
+    pub columns: SchemaRef,
+    /// The file's columns, the optional ones it lacks, and `_row`.
+    schema: SchemaRef,
+    /// Rows of a CSV that are broken as text, by row number; filled while reading.
+    defects: Defects,
+    csv_rows: Arc<AtomicU64>,
+}
+
+type Defects = Arc<Mutex<BTreeMap<i64, Defect>>>;
+
+#[derive(Debug, Clone)]
+enum Format {
+    Parquet(ArrowReaderMetadata),
+    Csv { gzip: bool, delimiter: u8 },
+}
+
+impl SourceFile {
+    /// Opens a file and reads its schema. `optional` names columns that may be missing.
+    ///
+    /// # Errors
+    /// `Kind::Contract` when it is no Parquet or CSV file; `Kind::Io` when it vanished.
+    pub fn open(input: InputFile, optional: &[String]) -> Result<Arc<Self>> {
+        let lower = input.path.to_string_lossy().to_lowercase();
+        let (format, columns) = if lower.ends_with(".csv") || lower.ends_with(".csv.gz") {
+            let gzip = lower.ends_with(".gz");
+            let (delimiter, names) = csv_header(&input.path, gzip)?;
+            let fields: Vec<Field> = names
+                .into_iter()
+                .map(|n| Field::new(n, DataType::Utf8View, true))
+                .collect();
+            (
+                Format::Csv { gzip, delimiter },
+                Arc::new(Schema::new(fields)),
+            )
+        } else if lower.ends_with(".parquet") || lower.ends_with(".pq") {
+            let (metadata, schema) = parquet_header(&input.path)?;
+            (Format::Parquet(metadata), schema)
+        } else {
+            return Err(Error::config(format!(
+                "{}: the name does not say what it is",
+                input.path.display()
+            ))
+            .help("exports end in .parquet, .csv or .csv.gz; narrow the source's path to those"));
+        };
+        let mut fields: Vec<Field> = columns.fields().iter().map(|f| f.as_ref().clone()).collect();
+        for name in optional {
+            if columns.column_with_name(name).is_none() {
+                fields.push(Field::new(name, DataType::Utf8View, true));
+            }
+        }
+        fields.push(Field::new(ROW, DataType::Int64, false));
+        Ok(Arc::new(SourceFile {
+            input,
+            format,
+            columns,
+            schema: Arc::new(Schema::new(fields)),
+            defects: Defects::default(),
+            csv_rows: Arc::default(),
+        }))
+    }
+
+    /// Rows of the file: known from a Parquet footer, counted while a CSV is read.
+    pub fn rows(&self) -> u64 {
+        match &self.format {
+            Format::Parquet(metadata) => {
+                u64::try_from(metadata.metadata().file_metadata().num_rows()).unwrap_or(0)
+            }
+            Format::Csv { .. } => self.csv_rows.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Whether every column is text that stands for something else.
+    pub fn is_text(&self) -> bool {
+        matches!(self.format, Format::Csv { .. })
+    }
+
+    /// The table that a mapping selects from.
+    pub fn table(self: &Arc<Self>) -> Arc<dyn TableProvider> {
+        Arc::new(SourceTable(Arc::clone(self)))
+    }
+
+    /// The rows that were broken as text, of those read so far.
+    pub fn take_defects(&self) -> BTreeMap<i64, Defect> {
+        std::mem::take(&mut *self.defects.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The rows of these numbers (sorted) as JSON objects, for the quarantine.
+    ///
+    /// # Errors
+    /// As reading the file.
+    pub fn raw(&self, rows: &[i64]) -> Result<BTreeMap<i64, String>> {
+        let mut raw = BTreeMap::new();
+        for batch in self.batches(self.schema.clone(), Some(rows))? {
+            let batch = batch?;
+            let Some(numbers) = batch
+                .column_by_name(ROW)
+                .and_then(|c| c.as_any().downcast_ref::<Int64Array>().cloned())
+            else {
+                continue;
+            };
+            for (at, number) in numbers.values().iter().enumerate() {
+                if rows.binary_search(number).is_err() {
+                    continue;
+                }
+                let kept: Vec<usize> = (0..self.columns.fields().len()).collect();
+                let row = batch.slice(at, 1).project(&kept)?;
+                let mut writer = arrow::json::LineDelimitedWriter::new(Vec::new());
+                writer.write(&row)?;
+                writer.finish()?;
+                let text = String::from_utf8_lossy(&writer.into_inner()).trim_end().to_string();
+                raw.insert(*number, text);
+            }
+        }
+        Ok(raw)
+    }
+
+    /// Batches with the columns of `schema` (a projection of this file's), of all rows or at least those numbered in `only`.
+    fn batches(
+        &self,
+        schema: SchemaRef,
+        only: Option<&[i64]>,
+    ) -> Result<Box<dyn Iterator<Item = Result<RecordBatch>> + Send>> {
+        match &self.format {
+            Format::Parquet(metadata) => self.parquet_batches(metadata.clone(), schema, only),
+            Format::Csv { gzip, delimiter } => {
+                CsvBatches::open(self, *gzip, *delimiter, schema).map(|b| Box::new(b) as _)
+            }
+        }
+    }
+
+    fn parquet_batches(
+        &self,
+        metadata: ArrowReaderMetadata,
+        schema: SchemaRef,
+        only: Option<&[i64]>,
+    ) -> Result<Box<dyn Iterator<Item = Result<RecordBatch>> + Send>> {
+        let path = self.input.path.clone();
+        let file = File::open(&path).map_err(|e| vanished(&path, &e))?;
+        let total = metadata.metadata().file_metadata().num_rows();
+        let mut builder = ParquetRecordBatchReaderBuilder::new_with_metadata(file, metadata)
+            .with_batch_size(BATCH_ROWS);
+        let wanted: Vec<usize> = schema
+            .fields()
+            .iter()
+            .filter_map(|f| self.columns.index_of(f.name()).ok())
+            .collect();
+        let mask = ProjectionMask::roots(builder.parquet_schema(), wanted);
+        builder = builder.with_projection(mask);
+        let mut numbers: Box<dyn Iterator<Item = i64> + Send> = Box::new(1..=total);
+        if let Some(rows) = only {
+            let ranges = rows.iter().filter_map(|r| {
+                let at = usize::try_from(r - 1).ok()?;
+                Some(at..at + 1)
+            });
+            let rows_total = usize::try_from(total).unwrap_or(usize::MAX);
+            builder = builder
+                .with_row_selection(RowSelection::from_consecutive_ranges(ranges, rows_total));
+            numbers = Box::new(rows.to_vec().into_iter());
+        }
+        let reader = builder.build().map_err(|e| broken(&path, &e))?;
+        Ok(Box::new(reader.map(move |batch| {
+            let batch = batch.map_err(|e| broken(&path, &e))?;
+            let rows = batch.num_rows();
+            let columns = schema
+                .fields()
+                .iter()
+                .map(|field| {
+                    if field.name() == ROW {
+                        Arc::new(numbers.by_ref().take(rows).collect::<Int64Array>()) as ArrayRef
+                    } else {
+                        batch
+                            .column_by_name(field.name())
+                            .cloned()
+                            .unwrap_or_else(|| new_null_array(field.data_type(), rows))
+                    }
+                })
+                .collect();
+            Ok(with_rows(&schema, columns, rows)?)
+        })))
+    }
+}
+
+/// A batch that keeps its number of rows when it has no column.
+fn with_rows(
+    schema: &SchemaRef,
+    columns: Vec<ArrayRef>,
+    rows: usize,
+) -> Result<RecordBatch, arrow::error::ArrowError> {
+    let options = arrow::array::RecordBatchOptions::new().with_row_count(Some(rows));
+    RecordBatch::try_new_with_options(Arc::clone(schema), columns, &options)
+}
+
+fn broken(path: &Path, error: &dyn fmt::Display) -> Error {
+    Error::contract(format!("{} cannot be read as Parquet: {error}", path.display()))
+        .help("it is truncated, damaged or still being written: deliver it again")
+}
+
+fn parquet_header(path: &Path) -> Result<(ArrowReaderMetadata, SchemaRef)> {
+    let mut file = File::open(path).map_err(|e| vanished(path, &e))?;
+    let mut magic = [0u8; 4];
+    let read = file.read(&mut magic).map_err(|e| vanished(path, &e))?;
+    if read < 4 || &magic != b"PAR1" {
+        return Err(Error::contract(format!(
+            "{} is not a Parquet file, whatever its name says",
+            path.display()
+        ))
+        .help("rename it to .csv if it is one, or deliver it as Parquet"));
+    }
+    let plain = ArrowReaderOptions::new();
+    let metadata = ArrowReaderMetadata::load(&file, plain).map_err(|e| broken(path, &e))?;
+    // Views spare a copy of every string that is only passed on.
+    let fields: Vec<Field> = metadata
+        .schema()
+        .fields()
+        .iter()
+        .map(|f| match f.data_type() {
+            DataType::Utf8 | DataType::LargeUtf8 => {
+                f.as_ref().clone().with_data_type(DataType::Utf8View)
+            }
+            _ => f.as_ref().clone(),
+        })
+        .collect();
+    let schema = Arc::new(Schema::new(fields));
+    let options = ArrowReaderOptions::new().with_schema(Arc::clone(&schema));
+    let metadata = ArrowReaderMetadata::try_new(Arc::clone(metadata.metadata()), options)
+        .map_err(|e| broken(path, &e))?;
+    Ok((metadata, schema))
+}
+
+fn csv_input(path: &Path, gzip: bool) -> Result<Box<dyn BufRead + Send>> {
+    let file = File::open(path).map_err(|e| vanished(path, &e))?;
+    let mut input: Box<dyn BufRead + Send> = if gzip {
+        Box::new(BufReader::new(MultiGzDecoder::new(file)))
+    } else {
+        Box::new(BufReader::with_capacity(1 << 20, file))
+    };
+    let start = input.fill_buf().map_err(|e| vanished(path, &e))?;
+    if start.starts_with(b"\xef\xbb\xbf") {
+        input.consume(3);
+    }
+    Ok(input)
+}
+
+/// Delimiter (the most frequent of `,` `;` and tab in the first line) and column names of a CSV.
+fn csv_header(path: &Path, gzip: bool) -> Result<(u8, Vec<String>)> {
+    let wrong = |what: &str| {
+        Error::contract(format!("{}: {what}", path.display()))
+            .help("the first line of a CSV names its columns, each once, in UTF-8")
+    };
+    let mut line = Vec::new();
+    csv_input(path, gzip)?
+        .read_until(b'\n', &mut line)
+        .map_err(|e| vanished(path, &e))?;
+    let count = |c: u8| line.iter().filter(|b| **b == c).count();
+    let delimiter = [b',', b';', b'\t']
+        .into_iter()
+        .max_by_key(|c| (count(*c), *c == b','))
+        .unwrap_or(b',');
+    let mut reader = csv::ReaderBuilder::new()
+        .delimiter(delimiter)
+        .has_headers(false)
+        .from_reader(line.as_slice());
+    let mut record = csv::ByteRecord::new();
+    let found = reader
+        .read_byte_record(&mut record)
+        .map_err(|e| wrong(&format!("the header cannot be read: {e}")))?;
+    if !found {
+        return Err(wrong("the file is empty"));
+    }
+    let mut names: Vec<String> = vec![];
+    for field in &record {
+        let name = std::str::from_utf8(field)
+            .map_err(|_| wrong("the header is not UTF-8"))?
+            .trim()
+            .to_string();
+        if names.contains(&name) {
+            return Err(wrong(&format!("the header names the column {name} twice")));
+        }
+        names.push(name);
+    }
+    Ok((delimiter, names))
+}
+
+/// The rows of a CSV in batches of text columns; broken rows are noted in the file's defects and passed on with nulls.
+struct CsvBatches {
+    reader: csv::Reader<Box<dyn BufRead + Send>>,
+    names: SchemaRef,
+    schema: SchemaRef,
+    name: String,
+    row: i64,
+    defects: Defects,
+    total: Arc<AtomicU64>,
+}
+
+impl CsvBatches {
+    fn open(
+        file: &SourceFile,
+        gzip: bool,
+        delimiter: u8,
+        schema: SchemaRef,
+    ) -> Result<impl Iterator<Item = Result<RecordBatch>> + Send + use<>> {
+        let input = csv_input(&file.input.path, gzip)?;
+        let reader = csv::ReaderBuilder::new()
+            .delimiter(delimiter)
+            .has_headers(true)
+            .flexible(true)
+            .from_reader(input);
+        Ok(CsvBatches {
+            reader,
+            names: Arc::clone(&file.columns),
+            schema,
+            name: file.input.path.display().to_string(),
+            row: 0,
+            defects: Arc::clone(&file.defects),
+            total: Arc::clone(&file.csv_rows),
+        })
+    }
+
+    fn note(&self, column: &str, reason: String) {
+        self.defects
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .entry(self.row)
+            .or_insert_with(|| (column.to_string(), reason));
+    }
+
+    fn batch(&mut self) -> Result<Option<RecordBatch>> {
+        let mut builders: Vec<StringViewBuilder> = self
+            .names
+            .fields()
+            .iter()
+            .map(|_| StringViewBuilder::with_capacity(BATCH_ROWS))
+            .collect();
+        let first = self.row;
+        let mut record = csv::ByteRecord::new();
+        while self.row - first < BATCH_ROWS as i64 {
+            let more = self.reader.read_byte_record(&mut record).map_err(|e| {
+                Error::contract(format!("{}, row {}: {e}", self.name, self.row + 1))
+                    .help("deliver the file again")
+            })?;
+            if !more {
+                break;
+            }
+            self.row += 1;
+            if record.len() != builders.len() {
+                let reason = format!(
+                    "has {} fields where the header has {}",
+                    record.len(),
+                    builders.len()
+                );
+                self.note("(row)", reason);
+            }
+            for (at, builder) in builders.iter_mut().enumerate() {
+                match record.get(at).map(std::str::from_utf8) {
+                    Some(Ok(text)) => builder.append_value(text),
+                    Some(Err(_)) => {
+                        self.note(self.names.field(at).name(), "is not valid UTF-8".into());
+                        let lossy = String::from_utf8_lossy(record.get(at).unwrap_or_default());
+                        builder.append_value(lossy);
+                    }
+                    None => builder.append_null(),
+                }
+            }
+        }
+        let rows = usize::try_from(self.row - first).unwrap_or(0);
+        self.total
+            .fetch_max(self.row.unsigned_abs(), Ordering::Relaxed);
+        if rows == 0 {
+            return Ok(None);
+        }
+        let texts: Vec<ArrayRef> = builders
+            .iter_mut()
+            .map(|b| Arc::new(b.finish()) as ArrayRef)
+            .collect();
+        let columns = self
+            .schema
+            .fields()
+            .iter()
+            .map(|field| {
+                if field.name() == ROW {
+                    Arc::new((first + 1..=self.row).collect::<Int64Array>()) as ArrayRef
+                } else {
+                    match self.names.index_of(field.name()) {
+                        Ok(at) => Arc::clone(&texts[at]),
+                        Err(_) => new_null_array(field.data_type(), rows),
+                    }
+                }
+            })
+            .collect();
+        Ok(Some(with_rows(&self.schema, columns, rows)?))
+    }
+}
+
+impl Iterator for CsvBatches {
+    type Item = Result<RecordBatch>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.batch().transpose()
+    }
+}
+
+/// A file as a table of the SQL engine.
+#[derive(Debug)]
+struct SourceTable(Arc<SourceFile>);
+
+#[async_trait]
+impl TableProvider for SourceTable {
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.0.schema)
+    }
+
+    fn table_type(&self) -> TableType {
+        TableType::Base
+    }
+
+    async fn scan(
+        &self,
+        _state: &dyn Session,
+        projection: Option<&Vec<usize>>,
+        _filters: &[Expr],
+        limit: Option<usize>,
+    ) -> datafusion::error::Result<Arc<dyn ExecutionPlan>> {
+        let schema = match projection {
+            Some(columns) => Arc::new(self.0.schema.project(columns)?),
+            None => Arc::clone(&self.0.schema),
+        };
+        let partition = Arc::new(SourcePartition {
+            file: Arc::clone(&self.0),
+            schema: Arc::clone(&schema),
+        });
+        let exec = StreamingTableExec::try_new(schema, vec![partition], None, vec![], false, limit)?;
+        Ok(Arc::new(exec))
+    }
+}
+
+#[derive(Debug)]
+struct SourcePartition {
+    file: Arc<SourceFile>,
+    schema: SchemaRef,
+}
+
+impl PartitionStream for SourcePartition {
+    fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+
+    fn execute(&self, _ctx: Arc<TaskContext>) -> SendableRecordBatchStream {
+        let batches: Box<dyn Iterator<Item = Result<RecordBatch>> + Send> =
+            match self.file.batches(Arc::clone(&self.schema), None) {
+                Ok(batches) => batches,
+                Err(e) => Box::new(std::iter::once(Err(e))),
+            };
+        let batches = batches.map(|b| b.map_err(DataFusionError::from));
+        Box::pin(RecordBatchStreamAdapter::new(
+            Arc::clone(&self.schema),
+            futures::stream::iter(batches),
+        ))
+    }
+}

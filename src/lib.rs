@@ -1,0 +1,22 @@
+//! recost: nightly recommendations from a shop's clickstream, and what each of them cost, exact to the bill's last digit.
+//!
+//! Data flows one way, from stage to stage, and nothing but tables passes between them:
+//! [`ingest`] → [`features`] → [`model`] → [`recommend`] → [`evaluate`] → [`attribution`] → [`report`]. The [`pipeline`]
+//! runs the stages over a staged snapshot of the [`warehouse`] and publishes it in one step; [`cli`] is the command line.
+
+pub mod attribution;
+pub mod cli;
+pub mod compute;
+pub mod config;
+pub mod engine;
+pub mod error;
+pub mod evaluate;
+pub mod features;
+pub mod generate;
+pub mod ingest;
+pub mod model;
+pub mod money;
+pub mod pipeline;
+pub mod recommend;
+pub mod report;
+pub mod warehouse;

@@ -1,0 +1,385 @@
+//! Implicit-feedback alternating least squares (Hu, Koren, Volinsky, "Collaborative Filtering for Implicit Feedback
+//! Datasets", ICDM 2008), solved by conjugate gradients (Takács, Pilászy, Tikk, RecSys 2011).
+//!
+//! Minimises `Σ_{u,i} c_ui (p_ui − x_u·y_i)² + λ(Σ|x_u|² + Σ|y_i|²)` over all users × items, where a stored weight `w`
+//! means preference 1 with confidence `1 + alpha·w` and an absent one preference 0 with confidence 1.
+
+use super::ModelError;
+use crate::compute::{AlsSolve, Device, Matrix};
+use crate::features::csr::Csr;
+use std::time::Instant;
+
+/// Hyperparameters; unknown keys are refused.
+#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AlsParams {
+    /// Length of a factor, 1 to 1,024.
+    pub dim: usize,
+    /// Passes over both sides, at least 1.
+    pub iterations: usize,
+    /// L2 regularisation λ, above 0.
+    pub regularization: f32,
+    /// Confidence per unit of weight, above 0.
+    pub alpha: f32,
+    /// Conjugate-gradient steps per row and iteration, 1 to 100.
+    pub cg_steps: usize,
+    /// Seed of the initial factors.
+    pub seed: u64,
+}
+
+impl Default for AlsParams {
+    fn default() -> Self {
+        Self {
+            dim: 64,
+            iterations: 10,
+            regularization: 0.01,
+            alpha: 10.0,
+            cg_steps: 3,
+            seed: 7,
+        }
+    }
+}
+
+impl AlsParams {
+    /// Names the first parameter that is out of range.
+    pub fn validate(&self) -> Result<(), ModelError> {
+        let refuse = |name, value: &dyn std::fmt::Display, wanted| {
+            Err(ModelError::Parameter {
+                name,
+                value: value.to_string(),
+                wanted,
+            })
+        };
+        let positive = |value: f32| value.is_finite() && value > 0.0;
+        if !(1..=1024).contains(&self.dim) {
+            return refuse("dim", &self.dim, "write a whole number from 1 to 1024");
+        }
+        if !(1..=10_000).contains(&self.iterations) {
+            return refuse(
+                "iterations",
+                &self.iterations,
+                "write a whole number from 1 to 10000",
+            );
+        }
+        if !(1..=100).contains(&self.cg_steps) {
+            return refuse(
+                "cg_steps",
+                &self.cg_steps,
+                "write a whole number from 1 to 100",
+            );
+        }
+        if !positive(self.regularization) {
+            return refuse(
+                "regularization",
+                &self.regularization,
+                "write a number above 0",
+            );
+        }
+        if !positive(self.alpha) {
+            return refuse("alpha", &self.alpha, "write a number above 0");
+        }
+        Ok(())
+    }
+
+    fn solve(&self) -> AlsSolve {
+        AlsSolve {
+            alpha: self.alpha,
+            lambda: self.regularization,
+            steps: self.cg_steps,
+        }
+    }
+}
+
+/// A trained model: `score = users[u] · items[i]`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Factors {
+    /// `[users, dim]`; zero for a user without interactions.
+    pub users: Matrix,
+    /// `[items, dim]`; zero for an item without interactions.
+    pub items: Matrix,
+}
+
+/// Trains on `interactions` `[users, items]`, whose weights must not be negative. The same input gives the same bits on
+/// the same device. `observer` gets the iteration, from 1, and the seconds since training began.
+pub fn train(
+    device: &dyn Device,
+    interactions: &Csr,
+    params: &AlsParams,
+    observer: &mut dyn FnMut(usize, f64),
+) -> Result<Factors, ModelError> {
+    params.validate()?;
+    check_weights(interactions)?;
+    let start = Instant::now();
+    let by_item = interactions.transpose();
+    let mut users = Matrix::zeros(interactions.rows(), params.dim);
+    let mut items = initial(interactions.cols(), params);
+    for iteration in 1..=params.iterations {
+        device.als_half(items.view(), interactions, params.solve(), &mut users)?;
+        device.als_half(users.view(), &by_item, params.solve(), &mut items)?;
+        observer(iteration, start.elapsed().as_secs_f64());
+    }
+    for table in [&users, &items] {
+        check_finite(table)?;
+    }
+    Ok(Factors { users, items })
+}
+
+/// Steps for rows that start from nothing: enough that the result no longer depends on the start.
+const FOLD_IN_STEPS: usize = 20;
+
+/// Factors `[interactions.rows, dim]` of new rows against a trained other side `fixed` `[interactions.cols, dim]`:
+/// new users against the items, or new items (with transposed interactions) against the users. The result depends on
+/// the row's interactions alone, not on what else is folded in.
+pub fn fold_in(
+    device: &dyn Device,
+    fixed: &Matrix,
+    interactions: &Csr,
+    params: &AlsParams,
+) -> Result<Matrix, ModelError> {
+    params.validate()?;
+    check_weights(interactions)?;
+    let mut rows = Matrix::zeros(interactions.rows(), fixed.cols());
+    let solve = AlsSolve {
+        steps: params.cg_steps.max(FOLD_IN_STEPS),
+        ..params.solve()
+    };
+    device.als_half(fixed.view(), interactions, solve, &mut rows)?;
+    check_finite(&rows)?;
+    Ok(rows)
+}
+
+/// Uniform in ±0.5/√dim: every entry from its own position, so a table's size does not change its first rows.
+fn initial(rows: usize, params: &AlsParams) -> Matrix {
+    let mut table = Matrix::zeros(rows, params.dim);
+    let scale = 1.0 / (params.dim as f32).sqrt();
+    for (at, value) in table.data_mut().iter_mut().enumerate() {
+        let bits = split_mix(params.seed.wrapping_add(at as u64)) >> 40;
+        *value = (bits as f32 / (1u32 << 24) as f32 - 0.5) * scale;
+    }
+    table
+}
+
+/// SplitMix64's output function (Steele, Lea, Flood, OOPSLA 2014) at a counter.
+fn split_mix(counter: u64) -> u64 {
+    let mut z = counter
+        .wrapping_mul(0x9e37_79b9_7f4a_7c15)
+        .wrapping_add(0x9e37_79b9_7f4a_7c15);
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}
+
+fn check_weights(interactions: &Csr) -> Result<(), ModelError> {
+    match interactions.values().iter().position(|&w| w < 0.0) {
+        None => Ok(()),
+        Some(at) => {
+            let row = interactions
+                .indptr()
+                .partition_point(|&end| end <= at as u64)
+                - 1;
+            Err(ModelError::Interactions(format!(
+                "row {row}, column {}: the weight {} is negative; give confidence, not dislike",
+                interactions.indices()[at],
+                interactions.values()[at]
+            )))
+        }
+    }
+}
+
+fn check_finite(table: &Matrix) -> Result<(), ModelError> {
+    match table.data().iter().position(|value| !value.is_finite()) {
+        None => Ok(()),
+        Some(at) => Err(ModelError::Diverged {
+            row: at / table.cols(),
+        }),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::compute::CpuDevice;
+    use crate::compute::testing::{csr, exact_als, gpu, norm, row_error};
+
+    const PARAMS: AlsParams = AlsParams {
+        dim: 8,
+        iterations: 6,
+        regularization: 0.1,
+        alpha: 5.0,
+        cg_steps: 3,
+        seed: 7,
+    };
+
+    fn quiet(_: usize, _: f64) {}
+
+    /// The objective of the module's head comment, over every cell.
+    fn loss(factors: &Factors, interactions: &Csr, params: &AlsParams) -> f64 {
+        let mut total = 0.0;
+        for u in 0..interactions.rows() {
+            let (columns, weights) = interactions.row(u);
+            let mut next = 0;
+            for i in 0..interactions.cols() {
+                let pairs = factors.users.row(u).iter().zip(factors.items.row(i));
+                let score: f64 = pairs.map(|(&x, &y)| f64::from(x) * f64::from(y)).sum();
+                if columns.get(next) == Some(&(i as u32)) {
+                    let confidence = 1.0 + f64::from(params.alpha) * f64::from(weights[next]);
+                    total += confidence * (1.0 - score).powi(2);
+                    next += 1;
+                } else {
+                    total += score * score;
+                }
+            }
+        }
+        let squares = |table: &Matrix| norm(table.data().iter().map(|&v| f64::from(v))).powi(2);
+        total
+            + f64::from(params.regularization) * (squares(&factors.users) + squares(&factors.items))
+    }
+
+    #[test]
+    fn every_iteration_lowers_the_loss() {
+        let interactions = csr(60, 50, 5, 1);
+        let losses: Vec<f64> = (1..=6)
+            .map(|iterations| {
+                let params = AlsParams {
+                    iterations,
+                    ..PARAMS
+                };
+                let factors = train(&CpuDevice::new(), &interactions, &params, &mut quiet).unwrap();
+                loss(&factors, &interactions, &params)
+            })
+            .collect();
+        assert!(losses.windows(2).all(|l| l[1] < l[0]), "{losses:?}");
+    }
+
+    #[test]
+    fn training_twice_gives_the_same_bits_and_another_seed_gives_others() {
+        let interactions = csr(60, 50, 5, 1);
+        let train = |seed| {
+            let params = AlsParams { seed, ..PARAMS };
+            train(&CpuDevice::new(), &interactions, &params, &mut quiet).unwrap()
+        };
+        assert_eq!(train(7), train(7));
+        assert_ne!(train(7), train(8));
+    }
+
+    #[test]
+    fn a_gpu_trains_the_same_model() {
+        let Some(device) = gpu(|limits| limits) else {
+            return;
+        };
+        let interactions = csr(60, 50, 5, 1);
+        let params = AlsParams {
+            iterations: 2,
+            regularization: 1.0,
+            ..PARAMS
+        };
+        let train =
+            |device: &dyn Device| train(device, &interactions, &params, &mut quiet).unwrap();
+        let (a, b) = (train(&device), train(&CpuDevice::new()));
+        assert!(row_error(&a.users, &b.users) < 1e-4);
+        assert!(row_error(&a.items, &b.items) < 1e-4);
+    }
+
+    #[test]
+    fn blocks_of_users_and_items_are_told_apart() {
+        // Users and items of the same parity belong together; one pair was never seen.
+        let cells: Vec<_> = (0..20u32)
+            .flat_map(|u| (0..20u32).map(move |i| (u, i, 1.0)))
+            .filter(|&(u, i, _)| u % 2 == i % 2 && (u, i) != (4, 6))
+            .collect();
+        let interactions = Csr::from_triplets(20, 20, &cells).unwrap();
+        let factors = train(
+            &CpuDevice::new(),
+            &interactions,
+            &AlsParams { dim: 2, ..PARAMS },
+            &mut quiet,
+        )
+        .unwrap();
+        let score = |u: usize, i: usize| -> f32 {
+            let pairs = factors.users.row(u).iter().zip(factors.items.row(i));
+            pairs.map(|(x, y)| x * y).sum()
+        };
+        assert!(score(4, 6) > 0.5, "{}", score(4, 6));
+        assert!(score(4, 7) < 0.1, "{}", score(4, 7));
+    }
+
+    #[test]
+    fn the_observer_sees_every_iteration() {
+        let mut seen = Vec::new();
+        let mut observer = |iteration, seconds: f64| seen.push((iteration, seconds >= 0.0));
+        train(&CpuDevice::new(), &csr(9, 9, 3, 1), &PARAMS, &mut observer).unwrap();
+        assert_eq!(seen, (1..=6).map(|i| (i, true)).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn folded_in_rows_are_the_exact_solution_and_independent_of_each_other() {
+        let device = CpuDevice::new();
+        let interactions = csr(60, 50, 5, 1);
+        let factors = train(&device, &interactions, &PARAMS, &mut quiet).unwrap();
+        let found = fold_in(&device, &factors.items, &interactions, &PARAMS).unwrap();
+        let exact = exact_als(&factors.items, &interactions, PARAMS.solve());
+        for (row, exact) in exact.iter().enumerate() {
+            let pairs = found.row(row).iter().zip(exact);
+            let error = norm(pairs.map(|(&x, e)| f64::from(x) - e));
+            assert!(
+                error <= 1e-3 * norm(exact.iter().copied()),
+                "row {row}: {error}"
+            );
+        }
+        let alone = fold_in(
+            &device,
+            &factors.items,
+            &interactions.slice_rows(5..6),
+            &PARAMS,
+        );
+        assert_eq!(alone.unwrap().row(0), found.row(5));
+    }
+
+    #[test]
+    fn parameters_out_of_range_are_named() {
+        let refused = |params: AlsParams| params.validate().unwrap_err().to_string();
+        let ok = AlsParams::default();
+        assert!(ok.validate().is_ok());
+        assert!(refused(AlsParams { dim: 0, ..ok }).starts_with("dim = 0"));
+        assert!(refused(AlsParams { dim: 1025, ..ok }).starts_with("dim = 1025"));
+        assert!(
+            refused(AlsParams {
+                iterations: 0,
+                ..ok
+            })
+            .starts_with("iterations = 0")
+        );
+        assert!(refused(AlsParams { cg_steps: 0, ..ok }).starts_with("cg_steps = 0"));
+        let regularization = f32::NAN;
+        assert!(
+            refused(AlsParams {
+                regularization,
+                ..ok
+            })
+            .starts_with("regularization = NaN")
+        );
+        assert!(refused(AlsParams { alpha: -1.0, ..ok }).starts_with("alpha = -1"));
+    }
+
+    #[test]
+    fn parameters_have_defaults_and_unknown_keys_are_refused() {
+        let params: AlsParams = serde_json::from_str(r#"{"dim": 32}"#).unwrap();
+        assert_eq!(
+            params,
+            AlsParams {
+                dim: 32,
+                ..AlsParams::default()
+            }
+        );
+        let error = serde_json::from_str::<AlsParams>(r#"{"dims": 32}"#).unwrap_err();
+        assert!(error.to_string().contains("dims"), "{error}");
+    }
+
+    #[test]
+    fn a_negative_weight_is_refused_with_its_place() {
+        let interactions = Csr::from_triplets(3, 3, &[(0, 1, 1.0), (2, 1, -0.5)]).unwrap();
+        let error = train(&CpuDevice::new(), &interactions, &PARAMS, &mut quiet).unwrap_err();
+        assert!(error.to_string().starts_with("row 2, column 1"), "{error}");
+    }
+}

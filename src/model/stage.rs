@@ -1,0 +1,264 @@
+//! The stage `train`: every model of the pipeline, from the day's interactions to a model file and its rows.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use arrow::array::{
+    ArrayRef, FixedSizeListArray, Float32Array, Int64Array, RecordBatch, StringViewArray,
+};
+use arrow::datatypes::{DataType, Field};
+use chrono::NaiveDate;
+
+use super::file::{self, ModelFile};
+use super::popular::Popular;
+use super::{Family, als, als_params};
+use crate::compute::{Device, Matrix};
+use crate::config::{Model, Pipeline};
+use crate::engine::{Engine, Options};
+use crate::error::{Error, Kind, Result};
+use crate::features::csr::Csr;
+use crate::features::interactions::Interactions;
+use crate::warehouse::{Table, TableWriter, store, table};
+
+/// The interactions of the run's day, as models read them.
+pub const INTERACTIONS: &str =
+    "select user_id, item_id, weight, bought from interactions order by user_id, item_id";
+
+/// A model that was trained.
+#[derive(Debug, Clone)]
+pub struct Trained {
+    /// Its id.
+    pub model_id: String,
+    /// Wall-clock seconds of training.
+    pub seconds: f64,
+}
+
+/// Factors of any family. For `popular` the items have one dimension, their score, and the users none.
+///
+/// # Errors
+/// Those of the family and the device.
+pub fn fit(device: &dyn Device, model: &Model, interactions: &Csr) -> Result<als::Factors> {
+    match model.family {
+        Family::Als => {
+            let params = als_params(&model.params)?;
+            Ok(als::train(device, interactions, &params, &mut |iteration, seconds| {
+                tracing::debug!(model = %model.id, iteration, seconds, "iteration");
+            })?)
+        }
+        Family::Popular => {
+            let scores = Popular::train(interactions).scores().to_vec();
+            let items = Matrix::new(scores.len(), 1, scores)?;
+            Ok(als::Factors {
+                users: Matrix::zeros(0, 1),
+                items,
+            })
+        }
+    }
+}
+
+/// Reads the interactions of `date`.
+///
+/// # Errors
+/// `Kind::Check` when there are none.
+pub async fn interactions(options: &Options, snapshot: &Path, date: NaiveDate) -> Result<Interactions> {
+    let engine = Engine::open(options, Some(snapshot), None)?;
+    engine
+        .restrict("interactions", &format!("ds = date '{date}'"))
+        .await?;
+    let interactions = Interactions::read(&engine, INTERACTIONS).await?;
+    if interactions.users.is_empty() {
+        return Err(Error::new(
+            Kind::Check,
+            format!("there is no interaction of a user with an item in the window that ends on {date}"),
+        )
+        .help("look at `recost status` and the quarantine: were events ingested?"));
+    }
+    Ok(interactions)
+}
+
+/// Trains every model and writes models, user_factors, item_factors and the model files of `date`.
+///
+/// # Errors
+/// Those of training and writing.
+pub async fn run(
+    pipeline: &Pipeline,
+    options: &Options,
+    snapshot: &Path,
+    date: NaiveDate,
+    device: &dyn Device,
+) -> Result<Vec<Trained>> {
+    let interactions = interactions(options, snapshot, date).await?;
+    let ds = date.to_string();
+    let dir = store::replace(snapshot, contract("models")?, &ds)?;
+    let mut rows = Rows::default();
+    let mut trained = vec![];
+    let mut writers = [writer(snapshot, "user_factors", &ds)?, writer(snapshot, "item_factors", &ds)?];
+    let mut models: Vec<&Model> = pipeline.models.iter().collect();
+    models.sort_by(|a, b| a.id.cmp(&b.id));
+    for model in models {
+        let started = std::time::Instant::now();
+        let factors = fit(device, model, &interactions.weights)
+            .map_err(|e| e.context(format!("model `{}`", model.id)))?;
+        trained.push(Trained {
+            model_id: model.id.clone(),
+            seconds: started.elapsed().as_secs_f64(),
+        });
+        let hyperparameters = hyperparameters(model)?;
+        let users = if model.family == Family::Als {
+            interactions.users.clone()
+        } else {
+            vec![]
+        };
+        let metadata = [
+            ("model_id", model.id.clone()),
+            ("model_version", ds.clone()),
+            ("family", model.family.to_string()),
+            ("hyperparameters", hyperparameters.clone()),
+            ("data_hash", interactions.hash.clone()),
+        ];
+        let path = dir.join(file_name(&model.id));
+        let written = ModelFile {
+            factors,
+            user_ids: users,
+            item_ids: interactions.items.clone(),
+            metadata: metadata
+                .into_iter()
+                .map(|(k, v)| (k.to_string(), v))
+                .collect::<BTreeMap<_, _>>(),
+        };
+        file::write(&path, &written)?;
+        let [user_writer, item_writer] = &mut writers;
+        write_factors(user_writer, &model.id, "user_id", &written.user_ids, &written.factors.users)?;
+        write_factors(item_writer, &model.id, "item_id", &written.item_ids, &written.factors.items)?;
+        let bytes = std::fs::read(&path).map_err(|e| Error::io("cannot read", &path, &e))?;
+        rows.push(model, &ds, hyperparameters, &interactions, device, &bytes);
+    }
+    for writer in writers {
+        writer.finish()?;
+    }
+    let mut writer = TableWriter::create(contract("models")?, &dir.join("part-0.parquet"))?;
+    writer.write(&rows.batch()?)?;
+    writer.finish()?;
+    Ok(trained)
+}
+
+/// The file of a model below the partition of `models`.
+pub fn path(snapshot: &Path, date: NaiveDate, model_id: &str) -> Result<PathBuf> {
+    Ok(store::partition_dir(snapshot, contract("models")?, &date.to_string()).join(file_name(model_id)))
+}
+
+/// Ids are free text; a file name is not.
+fn file_name(model_id: &str) -> String {
+    let safe: String = model_id
+        .chars()
+        .map(|c| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '_' })
+        .collect();
+    format!("{safe}.safetensors")
+}
+
+fn hyperparameters(model: &Model) -> Result<String> {
+    let json = match model.family {
+        Family::Als => serde_json::to_string(&als_params(&model.params)?),
+        Family::Popular => serde_json::to_string(&model.params),
+    };
+    json.map_err(|e| Error::unexpected(e.to_string()))
+}
+
+fn contract(name: &str) -> Result<&'static Table> {
+    table(name).ok_or_else(|| Error::unexpected(format!("there is no table {name}")))
+}
+
+fn writer(snapshot: &Path, name: &str, ds: &str) -> Result<TableWriter> {
+    let table = contract(name)?;
+    let dir = store::replace(snapshot, table, ds)?;
+    TableWriter::create(table, &dir.join("part-0.parquet"))
+}
+
+/// Rows of a batch of factors.
+const FACTOR_ROWS: usize = 16 * 1024;
+
+fn write_factors(
+    writer: &mut TableWriter,
+    model_id: &str,
+    id_column: &str,
+    ids: &[String],
+    factors: &Matrix,
+) -> Result<()> {
+    let dim = i32::try_from(factors.cols()).map_err(|_| Error::unexpected("too many dimensions"))?;
+    for start in (0..ids.len()).step_by(FACTOR_ROWS) {
+        let end = ids.len().min(start + FACTOR_ROWS);
+        let values: Float32Array = (start..end)
+            .flat_map(|row| factors.row(row).iter().copied())
+            .collect::<Vec<f32>>()
+            .into();
+        let item = Arc::new(Field::new("item", DataType::Float32, true));
+        let vectors = FixedSizeListArray::try_new(item, dim, Arc::new(values), None)?;
+        let models: StringViewArray = (start..end).map(|_| Some(model_id)).collect();
+        let names: StringViewArray = ids[start..end].iter().map(Some).collect();
+        writer.write(&RecordBatch::try_from_iter([
+            ("model_id", Arc::new(models) as ArrayRef),
+            (id_column, Arc::new(names)),
+            ("factors", Arc::new(vectors)),
+        ])?)?;
+    }
+    Ok(())
+}
+
+#[derive(Default)]
+struct Rows {
+    texts: Vec<[String; 8]>,
+    counts: Vec<[i64; 3]>,
+}
+
+impl Rows {
+    fn push(
+        &mut self,
+        model: &Model,
+        ds: &str,
+        hyperparameters: String,
+        interactions: &Interactions,
+        device: &dyn Device,
+        file: &[u8],
+    ) {
+        let count = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
+        self.texts.push([
+            model.id.clone(),
+            ds.to_string(),
+            model.family.to_string(),
+            hyperparameters,
+            interactions.hash.clone(),
+            device.info().name.clone(),
+            file_name(&model.id),
+            format!("{:032x}", xxhash_rust::xxh3::xxh3_128(file)),
+        ]);
+        self.counts.push([
+            count(interactions.users.len()),
+            count(interactions.items.len()),
+            count(interactions.weights.nnz()),
+        ]);
+    }
+
+    fn batch(&self) -> Result<RecordBatch> {
+        const TEXTS: [&str; 8] = [
+            "model_id",
+            "model_version",
+            "family",
+            "hyperparameters",
+            "data_hash",
+            "device",
+            "file",
+            "file_hash",
+        ];
+        let mut columns: Vec<(&str, ArrayRef)> = vec![];
+        for (n, name) in TEXTS.into_iter().enumerate() {
+            let texts: StringViewArray = self.texts.iter().map(|t| Some(&t[n])).collect();
+            columns.push((name, Arc::new(texts)));
+        }
+        for (n, name) in ["users", "items", "interactions"].into_iter().enumerate() {
+            let counts = Int64Array::from_iter_values(self.counts.iter().map(|c| c[n]));
+            columns.push((name, Arc::new(counts)));
+        }
+        Ok(RecordBatch::try_from_iter(columns)?)
+    }
+}

@@ -1,0 +1,695 @@
+//! Exact amounts: [`Money`] at scale 18, how it is read, and how it is rounded for display.
+//!
+//! An amount is never held in a binary float. A double that comes from outside
+//! is turned into its shortest round-trip decimal text and then into that exact
+//! decimal.
+
+use std::fmt;
+use std::iter::repeat_n;
+
+/// Decimal places that [`Money`] keeps.
+pub const SCALE: u32 = 18;
+/// Decimal places that [`Residue`] keeps.
+pub const RESIDUE_SCALE: u32 = 38;
+/// Amounts read from outside must be smaller than 10 to this power.
+const MAX_INTEGER_DIGITS: i64 = 15;
+const LIMIT: i128 = 10_i128.pow(33);
+/// One unit of [`SCALE`] in units of [`RESIDUE_SCALE`].
+const RESIDUE_UNIT: i128 = 10_i128.pow(RESIDUE_SCALE - SCALE);
+
+/// Why a text, a double or a decimal is not an amount.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum MoneyError {
+    #[error("an amount is expected, the text is empty")]
+    Empty,
+    #[error(
+        "{text:?} is not an amount; write digits with an optional sign, point and exponent, such as -12.50 or 1.2E-7"
+    )]
+    Syntax { text: String },
+    #[error("{text} is not a finite number and cannot be an amount")]
+    NotFinite { text: String },
+    #[error("{text} is too large for an amount; the limit is 1e15, both ways")]
+    TooLarge { text: String },
+    #[error("a decimal of scale {scale} cannot be read; the largest scale is 38")]
+    Scale { scale: i8 },
+    #[error("a sum of amounts leaves the range of Decimal128(38, 18)")]
+    Overflow,
+    #[error("{digits} decimal places cannot be shown; at most 18 are kept")]
+    Digits { digits: u32 },
+    #[error("{text:?} is not a currency; use the three-letter code of ISO 4217, such as USD")]
+    UnknownCurrency { text: String },
+}
+
+/// An amount in some currency, in units of 10⁻¹⁸ (`Decimal128(38, 18)`).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Money(pub i128);
+
+/// What rounding an amount to scale 18 took away: `exact = money + residue`, in
+/// units of 10⁻³⁸ and never more than half a unit of scale 18.
+///
+/// Digits past 38 places (only doubles below about 10⁻²¹ have them) are rounded
+/// half-even into the last place of the residue.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Residue(pub i128);
+
+impl Residue {
+    /// Sum, or [`MoneyError::Overflow`].
+    pub fn checked_add(self, other: Self) -> Result<Self, MoneyError> {
+        let sum = self.0.checked_add(other.0);
+        sum.map(Self).ok_or(MoneyError::Overflow)
+    }
+}
+
+impl fmt::Display for Residue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_decimal(f, self.0, RESIDUE_SCALE, None)
+    }
+}
+
+impl Money {
+    pub const ZERO: Self = Self(0);
+
+    /// Sum, or [`MoneyError::Overflow`].
+    pub fn checked_add(self, other: Self) -> Result<Self, MoneyError> {
+        let sum = self.0.checked_add(other.0);
+        sum.map(Self).ok_or(MoneyError::Overflow)
+    }
+
+    /// Negation, or [`MoneyError::Overflow`] for the smallest `i128`.
+    pub fn checked_neg(self) -> Result<Self, MoneyError> {
+        self.0.checked_neg().map(Self).ok_or(MoneyError::Overflow)
+    }
+
+    /// Magnitude, or [`MoneyError::Overflow`] for the smallest `i128`.
+    pub fn checked_abs(self) -> Result<Self, MoneyError> {
+        self.0.checked_abs().map(Self).ok_or(MoneyError::Overflow)
+    }
+
+    /// Reads a plain or E-notation decimal; blanks around it are ignored.
+    ///
+    /// Digits past 18 places are rounded half-even, and what that took away is
+    /// the residue.
+    pub fn parse(text: &str) -> Result<(Self, Residue), MoneyError> {
+        let text = text.trim();
+        if text.is_empty() {
+            return Err(MoneyError::Empty);
+        }
+        let parts = Parts::parse(text).ok_or_else(|| not_a_number(text))?;
+        parts.amount().ok_or_else(|| MoneyError::TooLarge {
+            text: text.to_owned(),
+        })
+    }
+
+    /// Reads a double as its shortest round-trip decimal text.
+    ///
+    /// NaN, infinities and magnitudes from 1e15 up are refused.
+    pub fn from_f64(value: f64) -> Result<(Self, Residue), MoneyError> {
+        if !value.is_finite() {
+            return Err(MoneyError::NotFinite {
+                text: value.to_string(),
+            });
+        }
+        Self::parse(&format!("{value:e}"))
+    }
+
+    /// Reads an integer of units of 10^-`scale`, as a `Decimal128` holds it.
+    pub fn from_decimal(value: i128, scale: i8) -> Result<(Self, Residue), MoneyError> {
+        let too_large = || MoneyError::TooLarge {
+            text: format!("{value}E{}", -i32::from(scale)),
+        };
+        let shift = i32::from(scale) - SCALE as i32;
+        if shift <= 0 {
+            let amount = 10_i128
+                .checked_pow(shift.unsigned_abs())
+                .and_then(|factor| value.checked_mul(factor));
+            // Any power of ten of zero is zero.
+            let amount = if value == 0 { Some(0) } else { amount };
+            return match amount {
+                Some(units) if units.abs() < LIMIT => Ok((Self(units), Residue(0))),
+                _ => Err(too_large()),
+            };
+        }
+        if i32::from(scale) > RESIDUE_SCALE as i32 {
+            return Err(MoneyError::Scale { scale });
+        }
+        let unit = 10_i128.pow(shift.unsigned_abs());
+        let units = div_half_even(value, unit);
+        // `checked_abs`: the smallest i128 at scale 19 is far above the limit.
+        if value
+            .checked_abs()
+            .is_none_or(|magnitude| magnitude / unit >= LIMIT)
+        {
+            return Err(too_large());
+        }
+        // Wrapping: next to the ends of i128 the product leaves its range, the difference does not.
+        let residue = value.wrapping_sub(units.wrapping_mul(unit)) * (RESIDUE_UNIT / unit);
+        Ok((Self(units), Residue(residue)))
+    }
+
+    /// The amount rounded half-even to `digits` decimal places.
+    pub fn round(self, digits: u32) -> Result<Self, MoneyError> {
+        let unit = unit_of(digits)?;
+        let units = div_half_even(self.0, unit);
+        units
+            .checked_mul(unit)
+            .map(Self)
+            .ok_or(MoneyError::Overflow)
+    }
+
+    /// Text with exactly `digits` decimal places, rounded half-even.
+    pub fn fixed(self, digits: u32) -> Result<String, MoneyError> {
+        let rounded = self.round(digits)?;
+        Ok(format!("{rounded:.*}", digits as usize))
+    }
+}
+
+/// Exact, trailing zeros trimmed. A precision pads with zeros, and never drops a digit that is not zero.
+impl fmt::Display for Money {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_decimal(f, self.0, SCALE, f.precision())
+    }
+}
+
+fn write_decimal(
+    f: &mut fmt::Formatter<'_>,
+    value: i128,
+    scale: u32,
+    places: Option<usize>,
+) -> fmt::Result {
+    let unit = 10_u128.pow(scale);
+    let (whole, fraction) = (value.unsigned_abs() / unit, value.unsigned_abs() % unit);
+    let mut text = whole.to_string();
+    let digits = format!("{fraction:0width$}", width = scale as usize);
+    let kept = digits.trim_end_matches('0');
+    let places = places.unwrap_or(0).max(kept.len());
+    if places > 0 {
+        text.push('.');
+        text.push_str(kept);
+        text.extend(repeat_n('0', places - kept.len()));
+    }
+    f.pad_integral(value >= 0, "", &text)
+}
+
+fn unit_of(digits: u32) -> Result<i128, MoneyError> {
+    match SCALE.checked_sub(digits) {
+        Some(places) => Ok(10_i128.pow(places)),
+        None => Err(MoneyError::Digits { digits }),
+    }
+}
+
+fn div_half_even(value: i128, unit: i128) -> i128 {
+    let (quotient, rest) = (value.div_euclid(unit), value.rem_euclid(unit));
+    let up = match rest.cmp(&(unit - rest)) {
+        std::cmp::Ordering::Less => false,
+        std::cmp::Ordering::Greater => true,
+        std::cmp::Ordering::Equal => quotient & 1 == 1,
+    };
+    quotient + i128::from(up)
+}
+
+fn not_a_number(text: &str) -> MoneyError {
+    let word = text.trim_start_matches(['+', '-']);
+    let not_finite = ["nan", "inf", "infinity"];
+    let text = text.to_owned();
+    if not_finite
+        .iter()
+        .any(|known| word.eq_ignore_ascii_case(known))
+    {
+        MoneyError::NotFinite { text }
+    } else {
+        MoneyError::Syntax { text }
+    }
+}
+
+/// A decimal text taken apart: `±(whole fraction) · 10^(exponent − len(fraction))`.
+struct Parts<'a> {
+    negative: bool,
+    whole: &'a [u8],
+    fraction: &'a [u8],
+    exponent: i64,
+}
+
+impl<'a> Parts<'a> {
+    fn parse(text: &'a str) -> Option<Self> {
+        let bytes = text.as_bytes();
+        let (negative, bytes) = sign(bytes);
+        let (whole, rest) = digits(bytes);
+        let (fraction, rest) = match rest.split_first() {
+            Some((b'.', rest)) => digits(rest),
+            _ => (&rest[..0], rest),
+        };
+        let exponent = match rest.split_first() {
+            None => 0,
+            Some((b'e' | b'E', rest)) => exponent(rest)?,
+            Some(_) => return None,
+        };
+        let some_digit = !whole.is_empty() || !fraction.is_empty();
+        some_digit.then_some(Self {
+            negative,
+            whole,
+            fraction,
+            exponent,
+        })
+    }
+
+    /// Digit at `place` of the digits of both parts in one row; zero beyond them.
+    fn digit(&self, place: i64) -> u8 {
+        let Ok(place) = usize::try_from(place) else {
+            return 0;
+        };
+        let digit = match place.checked_sub(self.whole.len()) {
+            None => self.whole.get(place),
+            Some(place) => self.fraction.get(place),
+        };
+        digit.map_or(0, |digit| digit - b'0')
+    }
+
+    /// `None` when the magnitude is 1e15 or more.
+    fn amount(&self) -> Option<(Money, Residue)> {
+        let len = (self.whole.len() + self.fraction.len()) as i64;
+        let Some(first) = (0..len).find(|&place| self.digit(place) != 0) else {
+            return Some((Money::ZERO, Residue(0)));
+        };
+        let point = self.whole.len() as i64 + self.exponent;
+        if point - first > MAX_INTEGER_DIGITS {
+            return None;
+        }
+        let (money_end, residue_end) = (point + i64::from(SCALE), point + i64::from(RESIDUE_SCALE));
+        let number = |from: i64, to: i64| {
+            (from..to).fold(0_i128, |sum, place| {
+                sum * 10 + i128::from(self.digit(place))
+            })
+        };
+        let mut units = number(first, money_end);
+        let mut residue = number(money_end.max(first), residue_end);
+        let next = self.digit(residue_end);
+        let beyond = (residue_end.max(-1) + 1..len).any(|place| self.digit(place) != 0);
+        let half = RESIDUE_UNIT / 2;
+        // Decided on all digits, so that the residue's own rounding cannot tip it.
+        let up = residue > half || (residue == half && (next > 0 || beyond || units & 1 == 1));
+        residue += i128::from(next > 5 || (next == 5 && (beyond || residue & 1 == 1)));
+        if up {
+            units += 1;
+            residue -= RESIDUE_UNIT;
+        }
+        let sign = if self.negative { -1 } else { 1 };
+        Some((Money(sign * units), Residue(sign * residue)))
+    }
+}
+
+fn sign(bytes: &[u8]) -> (bool, &[u8]) {
+    match bytes.split_first() {
+        Some((b'-', rest)) => (true, rest),
+        Some((b'+', rest)) => (false, rest),
+        _ => (false, bytes),
+    }
+}
+
+fn digits(bytes: &[u8]) -> (&[u8], &[u8]) {
+    let end = bytes.iter().position(|byte| !byte.is_ascii_digit());
+    bytes.split_at(end.unwrap_or(bytes.len()))
+}
+
+fn exponent(bytes: &[u8]) -> Option<i64> {
+    let (negative, bytes) = sign(bytes);
+    let (digits, rest) = digits(bytes);
+    if digits.is_empty() || !rest.is_empty() {
+        return None;
+    }
+    // Far outside every amount, yet harmless to add to a text's length.
+    const CAP: i64 = 1 << 40;
+    let value = digits.iter().fold(0_i64, |sum, digit| {
+        (sum * 10 + i64::from(digit - b'0')).min(CAP)
+    });
+    Some(if negative { -value } else { value })
+}
+
+/// Rounds `leaves` to `digits` decimal places so that they add up to their
+/// rounded (half-even) total: each is floored, and the largest remainders get
+/// one unit more (ties: the earlier leaf).
+pub fn present(leaves: &[Money], digits: u32) -> Result<Vec<Money>, MoneyError> {
+    let unit = unit_of(digits)?;
+    let mut total = Money::ZERO;
+    for leaf in leaves {
+        total = total.checked_add(*leaf)?;
+    }
+    let mut shown: Vec<i128> = leaves.iter().map(|leaf| leaf.0.div_euclid(unit)).collect();
+    let missing = div_half_even(total.0, unit) - shown.iter().sum::<i128>();
+    let mut order: Vec<usize> = (0..leaves.len()).collect();
+    order.sort_by_key(|&leaf| (-leaves[leaf].0.rem_euclid(unit), leaf));
+    // The remainders add up to `missing` units, half a unit more or less, and
+    // each is below one: so at most one unit per leaf, and none to an exact leaf.
+    for &leaf in order.iter().take(usize::try_from(missing).unwrap_or(0)) {
+        shown[leaf] += 1;
+    }
+    shown
+        .into_iter()
+        .map(|units| {
+            units
+                .checked_mul(unit)
+                .map(Money)
+                .ok_or(MoneyError::Overflow)
+        })
+        .collect()
+}
+
+/// A currency of ISO 4217. Six codes withdrawn since 2022 are read as well, for older bills.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Currency([u8; 3]);
+
+const NO_MINOR_UNIT: &str = "BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF";
+const TWO_DIGITS: &str = "AED AFN ALL AMD AOA ARS AUD AWG AZN BAM BBD BDT BMD BND BOB BOV BRL BSD BTN BWP BYN BZD \
+     CAD CDF CHE CHF CHW CNY COP COU CRC CUP CVE CZK DKK DOP DZD EGP ERN ETB EUR FJD FKP GBP GEL GHS GIP GMD GTQ \
+     GYD HKD HNL HTG HUF IDR ILS INR IRR JMD KES KGS KHR KPW KYD KZT LAK LBP LKR LRD LSL MAD MDL MGA MKD MMK MNT \
+     MOP MRU MUR MVR MWK MXN MXV MYR MZN NAD NGN NIO NOK NPR NZD PAB PEN PGK PHP PKR PLN QAR RON RSD RUB SAR SBD \
+     SCR SDG SEK SGD SHP SLE SOS SRD SSP STN SVC SYP SZL THB TJS TMT TOP TRY TTD TWD TZS UAH USD USN UYU UZS VED \
+     VES WST XAD XCD XCG YER ZAR ZMW ZWG ANG BGN CUC HRK SLL ZWL";
+const THREE_DIGITS: &str = "BHD IQD JOD KWD LYD OMR TND";
+const FOUR_DIGITS: &str = "CLF UYW";
+
+impl Currency {
+    /// Reads a code; case and blanks around it do not matter.
+    pub fn parse(text: &str) -> Result<Self, MoneyError> {
+        let unknown = || MoneyError::UnknownCurrency {
+            text: text.to_owned(),
+        };
+        let code: [u8; 3] = text.trim().as_bytes().try_into().map_err(|_| unknown())?;
+        let currency = Self(code.map(|letter| letter.to_ascii_uppercase()));
+        currency.minor_unit().map(|_| currency).ok_or_else(unknown)
+    }
+
+    /// Decimal places of the minor unit: 2 for USD, 0 for JPY.
+    pub fn digits(self) -> u32 {
+        self.minor_unit().unwrap_or(2)
+    }
+
+    /// Three upper-case letters.
+    pub fn code(&self) -> &str {
+        std::str::from_utf8(&self.0).unwrap_or("XXX")
+    }
+
+    /// [`present`] in this currency's minor unit.
+    pub fn cents(self, leaves: &[Money]) -> Result<Vec<Money>, MoneyError> {
+        present(leaves, self.digits())
+    }
+
+    fn minor_unit(self) -> Option<u32> {
+        let lists = [
+            (2, TWO_DIGITS),
+            (0, NO_MINOR_UNIT),
+            (3, THREE_DIGITS),
+            (4, FOUR_DIGITS),
+        ];
+        let found = lists
+            .iter()
+            .find(|(_, codes)| codes.split(' ').any(|code| code.as_bytes() == self.0));
+        found.map(|(digits, _)| *digits)
+    }
+}
+
+impl fmt::Display for Currency {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.code())
+    }
+}
+
+impl fmt::Debug for Currency {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.code())
+    }
+}
+
+impl std::str::FromStr for Currency {
+    type Err = MoneyError;
+
+    fn from_str(text: &str) -> Result<Self, MoneyError> {
+        Self::parse(text)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use num_bigint::BigInt;
+    use proptest::prelude::*;
+
+    fn read(text: &str) -> (String, String) {
+        let (money, residue) = Money::parse(text).unwrap();
+        (money.to_string(), residue.to_string())
+    }
+
+    fn exact(text: &str) -> String {
+        let (money, residue) = read(text);
+        assert_eq!(residue, "0", "{text}");
+        money
+    }
+
+    #[test]
+    fn decimals_of_all_shapes_are_read() {
+        for (text, expected) in [
+            ("98.40", "98.4"),
+            (" -12.5 ", "-12.5"),
+            ("+7", "7"),
+            (".5", "0.5"),
+            ("5.", "5"),
+            ("-0", "0"),
+            ("-0.0", "0"),
+            ("1.2E-7", "0.00000012"),
+            ("3e2", "300"),
+            ("12.5e+1", "125"),
+            ("0e999999999999", "0"),
+            ("0001.10", "1.1"),
+            (
+                "999999999999999.999999999999999999",
+                "999999999999999.999999999999999999",
+            ),
+            ("0.1e15", "100000000000000"),
+            ("1000000000000000e-1", "100000000000000"),
+            ("0.000000000000000001", "0.000000000000000001"),
+        ] {
+            assert_eq!(exact(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn digits_past_18_are_rounded_half_even_and_kept() {
+        let half = "0.0000000000000000005";
+        assert_eq!(read(half), ("0".to_owned(), half.to_owned()));
+        assert_eq!(
+            read("0.0000000000000000015"),
+            ("0.000000000000000002".to_owned(), format!("-{half}"))
+        );
+        assert_eq!(
+            read("-0.0000000000000000015"),
+            ("-0.000000000000000002".to_owned(), half.to_owned())
+        );
+        assert_eq!(read("0.00000000000000000050001").0, "0.000000000000000001");
+        // Only digits past 38 places tip it over the half.
+        assert_eq!(
+            read("0.00000000000000000050000000000000000000000001").0,
+            "0.000000000000000001"
+        );
+        assert_eq!(read("1e-300"), ("0".to_owned(), "0".to_owned()));
+        assert_eq!(
+            read("1e-99999999999999999999"),
+            ("0".to_owned(), "0".to_owned())
+        );
+        assert_eq!(read("6e-39").1, "0.00000000000000000000000000000000000001");
+        assert_eq!(read("5e-39").1, "0");
+    }
+
+    #[test]
+    fn what_is_no_amount_is_refused_by_name() {
+        for text in [
+            "1,000", "$5", "1e", "e5", ".", "-", "1.2.3", "(5)", "0x10", "1_000", "5 6", "--5", "١",
+        ] {
+            assert!(
+                matches!(Money::parse(text), Err(MoneyError::Syntax { .. })),
+                "{text}"
+            );
+        }
+        assert_eq!(Money::parse(" "), Err(MoneyError::Empty));
+        for text in ["NaN", "-inf", "Infinity"] {
+            assert!(
+                matches!(Money::parse(text), Err(MoneyError::NotFinite { .. })),
+                "{text}"
+            );
+        }
+        for text in [
+            "1e15",
+            "-1000000000000000",
+            "1e99999999999999999999",
+            "0.01e17",
+        ] {
+            assert!(
+                matches!(Money::parse(text), Err(MoneyError::TooLarge { .. })),
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn doubles_become_their_shortest_text() {
+        let read = |value: f64| Money::from_f64(value).map(|read| read.0.to_string());
+        assert_eq!(read(0.1).unwrap(), "0.1");
+        assert_eq!(read(0.1 + 0.2).unwrap(), "0.30000000000000004");
+        assert_eq!(read(-1.0e-7).unwrap(), "-0.0000001");
+        assert_eq!(read(-0.0).unwrap(), "0");
+        assert_eq!(read(999_999_999_999_999.9).unwrap(), "999999999999999.9");
+        assert!(matches!(read(f64::NAN), Err(MoneyError::NotFinite { .. })));
+        assert!(matches!(
+            read(f64::NEG_INFINITY),
+            Err(MoneyError::NotFinite { .. })
+        ));
+        assert!(matches!(read(-1e15), Err(MoneyError::TooLarge { .. })));
+        assert!(matches!(read(f64::MAX), Err(MoneyError::TooLarge { .. })));
+        assert_eq!(read(f64::MIN_POSITIVE).unwrap(), "0");
+    }
+
+    #[test]
+    fn decimals_of_any_scale_are_read() {
+        let read = |value, scale| {
+            Money::from_decimal(value, scale).map(|read| (read.0.to_string(), read.1.to_string()))
+        };
+        let same = |text: &str, residue: &str| Ok((text.to_owned(), residue.to_owned()));
+        assert_eq!(read(1234, 2), same("12.34", "0"));
+        assert_eq!(read(-5, -3), same("-5000", "0"));
+        assert_eq!(
+            read(15, 19),
+            same("0.000000000000000002", "-0.0000000000000000005")
+        );
+        assert_eq!(read(0, -128), same("0", "0"));
+        assert_eq!(read(i128::MAX, 38).unwrap().0, "1.701411834604692317");
+        assert!(matches!(
+            read(i128::MIN, 19),
+            Err(MoneyError::TooLarge { .. })
+        ));
+        assert!(matches!(read(1, -15), Err(MoneyError::TooLarge { .. })));
+        assert!(matches!(
+            read(i128::MAX, 0),
+            Err(MoneyError::TooLarge { .. })
+        ));
+        assert_eq!(read(1, 39), Err(MoneyError::Scale { scale: 39 }));
+    }
+
+    #[test]
+    fn amounts_are_shown_whole_or_rounded() {
+        assert_eq!(format!("{:.2}", Money::parse("7.5").unwrap().0), "7.50");
+        // A precision never hides a digit; rounding is asked for by name.
+        assert_eq!(format!("{:.2}", Money::parse("7.125").unwrap().0), "7.125");
+        assert_eq!(Money::parse("7.125").unwrap().0.fixed(2).unwrap(), "7.12");
+        assert_eq!(Money::parse("-7.135").unwrap().0.fixed(2).unwrap(), "-7.14");
+        assert_eq!(Money::parse("2.5").unwrap().0.fixed(0).unwrap(), "2");
+        assert_eq!(
+            format!("{:>8}", Money::parse("-1.5").unwrap().0),
+            "    -1.5"
+        );
+        assert_eq!(
+            Money::ZERO.fixed(19),
+            Err(MoneyError::Digits { digits: 19 })
+        );
+        assert_eq!(
+            Money(i128::MIN).to_string(),
+            "-170141183460469231731.687303715884105728"
+        );
+        assert_eq!(Money(i128::MIN).checked_neg(), Err(MoneyError::Overflow));
+        assert_eq!(
+            Money(i128::MAX).checked_add(Money(1)),
+            Err(MoneyError::Overflow)
+        );
+    }
+
+    #[test]
+    fn currencies_are_those_of_iso_4217() {
+        let digits = |code: &str| Currency::parse(code).unwrap().digits();
+        assert_eq!(
+            (digits("usd "), digits("JPY"), digits("KWD"), digits("CLF")),
+            (2, 0, 3, 4)
+        );
+        assert_eq!(Currency::parse("eur").unwrap().to_string(), "EUR");
+        for text in ["", "US", "USDX", "ABC", "   ", "U D"] {
+            assert!(
+                matches!(
+                    Currency::parse(text),
+                    Err(MoneyError::UnknownCurrency { .. })
+                ),
+                "{text}"
+            );
+        }
+        let all = [TWO_DIGITS, NO_MINOR_UNIT, THREE_DIGITS, FOUR_DIGITS].join(" ");
+        let mut codes: Vec<&str> = all.split(' ').collect();
+        assert!(codes.iter().all(|code| code.len() == 3));
+        codes.sort_unstable();
+        let count = codes.len();
+        codes.dedup();
+        assert_eq!(codes.len(), count);
+    }
+
+    #[test]
+    fn cents_add_up_to_the_shown_total() {
+        let cents = |leaves: &[&str]| {
+            let leaves: Vec<Money> = leaves
+                .iter()
+                .map(|leaf| Money::parse(leaf).unwrap().0)
+                .collect();
+            let shown = Currency::parse("USD").unwrap().cents(&leaves).unwrap();
+            shown
+                .iter()
+                .map(|leaf| leaf.fixed(2).unwrap())
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(
+            cents(&["394.945714285714285714", "126.494285714285714286"]),
+            ["394.95", "126.49"]
+        );
+        assert_eq!(
+            cents(&["0.333", "0.333", "0.334"]),
+            ["0.33", "0.33", "0.34"]
+        );
+        assert_eq!(cents(&["-0.005", "-0.005"]), ["0.00", "-0.01"]);
+        assert_eq!(cents(&[]), Vec::<String>::new());
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(10_000))]
+
+        #[test]
+        fn a_text_is_its_amount_and_residue(negative in any::<bool>(), whole in "[0-9]{1,11}", fraction in "[0-9]{0,28}", shift in -10_i32..5) {
+            let text = format!("{}{whole}.{fraction}e{shift}", if negative { "-" } else { "" });
+            let digits: BigInt = format!("{whole}{fraction}").parse().unwrap();
+            let places = fraction.len() as i32 - shift;
+            let (money, residue) = Money::parse(&text).unwrap();
+            let exact = digits * BigInt::from(10).pow((38 - places) as u32) * if negative { -1 } else { 1 };
+            prop_assert_eq!(BigInt::from(money.0) * RESIDUE_UNIT + residue.0, exact);
+            prop_assert!(residue.0.abs() <= RESIDUE_UNIT / 2);
+            prop_assert!(residue.0.abs() < RESIDUE_UNIT / 2 || money.0 % 2 == 0);
+            // What is shown reads back.
+            prop_assert_eq!(Money::parse(&money.to_string()).unwrap(), (money, Residue(0)));
+        }
+
+        #[test]
+        fn a_decimal_is_its_text(value in any::<i64>(), scale in 6_i8..=38) {
+            let (by_value, by_text) = (Money::from_decimal(value.into(), scale), Money::parse(&format!("{value}e-{scale}")));
+            prop_assert_eq!(by_value.unwrap(), by_text.unwrap());
+        }
+
+        #[test]
+        fn a_double_below_the_limit_is_exact_to_its_text(value in -1e15_f64..1e15) {
+            let (money, residue) = Money::from_f64(value).unwrap();
+            let back: f64 = format!("{money}").parse().unwrap();
+            prop_assert!(residue.0 != 0 || back == value, "{} {}", money, back);
+        }
+
+        #[test]
+        fn shown_leaves_add_up(leaves in prop::collection::vec((any::<i128>(), 20_u32..128).prop_map(|(value, shift)| Money(value >> shift)), 0..12), digits in 0_u32..=18) {
+            let shown = present(&leaves, digits).unwrap();
+            let total = Money(leaves.iter().map(|leaf| leaf.0).sum());
+            prop_assert_eq!(Money(shown.iter().map(|leaf| leaf.0).sum()), total.round(digits).unwrap());
+            let unit = 10_i128.pow(18 - digits);
+            for (shown, leaf) in shown.iter().zip(&leaves) {
+                prop_assert!((shown.0 - leaf.0).abs() < unit && shown.0 % unit == 0);
+            }
+        }
+    }
+}

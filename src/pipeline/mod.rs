@@ -1,0 +1,131 @@
+//! A night: which stages run, over what, in which order; what was done is written down, and published in one step.
+
+pub mod ledger;
+pub mod run;
+
+use std::fmt;
+use std::str::FromStr;
+
+use crate::error::{Error, nearest};
+
+/// The stages, in the order in which the data flows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Stage {
+    /// Exports → events, items, users, usage, charges.
+    Ingest,
+    /// Events → sessions, interactions, user and item features.
+    Features,
+    /// Interactions → models and factors.
+    Train,
+    /// Models → recommendations.
+    Score,
+    /// Models → evaluation against popularity.
+    Evaluate,
+    /// Charges, usage, served recommendations → costs.
+    Attribute,
+    /// Every check that must hold before publishing.
+    Check,
+}
+
+impl Stage {
+    /// All stages, in order.
+    pub const ALL: [Stage; 7] = [
+        Stage::Ingest,
+        Stage::Features,
+        Stage::Train,
+        Stage::Score,
+        Stage::Evaluate,
+        Stage::Attribute,
+        Stage::Check,
+    ];
+
+    /// The name on the command line and in the ledger.
+    pub fn name(self) -> &'static str {
+        match self {
+            Stage::Ingest => "ingest",
+            Stage::Features => "features",
+            Stage::Train => "train",
+            Stage::Score => "score",
+            Stage::Evaluate => "evaluate",
+            Stage::Attribute => "attribute",
+            Stage::Check => "check",
+        }
+    }
+
+    /// The tables that the stage writes.
+    pub fn tables(self) -> &'static [&'static str] {
+        match self {
+            Stage::Ingest => &["events", "items", "users", "usage", "charges", "deliveries", "quarantine"],
+            Stage::Features => &["sessions", "interactions", "user_features", "item_features"],
+            Stage::Train => &["models", "user_factors", "item_factors"],
+            Stage::Score => &["recommendations"],
+            Stage::Evaluate => &["evaluation"],
+            Stage::Attribute => &[
+                "allocations",
+                "model_costs",
+                "recommendation_costs",
+                "unit_costs",
+                "reconciliation",
+            ],
+            Stage::Check => &[],
+        }
+    }
+}
+
+impl fmt::Display for Stage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// The stages that `--select` names: a stage or a table, with `+` for all that come after. The checks always run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Selection(pub Vec<Stage>);
+
+impl Default for Selection {
+    fn default() -> Self {
+        Selection(Stage::ALL.to_vec())
+    }
+}
+
+impl Selection {
+    /// Whether a stage is to run.
+    pub fn has(&self, stage: Stage) -> bool {
+        self.0.contains(&stage)
+    }
+}
+
+impl FromStr for Selection {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        let (name, after) = match text.strip_suffix('+') {
+            Some(name) => (name, true),
+            None => (text, false),
+        };
+        let found = Stage::ALL
+            .into_iter()
+            .find(|s| s.name() == name || s.tables().contains(&name));
+        let Some(stage) = found else {
+            let names = Stage::ALL
+                .iter()
+                .flat_map(|s| std::iter::once(s.name()).chain(s.tables().iter().copied()));
+            let error = Error::new(
+                crate::error::Kind::NothingToDo,
+                format!("`{text}` selects nothing: it is neither a stage nor a table that a stage writes"),
+            );
+            return Err(match nearest(name, names) {
+                Some(near) => error.help(format!("did you mean `{near}`?")),
+                None => error.help("stages: ingest, features, train, score, evaluate, attribute, check"),
+            });
+        };
+        let mut stages: Vec<Stage> = Stage::ALL
+            .into_iter()
+            .filter(|s| *s == stage || (after && *s > stage))
+            .collect();
+        if !stages.contains(&Stage::Check) {
+            stages.push(Stage::Check);
+        }
+        Ok(Selection(stages))
+    }
+}

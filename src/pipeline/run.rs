@@ -1,0 +1,354 @@
+//! `recost run`: stages over a staged snapshot, checks, and one step to publish.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringViewArray, TimestampMicrosecondArray};
+use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
+
+use super::ledger::{Entry, Ledger, cpu_ns, peak_rss};
+use super::{Selection, Stage};
+use crate::attribution;
+use crate::compute::{self, Choice, Device};
+use crate::config::Pipeline;
+use crate::engine::{Engine, Library, Options};
+use crate::error::{Error, Kind, Result};
+use crate::evaluate;
+use crate::features;
+use crate::ingest;
+use crate::model;
+use crate::recommend;
+use crate::warehouse::store::{Staging, Warehouse, partition_dir};
+use crate::warehouse::{TableWriter, table};
+
+/// What is said while a run goes on; the command line decides how to show it.
+#[derive(Debug)]
+pub enum Progress<'a> {
+    /// A stage begins.
+    Begin(Stage),
+    /// A stage ended.
+    End(Stage, &'a Entry),
+    /// Something that the user should look at.
+    Warning(&'a str),
+}
+
+/// What a run did.
+#[derive(Debug)]
+pub struct Outcome {
+    /// Id of the run.
+    pub run_id: String,
+    /// The night.
+    pub date: NaiveDate,
+    /// The snapshot that is current now.
+    pub snapshot: PathBuf,
+    /// The run and its stages.
+    pub entries: Vec<Entry>,
+    /// Device that computed.
+    pub device: String,
+    /// What ingest did.
+    pub ingest: ingest::Summary,
+    /// What evaluation found.
+    pub verdict: evaluate::stage::Verdict,
+    /// What attribution did.
+    pub attribution: attribution::stage::Summary,
+    /// Peak resident memory, bytes.
+    pub peak_rss: Option<u64>,
+}
+
+/// A night about to run.
+pub struct Night<'a> {
+    /// The pipeline.
+    pub pipeline: &'a Pipeline,
+    /// Its SQL.
+    pub library: Library,
+    /// Last day of the data interval.
+    pub date: NaiveDate,
+    /// Stages to run.
+    pub selection: Selection,
+    /// Where to compute.
+    pub device: Choice,
+}
+
+/// First and last day whose events a night of `pipeline` sees.
+pub fn window(pipeline: &Pipeline, date: NaiveDate) -> (NaiveDate, NaiveDate) {
+    (
+        date - TimeDelta::days(i64::from(pipeline.run.history_days) - 1),
+        date,
+    )
+}
+
+impl Night<'_> {
+    /// Runs the night: locks, stages, checks, publishes. Whatever fails, the published tables stay as they were.
+    ///
+    /// # Errors
+    /// Those of the stages; `Kind::Locked` when another run holds the warehouse.
+    pub async fn run(&self, observer: &mut (dyn FnMut(Progress<'_>) + Send)) -> Result<Outcome> {
+        // What can be known to be wrong is said before anything is touched.
+        attribution::stage::rules(self.pipeline, &self.library)?;
+        let device = compute::open(&self.device)?;
+        let warehouse = Warehouse::new(&self.pipeline.warehouse);
+        let note = format!("process {} since {}", std::process::id(), Utc::now().format("%F %T UTC"));
+        let lock = warehouse.lock(&note)?;
+        let mut ledger = Ledger::start(&warehouse, self.date, &device.info().name)?;
+        let staging = warehouse.stage(&ledger.run_id, &lock)?;
+        let result = self.stages(staging, &mut ledger, device.as_ref(), observer).await;
+        ledger.finish(result.as_ref().err())?;
+        let (snapshot, ingest, verdict, attribution) = result?;
+        Ok(Outcome {
+            run_id: ledger.run_id.clone(),
+            date: self.date,
+            snapshot,
+            entries: ledger.entries,
+            device: device.info().name.clone(),
+            ingest,
+            verdict,
+            attribution,
+            peak_rss: peak_rss(),
+        })
+    }
+
+    async fn stages(
+        &self,
+        staging: Staging,
+        ledger: &mut Ledger,
+        device: &dyn Device,
+        observer: &mut (dyn FnMut(Progress<'_>) + Send),
+    ) -> Result<(PathBuf, ingest::Summary, evaluate::stage::Verdict, attribution::stage::Summary)> {
+        let options = Options::of(self.pipeline, self.date);
+        let window = window(self.pipeline, self.date);
+        let dir = staging.dir().to_path_buf();
+        let mut ingested = ingest::Summary::default();
+        let mut verdict = evaluate::stage::Verdict::default();
+        let mut attributed = attribution::stage::Summary::default();
+        for stage in Stage::ALL {
+            let nothing = match stage {
+                Stage::Train | Stage::Score => self.pipeline.models.is_empty(),
+                Stage::Evaluate => {
+                    self.pipeline.models.is_empty() || !self.pipeline.evaluation.enabled
+                }
+                _ => false,
+            };
+            if nothing || !self.selection.has(stage) {
+                continue;
+            }
+            observer(Progress::Begin(stage));
+            ledger.begin(stage.name())?;
+            let (started, cpu) = (Utc::now(), cpu_ns());
+            let (rows, message) = match stage {
+                Stage::Ingest => {
+                    let engine = Engine::open(&options, Some(&dir), None)?;
+                    let survey =
+                        ingest::survey(&engine, self.pipeline, &self.library, self.date).await?;
+                    let threads = self.pipeline.threads();
+                    ingested = ingest::run(&engine, &dir, survey, self.date, threads).await?;
+                    let s = &ingested;
+                    let message = format!(
+                        "{} rows in, {} duplicates, {} quarantined; {} intervals new or changed, {} unchanged",
+                        s.rows_in, s.duplicates, s.quarantined, s.intervals, s.unchanged
+                    );
+                    (s.rows_out, message)
+                }
+                Stage::Features => {
+                    let written =
+                        features::stage::run(&self.library, &options, &dir, window).await?;
+                    let parts: Vec<String> =
+                        written.iter().map(|(n, r)| format!("{r} {n}")).collect();
+                    (written.iter().map(|(_, r)| r).sum(), parts.join(", "))
+                }
+                Stage::Train => {
+                    let trained =
+                        model::stage::run(self.pipeline, &options, &dir, self.date, device).await?;
+                    let work: Vec<_> = trained.iter().map(|t| (t.model_id.as_str(), t.seconds)).collect();
+                    self.record_use(&dir, &ledger.run_id, "training", &work, (started, cpu), device)?;
+                    (trained.len() as u64, models(&work))
+                }
+                Stage::Score => {
+                    let scored =
+                        recommend::stage::run(self.pipeline, &options, &dir, window, device).await?;
+                    let work: Vec<_> = scored.iter().map(|s| (s.model_id.as_str(), s.seconds)).collect();
+                    self.record_use(&dir, &ledger.run_id, "deployment", &work, (started, cpu), device)?;
+                    (scored.iter().map(|s| s.rows).sum(), models(&work))
+                }
+                Stage::Evaluate => {
+                    let run = evaluate::stage::run(
+                        self.pipeline,
+                        &self.library,
+                        &options,
+                        &dir,
+                        window,
+                        device,
+                    );
+                    verdict = run.await?;
+                    for (model, recall) in verdict.below() {
+                        observer(Progress::Warning(&format!(
+                            "model `{model}` does not beat popularity: recall@{} {recall:.4} against {:.4}",
+                            verdict.k, verdict.baseline
+                        )));
+                    }
+                    let found: Vec<String> = verdict
+                        .models
+                        .iter()
+                        .map(|(m, r)| format!("{m} {r:.4}"))
+                        .collect();
+                    let message = format!(
+                        "recall@{}: {}, popularity {:.4}, {} users",
+                        verdict.k,
+                        found.join(", "),
+                        verdict.baseline,
+                        verdict.users
+                    );
+                    (verdict.models.len() as u64, message)
+                }
+                Stage::Attribute => {
+                    let changed: BTreeSet<String> = ingested.charged_periods.iter().cloned().collect();
+                    let run = attribution::stage::run(
+                        self.pipeline,
+                        &self.library,
+                        &options,
+                        &dir,
+                        window,
+                        &changed,
+                    );
+                    attributed = run.await?;
+                    for warning in &attributed.warnings {
+                        observer(Progress::Warning(warning));
+                    }
+                    let a = &attributed;
+                    let message = format!(
+                        "{} charges, {} allocations, {} recommendations served; periods {}",
+                        a.charges,
+                        a.allocations,
+                        a.recommendations,
+                        a.periods.join(", ")
+                    );
+                    (a.allocations + a.recommendations, message)
+                }
+                Stage::Check => {
+                    let held = check(&self.library, &options, &dir, window, &attributed.periods).await?;
+                    (0, format!("{held} checks hold"))
+                }
+            };
+            ledger.end(Some(rows), message)?;
+            if let Some(entry) = ledger.entries.last() {
+                observer(Progress::End(stage, entry));
+            }
+        }
+        let snapshot = staging.publish(self.pipeline.run.keep_snapshots)?;
+        Ok((snapshot, ingested, verdict, attributed))
+    }
+
+    /// Writes the run's own computing into `usage`, under the resource that the pipeline file names, so that the bill for
+    /// the machine it runs on is attributed like any other. CPU time of the stage goes to its models by their seconds.
+    fn record_use(
+        &self,
+        snapshot: &Path,
+        run_id: &str,
+        stage: &str,
+        work: &[(&str, f64)],
+        (started, cpu): (DateTime<Utc>, Option<u64>),
+        device: &dyn Device,
+    ) -> Result<()> {
+        let ended = Utc::now();
+        let total: f64 = work.iter().map(|w| w.1).sum();
+        if work.is_empty() || total <= 0.0 {
+            return Ok(());
+        }
+        let cpu_used = cpu_ns().zip(cpu).map_or(0, |(after, before)| after.saturating_sub(before));
+        let share = |seconds: f64, of: f64| (of * seconds / total) as i64;
+        let gpu = device.info().kind.is_gpu();
+        let usage = table("usage").ok_or_else(|| Error::unexpected("no table usage"))?;
+        let dir = partition_dir(snapshot, usage, &started.date_naive().to_string());
+        std::fs::create_dir_all(&dir).map_err(|e| Error::io("cannot make the folder", &dir, &e))?;
+        let path = dir.join(format!("{OWN_USE}.{run_id}.{stage}.parquet"));
+        let text = |value: &str| -> ArrayRef {
+            Arc::new(work.iter().map(|_| Some(value)).collect::<StringViewArray>())
+        };
+        let number = |f: &dyn Fn(f64) -> Option<i64>| -> ArrayRef {
+            Arc::new(work.iter().map(|w| f(w.1)).collect::<Int64Array>())
+        };
+        let time = |t: DateTime<Utc>| -> ArrayRef {
+            let micros = work.iter().map(|_| t.timestamp_micros());
+            Arc::new(TimestampMicrosecondArray::from_iter_values(micros).with_timezone("UTC"))
+        };
+        let ids: StringViewArray = work.iter().map(|w| Some(w.0)).collect();
+        let mut writer = TableWriter::create(usage, &path)?;
+        writer.write(&RecordBatch::try_from_iter([
+            ("usage_start", time(started)),
+            ("usage_end", time(ended.max(started + TimeDelta::microseconds(1)))),
+            ("resource_id", text(&self.pipeline.run.resource_id)),
+            ("model_id", Arc::new(ids) as ArrayRef),
+            ("model_version", text(&self.date.to_string())),
+            ("stage", text(stage)),
+            ("gpu_ns", number(&|s| gpu.then_some((s * 1e9) as i64))),
+            ("cpu_ns", number(&|s| Some(share(s, cpu_used as f64)))),
+            ("bytes", number(&|_| None)),
+            ("requests", number(&|_| None)),
+            ("reserved_ns", number(&|_| None)),
+            ("capacity_ns", number(&|_| None)),
+        ])?)?;
+        writer.finish()?;
+        Ok(())
+    }
+}
+
+/// Start of the names of the files in `usage` that runs write about themselves.
+pub const OWN_USE: &str = "recost-run";
+
+fn models(work: &[(&str, f64)]) -> String {
+    let parts: Vec<String> = work.iter().map(|(m, s)| format!("{m} {s:.2} s")).collect();
+    parts.join(", ")
+}
+
+/// Runs every check of the library over the billing periods and days given. Returns how many hold.
+///
+/// # Errors
+/// `Kind::Check`, naming the check and the first rows that break it.
+pub async fn check(
+    library: &Library,
+    options: &Options,
+    snapshot: &Path,
+    window: (NaiveDate, NaiveDate),
+    periods: &[String],
+) -> Result<usize> {
+    let engine = Engine::open(options, Some(snapshot), None)?;
+    let listed: Vec<String> = periods.iter().map(|p| format!("'{p}'")).collect();
+    if !listed.is_empty() {
+        let within = format!("billing_period in ({})", listed.join(", "));
+        for name in ["charges", "allocations", "model_costs", "reconciliation"] {
+            engine.restrict(name, &within).await?;
+        }
+        // A delivery may hold several periods; it is counted whole only where all of them are looked at.
+        let all = format!("array_has_all(make_array({}), partitions)", listed.join(", "));
+        engine.restrict("deliveries", &all).await?;
+    }
+    let days = Engine::open(options, Some(snapshot), None)?;
+    attribution::stage::restrict_days(&days, window).await?;
+    let (first, last) = window;
+    days.restrict("recommendation_costs", &format!("ds between date '{first}' and date '{last}'"))
+        .await?;
+    days.view("model_days", library.get("attribution/model_days.sql")?)
+        .await?;
+    let mut held = 0;
+    for (name, sql) in library.folder("checks") {
+        // A check that reads costs by day sees the days of the window; others see whole billing periods.
+        let by_day = engine.inputs(sql)?.iter().any(|t| t == "model_days");
+        let session = if by_day { &days } else { &engine };
+        let place = library.describe(&format!("checks/{name}.sql"));
+        let broken = session
+            .collect(&format!("select * from ({}) limit 5", sql.trim_end().trim_end_matches(';')))
+            .await
+            .map_err(|e| e.context(&place))?;
+        let rows: usize = broken.iter().map(RecordBatch::num_rows).sum();
+        if rows > 0 {
+            let shown = arrow::util::pretty::pretty_format_batches(&broken)?;
+            return Err(Error::new(
+                Kind::Check,
+                format!("the check {name} fails, and nothing was published; the first rows that break it:\n{shown}"),
+            )
+            .help(format!("{place} says what must hold")));
+        }
+        held += 1;
+    }
+    Ok(held)
+}

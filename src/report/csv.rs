@@ -1,0 +1,463 @@
+//! One CSV file per table: a header that names units, all digits, and no cell that a spreadsheet would run.
+
+use super::ReportError;
+use super::data::{Basis, Line, ReportData, Target};
+use super::round::per;
+use super::view::View;
+use crate::money::{Money, Residue};
+
+/// A rendered file.
+pub struct CsvFile {
+    /// Such as `costs.csv`.
+    pub name: &'static str,
+    pub bytes: Vec<u8>,
+}
+
+/// Text as a cell. One that a spreadsheet would take for a formula gets an
+/// apostrophe before it; a plain number is left as it is.
+pub fn safe(text: &str) -> String {
+    let risky = ['=', '+', '-', '@', '\t', '\r', '\n', '＝', '＋', '－', '＠'];
+    if text.starts_with(risky) && !is_number(text) {
+        return format!("'{text}");
+    }
+    text.to_owned()
+}
+
+fn is_number(text: &str) -> bool {
+    let digits = text.strip_prefix(['+', '-']).unwrap_or(text);
+    let (whole, fraction) = digits.split_once('.').unwrap_or((digits, "0"));
+    let all = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+    all(whole) && all(fraction)
+}
+
+struct Sheet {
+    name: &'static str,
+    writer: ::csv::Writer<Vec<u8>>,
+}
+
+impl Sheet {
+    fn new(name: &'static str, head: &[&str]) -> Result<Self, ReportError> {
+        let mut sheet = Self {
+            name,
+            writer: ::csv::Writer::from_writer(Vec::new()),
+        };
+        sheet.record(head.iter().map(|cell| (*cell).to_owned()).collect())?;
+        Ok(sheet)
+    }
+
+    fn record(&mut self, cells: Vec<String>) -> Result<(), ReportError> {
+        let written = self
+            .writer
+            .write_record(cells.iter().map(|cell| safe(cell)));
+        written.map_err(|source| ReportError::Csv {
+            name: self.name.to_owned(),
+            source,
+        })
+    }
+
+    fn done(self) -> Result<CsvFile, ReportError> {
+        let name = self.name;
+        let bytes = self.writer.into_inner().map_err(|error| ReportError::Csv {
+            name: name.to_owned(),
+            source: error.into_error().into(),
+        })?;
+        Ok(CsvFile { name, bytes })
+    }
+}
+
+/// Empty where there is no value.
+fn some<T: ToString>(value: Option<T>) -> String {
+    value.map_or_else(String::new, |value| value.to_string())
+}
+
+fn target(target: &Target) -> [String; 2] {
+    match target {
+        Target::Model(id) => ["model".to_owned(), id.clone()],
+        Target::Idle => ["idle".to_owned(), String::new()],
+        Target::Unallocated => ["unallocated".to_owned(), String::new()],
+    }
+}
+
+fn basis(basis: Basis) -> String {
+    match basis {
+        Basis::Usage => "usage",
+        Basis::Allocation => "allocation",
+    }
+    .to_owned()
+}
+
+fn line(line: Line) -> String {
+    match line {
+        Line::Bill => "bill",
+        Line::Attributed => "attributed",
+        Line::Idle => "idle",
+        Line::Unallocated => "unallocated",
+        Line::Difference => "difference",
+        Line::Quarantined => "quarantined",
+        Line::IngestRounding => "ingest_rounding",
+    }
+    .to_owned()
+}
+
+/// All files, in a fixed order. `[currency]` after a head means: in the currency of the row.
+pub fn tables(data: &ReportData) -> Result<Vec<CsvFile>, ReportError> {
+    Ok(vec![
+        costs(data)?,
+        daily(data)?,
+        units(data)?,
+        per_1000(data)?,
+        reconciliation(data)?,
+        resources(data)?,
+        quality(data)?,
+        models(data)?,
+        sources(data)?,
+        quarantine(data)?,
+        stages(data)?,
+    ])
+}
+
+fn costs(data: &ReportData) -> Result<CsvFile, ReportError> {
+    let head = [
+        "currency",
+        "target",
+        "model_id",
+        "model_version",
+        "stage",
+        "category",
+        "reason",
+        "usage_effective [currency]",
+        "allocation_effective [currency]",
+        "usage_billed [currency]",
+        "allocation_billed [currency]",
+    ];
+    let mut sheet = Sheet::new("costs.csv", &head)?;
+    for section in &data.currencies {
+        for cost in &section.costs {
+            let [kind, model] = target(&cost.target);
+            sheet.record(vec![
+                section.currency.code().to_owned(),
+                kind,
+                model,
+                some(cost.model_version.as_ref()),
+                some(cost.stage.as_ref()),
+                cost.category.clone(),
+                some(cost.reason.as_ref()),
+                cost.usage_effective.to_string(),
+                cost.allocation_effective.to_string(),
+                cost.usage_billed.to_string(),
+                cost.allocation_billed.to_string(),
+            ])?;
+        }
+    }
+    sheet.done()
+}
+
+fn daily(data: &ReportData) -> Result<CsvFile, ReportError> {
+    let head = [
+        "day",
+        "currency",
+        "target",
+        "model_id",
+        "usage_effective [currency]",
+        "allocation_effective [currency]",
+    ];
+    let mut sheet = Sheet::new("daily_costs.csv", &head)?;
+    for section in &data.currencies {
+        for day in &section.daily {
+            let [kind, model] = target(&day.target);
+            sheet.record(vec![
+                day.day.to_string(),
+                section.currency.code().to_owned(),
+                kind,
+                model,
+                day.usage_effective.to_string(),
+                day.allocation_effective.to_string(),
+            ])?;
+        }
+    }
+    sheet.done()
+}
+
+fn units(data: &ReportData) -> Result<CsvFile, ReportError> {
+    let head = [
+        "day",
+        "currency",
+        "model_id",
+        "model_version",
+        "surface",
+        "served [recommendations]",
+        "requests [responses]",
+        "clicks [recommendations]",
+        "purchases [recommendations]",
+        "revenue [currency]",
+        "run_cost [currency]",
+        "full_cost [currency]",
+    ];
+    let mut sheet = Sheet::new("unit_costs.csv", &head)?;
+    for section in &data.currencies {
+        for unit in &section.units {
+            sheet.record(vec![
+                unit.day.to_string(),
+                section.currency.code().to_owned(),
+                unit.model_id.clone(),
+                some(unit.model_version.as_ref()),
+                some(unit.surface.as_ref()),
+                unit.served.to_string(),
+                unit.requests.to_string(),
+                unit.clicks.to_string(),
+                unit.purchases.to_string(),
+                some(unit.revenue),
+                unit.run_cost.to_string(),
+                unit.full_cost.to_string(),
+            ])?;
+        }
+    }
+    sheet.done()
+}
+
+fn per_1000(data: &ReportData) -> Result<CsvFile, ReportError> {
+    let head = [
+        "currency",
+        "model_id",
+        "served [recommendations]",
+        "run_cost [currency]",
+        "run_cost_per_1000 [currency]",
+        "full_cost [currency]",
+        "full_cost_per_1000 [currency]",
+        "revenue [currency]",
+        "clicks [recommendations]",
+        "full_cost_per_click [currency]",
+        "purchases [recommendations]",
+        "full_cost_per_purchase [currency]",
+    ];
+    let mut sheet = Sheet::new("cost_per_1000.csv", &head)?;
+    for section in &data.currencies {
+        for unit in &View::new(section)?.models {
+            sheet.record(vec![
+                section.currency.code().to_owned(),
+                unit.model_id.clone(),
+                unit.served.to_string(),
+                unit.run_cost.to_string(),
+                some(unit.run_per_1000()?),
+                unit.full_cost.to_string(),
+                some(unit.full_per_1000()?),
+                some(unit.revenue),
+                unit.clicks.to_string(),
+                some(per(unit.full_cost, 1, unit.clicks)?),
+                unit.purchases.to_string(),
+                some(per(unit.full_cost, 1, unit.purchases)?),
+            ])?;
+        }
+    }
+    sheet.done()
+}
+
+fn reconciliation(data: &ReportData) -> Result<CsvFile, ReportError> {
+    let head = [
+        "currency",
+        "billing_period",
+        "issuer",
+        "basis",
+        "line",
+        "rows [bill rows]",
+        "billed [currency]",
+        "effective [currency]",
+        "billed_rounding [currency]",
+        "effective_rounding [currency]",
+    ];
+    let mut sheet = Sheet::new("reconciliation.csv", &head)?;
+    for section in &data.currencies {
+        for row in &section.reconciliation {
+            let rounding = |residue: Option<Residue>| some(residue);
+            let money = |amount: Option<Money>| some(amount);
+            sheet.record(vec![
+                section.currency.code().to_owned(),
+                row.period.clone(),
+                row.issuer.clone(),
+                basis(row.basis),
+                line(row.line),
+                row.rows.to_string(),
+                money(row.billed),
+                money(row.effective),
+                rounding(row.billed_rounding),
+                rounding(row.effective_rounding),
+            ])?;
+        }
+    }
+    sheet.done()
+}
+
+fn resources(data: &ReportData) -> Result<CsvFile, ReportError> {
+    let head = [
+        "currency",
+        "target",
+        "resource_id",
+        "service",
+        "reason",
+        "rows [bill rows]",
+        "effective [currency]",
+        "billed [currency]",
+    ];
+    let mut sheet = Sheet::new("idle_and_unallocated.csv", &head)?;
+    for section in &data.currencies {
+        for resource in &section.resources {
+            let [kind, _] = target(&resource.target);
+            sheet.record(vec![
+                section.currency.code().to_owned(),
+                kind,
+                some(resource.resource_id.as_ref()),
+                some(resource.service.as_ref()),
+                some(resource.reason.as_ref()),
+                resource.rows.to_string(),
+                resource.effective.to_string(),
+                resource.billed.to_string(),
+            ])?;
+        }
+    }
+    sheet.done()
+}
+
+fn quality(data: &ReportData) -> Result<CsvFile, ReportError> {
+    let head = [
+        "model_id",
+        "model_version",
+        "is_baseline",
+        "metric",
+        "k [items]",
+        "value [0 to 1]",
+        "low_95 [0 to 1]",
+        "high_95 [0 to 1]",
+        "judged [users]",
+        "protocol",
+    ];
+    let mut sheet = Sheet::new("quality.csv", &head)?;
+    for metric in &data.quality {
+        sheet.record(vec![
+            metric.model_id.clone(),
+            metric.model_version.clone(),
+            metric.is_baseline.to_string(),
+            metric.metric.clone(),
+            metric.k.to_string(),
+            metric.value.to_string(),
+            some(metric.low),
+            some(metric.high),
+            metric.users.to_string(),
+            metric.protocol.clone(),
+        ])?;
+    }
+    sheet.done()
+}
+
+fn models(data: &ReportData) -> Result<CsvFile, ReportError> {
+    let mut sheet = Sheet::new(
+        "models.csv",
+        &["model_id", "model_version", "family", "beats_baseline"],
+    )?;
+    for model in &data.models {
+        sheet.record(vec![
+            model.model_id.clone(),
+            model.model_version.clone(),
+            model.family.clone(),
+            some(model.beats_baseline),
+        ])?;
+    }
+    sheet.done()
+}
+
+fn sources(data: &ReportData) -> Result<CsvFile, ReportError> {
+    let head = [
+        "source",
+        "table",
+        "files",
+        "read [rows]",
+        "published [rows]",
+        "skipped [rows]",
+        "duplicates [rows]",
+        "late [rows]",
+        "quarantined [rows]",
+    ];
+    let mut sheet = Sheet::new("sources.csv", &head)?;
+    for source in &data.sources {
+        let counts = [
+            source.files,
+            source.rows_in,
+            source.rows_out,
+            source.rows_skipped,
+            source.rows_duplicate,
+            source.rows_late,
+            source.rows_quarantined,
+        ];
+        let mut cells = vec![source.source.clone(), source.kind.clone()];
+        cells.extend(counts.map(|count| count.to_string()));
+        sheet.record(cells)?;
+    }
+    sheet.done()
+}
+
+fn quarantine(data: &ReportData) -> Result<CsvFile, ReportError> {
+    let mut sheet = Sheet::new(
+        "quarantine.csv",
+        &["source", "column", "reason", "rejected [rows]", "example"],
+    )?;
+    for group in &data.quarantine {
+        sheet.record(vec![
+            group.source.clone(),
+            group.column.clone(),
+            group.reason.clone(),
+            group.rows.to_string(),
+            group.example.clone(),
+        ])?;
+    }
+    sheet.done()
+}
+
+fn stages(data: &ReportData) -> Result<CsvFile, ReportError> {
+    let head = [
+        "stage",
+        "status",
+        "duration [s]",
+        "written [rows]",
+        "peak memory [bytes]",
+        "device",
+        "message",
+    ];
+    let mut sheet = Sheet::new("stages.csv", &head)?;
+    for stage in &data.stages {
+        sheet.record(vec![
+            stage.stage.clone(),
+            stage.status.clone(),
+            some(stage.seconds),
+            some(stage.rows),
+            some(stage.peak_rss_bytes),
+            some(stage.device.as_ref()),
+            some(stage.message.as_ref()),
+        ])?;
+    }
+    sheet.done()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::safe;
+
+    #[test]
+    fn formulas_are_made_text_and_numbers_are_left() {
+        for risky in [
+            "=1+1",
+            "+cmd|' /C calc'!A0",
+            "-2+3",
+            "@SUM(A1)",
+            "\t=1",
+            "\r=1",
+            "\n=1",
+            "-",
+            "＝1",
+            "-1e5x",
+        ] {
+            assert_eq!(safe(risky), format!("'{risky}"));
+        }
+        for plain in ["-12.50", "+3", "7", "home", "", "a=b"] {
+            assert_eq!(safe(plain), plain);
+        }
+    }
+}

@@ -1,0 +1,265 @@
+//! What a report shows: plain values, read from the warehouse by someone else.
+//!
+//! Amounts are [`Money`] in the currency of the [`CurrencyData`] that holds
+//! them. Currencies are never added, so each is a section of its own. A ratio
+//! is never stored: its numerator and denominator are.
+
+use crate::money::{Currency, Money, Residue};
+use chrono::NaiveDate;
+
+/// Everything in one report.
+#[derive(Debug, Clone)]
+pub struct ReportData {
+    /// Name of the shop or pipeline.
+    pub name: String,
+    /// Id of the run that published the tables.
+    pub run_id: String,
+    /// Data interval of that run.
+    pub date: NaiveDate,
+    /// First day covered, by charge period.
+    pub first_day: NaiveDate,
+    /// Last day covered, included.
+    pub last_day: NaiveDate,
+    /// Program and version, such as `recost 0.1.0`.
+    pub version: String,
+    /// Shown as it is. `None` leaves it out, so that the same data give the same bytes.
+    pub generated_at: Option<String>,
+    /// One section per currency, in the order to show.
+    pub currencies: Vec<CurrencyData>,
+    /// The trained model versions and the run's verdict on them.
+    pub models: Vec<ModelVerdict>,
+    /// Measured quality: model version × metric × k.
+    pub quality: Vec<QualityMetric>,
+    /// Rows in and out, one per source.
+    pub sources: Vec<SourceRows>,
+    /// Rejected rows, one per source × column × reason.
+    pub quarantine: Vec<QuarantineGroup>,
+    /// Stages of the run, in the order in which they ran.
+    pub stages: Vec<StageRun>,
+}
+
+/// All amounts in one currency.
+///
+/// `costs`, `reconciliation` and `daily` cover the same charges; the report
+/// checks that they add up to the same totals and says so when they do not.
+#[derive(Debug, Clone)]
+pub struct CurrencyData {
+    pub currency: Currency,
+    /// One row per target × version × stage × category.
+    pub costs: Vec<CostLine>,
+    /// One row per day × target.
+    pub daily: Vec<DayCost>,
+    /// One row per day × model × version × surface.
+    pub units: Vec<UnitCost>,
+    /// One row per billing period × issuer × basis × line.
+    pub reconciliation: Vec<ReconciliationLine>,
+    /// The dearest idle and unallocated resources, dearest first; the rest need not be here.
+    pub resources: Vec<ResourceCost>,
+}
+
+/// Where an amount ended.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Target {
+    /// Id of the model.
+    Model(String),
+    /// Paid for and used by nobody.
+    Idle,
+    /// No rule found an owner.
+    Unallocated,
+}
+
+/// One leaf of the cost tables.
+#[derive(Debug, Clone)]
+pub struct CostLine {
+    pub target: Target,
+    pub model_version: Option<String>,
+    /// development, training, deployment, operations or upgrade.
+    pub stage: Option<String>,
+    /// compute, storage, network, licence, labour, operations or other.
+    pub category: String,
+    /// Why it is unallocated.
+    pub reason: Option<String>,
+    /// `BilledCost`, usage basis.
+    pub usage_billed: Money,
+    /// `EffectiveCost`, usage basis.
+    pub usage_effective: Money,
+    /// `BilledCost`, allocation basis.
+    pub allocation_billed: Money,
+    /// `EffectiveCost`, allocation basis.
+    pub allocation_effective: Money,
+}
+
+/// What a day cost, by target.
+#[derive(Debug, Clone)]
+pub struct DayCost {
+    pub day: NaiveDate,
+    pub target: Target,
+    /// `EffectiveCost`, usage basis.
+    pub usage_effective: Money,
+    /// `EffectiveCost`, allocation basis.
+    pub allocation_effective: Money,
+}
+
+/// What was served, what came of it and what it cost.
+#[derive(Debug, Clone)]
+pub struct UnitCost {
+    pub day: NaiveDate,
+    pub model_id: String,
+    pub model_version: Option<String>,
+    /// Where on the site: home, product, cart, email, …
+    pub surface: Option<String>,
+    /// Recommendations shown.
+    pub served: u64,
+    /// Responses.
+    pub requests: u64,
+    /// Recommendations clicked.
+    pub clicks: u64,
+    /// Recommendations bought.
+    pub purchases: u64,
+    /// Price × quantity of those purchases, in this currency.
+    pub revenue: Option<Money>,
+    /// Deployment and operations, usage basis, without tax.
+    pub run_cost: Money,
+    /// All that the model cost, allocation basis.
+    pub full_cost: Money,
+}
+
+/// How the bill was split.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Basis {
+    /// What was used; idle is a line of its own.
+    Usage,
+    /// Idle moved on to those who used the machine.
+    Allocation,
+}
+
+/// Line of the reconciliation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Line {
+    /// All active rows of the bill.
+    Bill,
+    Attributed,
+    Idle,
+    Unallocated,
+    /// Bill less the three above: zero in a published run.
+    Difference,
+    /// Rejected charges; beside the bill, not part of it.
+    Quarantined,
+    /// What reading amounts at scale 18 took away; beside the bill.
+    IngestRounding,
+}
+
+/// One line of the proof that the report ties to the bill.
+#[derive(Debug, Clone)]
+pub struct ReconciliationLine {
+    /// Billing period, such as `2026-11`.
+    pub period: String,
+    /// Who sent the bill.
+    pub issuer: String,
+    pub basis: Basis,
+    pub line: Line,
+    /// Rows behind the line.
+    pub rows: u64,
+    /// `BilledCost`; `None` where a quarantined amount cannot be read.
+    pub billed: Option<Money>,
+    /// `EffectiveCost`; `None` where a quarantined amount cannot be read.
+    pub effective: Option<Money>,
+    /// On [`Line::IngestRounding`]: digits past 18 places, of `BilledCost`.
+    pub billed_rounding: Option<Residue>,
+    /// On [`Line::IngestRounding`]: digits past 18 places, of `EffectiveCost`.
+    pub effective_rounding: Option<Residue>,
+}
+
+/// An idle or unallocated resource.
+#[derive(Debug, Clone)]
+pub struct ResourceCost {
+    /// [`Target::Idle`] or [`Target::Unallocated`].
+    pub target: Target,
+    pub resource_id: Option<String>,
+    pub service: Option<String>,
+    /// Why it is unallocated.
+    pub reason: Option<String>,
+    /// Bill rows behind it.
+    pub rows: u64,
+    /// `BilledCost`, usage basis.
+    pub billed: Money,
+    /// `EffectiveCost`, usage basis.
+    pub effective: Money,
+}
+
+/// What the run thinks of a model version.
+#[derive(Debug, Clone)]
+pub struct ModelVerdict {
+    pub model_id: String,
+    pub model_version: String,
+    pub family: String,
+    /// `None` when it was not evaluated.
+    pub beats_baseline: Option<bool>,
+}
+
+/// One measured quality.
+#[derive(Debug, Clone)]
+pub struct QualityMetric {
+    pub model_id: String,
+    pub model_version: String,
+    /// Whether this is the popularity baseline.
+    pub is_baseline: bool,
+    /// recall, ndcg, precision, hit_rate, mrr or coverage.
+    pub metric: String,
+    /// Length of the list that is judged.
+    pub k: u32,
+    /// 0 to 1; mean over users (coverage: over the catalogue).
+    pub value: f64,
+    /// Lower end of the 95 % interval.
+    pub low: Option<f64>,
+    /// Upper end of the 95 % interval.
+    pub high: Option<f64>,
+    /// Users judged.
+    pub users: u64,
+    /// How the test was held out.
+    pub protocol: String,
+}
+
+/// Rows of one source.
+#[derive(Debug, Clone)]
+pub struct SourceRows {
+    pub source: String,
+    /// Table that it feeds.
+    pub kind: String,
+    pub files: u64,
+    pub rows_in: u64,
+    pub rows_out: u64,
+    /// Left out by the mapping, or of other intervals.
+    pub rows_skipped: u64,
+    pub rows_duplicate: u64,
+    /// Of the rows out: events that happened before the day of their export.
+    pub rows_late: u64,
+    pub rows_quarantined: u64,
+}
+
+/// Rejected rows of one kind.
+#[derive(Debug, Clone)]
+pub struct QuarantineGroup {
+    pub source: String,
+    pub column: String,
+    pub reason: String,
+    pub rows: u64,
+    /// File and row of one of them, such as `events.csv, row 17`.
+    pub example: String,
+}
+
+/// A stage of the run.
+#[derive(Debug, Clone)]
+pub struct StageRun {
+    pub stage: String,
+    /// started, done or failed.
+    pub status: String,
+    pub seconds: Option<f64>,
+    /// Rows written.
+    pub rows: Option<u64>,
+    /// Peak resident memory of the process so far, in bytes.
+    pub peak_rss_bytes: Option<u64>,
+    /// Device that computed.
+    pub device: Option<String>,
+    pub message: Option<String>,
+}

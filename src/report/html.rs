@@ -1,0 +1,106 @@
+//! The page: head, contents, sections. It refers to nothing outside itself.
+
+use super::ReportError;
+use super::data::ReportData;
+use super::marks::Marks;
+use super::section::{costs, days, glossary, headline, night, proof, quality, units};
+use super::text::{escape, label};
+use super::view::View;
+use std::fmt::Write as _;
+
+const STYLE: &str = include_str!("style.css");
+const SCRIPT: &str = include_str!("sort.js");
+/// Fills for what is idle and what nobody owns, which colour alone must not tell apart.
+const PATTERNS: &str = include_str!("patterns.svg");
+
+/// The whole page as HTML; the same data give the same text.
+pub fn page(data: &ReportData) -> Result<String, ReportError> {
+    let views: Vec<View> = data
+        .currencies
+        .iter()
+        .map(View::new)
+        .collect::<Result<_, _>>()?;
+    let marks = Marks::new(data, &views);
+    let mut contents = vec![("summary".to_owned(), "Summary".to_owned())];
+    let mut body = headline::html(data, &views)?;
+    for view in &views {
+        let several = views.len() > 1;
+        let mut enter = |id: &str, title: &str| {
+            let id = format!("{id}-{}", view.code().to_lowercase());
+            let title = if several {
+                format!("{title}, {}", view.code())
+            } else {
+                title.to_owned()
+            };
+            contents.push((id.clone(), title.clone()));
+            (id, title)
+        };
+        let (id, title) = enter("costs", "Where it went");
+        body.push_str(&costs::html(view, &marks, &id, &title)?);
+        let (id, title) = enter("per-1000", "Cost per 1,000");
+        body.push_str(&units::per_1000(view, &marks, &id, &title)?);
+        let (id, title) = enter("days", "Day by day");
+        body.push_str(&days::html(view, &marks, &id, &title)?);
+        let (id, title) = enter("surfaces", "Per surface");
+        body.push_str(&units::surfaces(view, &marks, &id, &title)?);
+    }
+    contents.push(("quality".to_owned(), "Quality".to_owned()));
+    body.push_str(&quality::html(data, &views, &marks)?);
+    for view in &views {
+        let id = format!("proof-{}", view.code().to_lowercase());
+        let title = if views.len() > 1 {
+            format!("Reconciliation, {}", view.code())
+        } else {
+            "Reconciliation".to_owned()
+        };
+        body.push_str(&proof::html(view, &id, &title)?);
+        contents.push((id, title));
+    }
+    for (id, title) in [
+        ("rejected", "Rejected data"),
+        ("run", "The run"),
+        ("words", "Words"),
+    ] {
+        contents.push((id.to_owned(), title.to_owned()));
+    }
+    body.push_str(&night::rejected(data));
+    body.push_str(&night::run(data));
+    body.push_str(&glossary::html());
+    Ok(assemble(data, &contents, &body))
+}
+
+fn assemble(data: &ReportData, contents: &[(String, String)], body: &str) -> String {
+    let period = if data.first_day == data.last_day {
+        data.first_day.to_string()
+    } else {
+        format!("{} to {}", data.first_day, data.last_day)
+    };
+    let name = label(&data.name);
+    let mut out = String::with_capacity(body.len() + 32_768);
+    let _ = write!(
+        out,
+        "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"/>\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"/>\
+         <meta name=\"color-scheme\" content=\"light dark\"/>\
+         <title>{name}: what recommendations cost, {period}</title>\n<style>\n{STYLE}</style></head>\n<body>\n{PATTERNS}"
+    );
+    let _ = write!(
+        out,
+        "<header><p class=\"kicker\">What recommendations cost</p><h1>{name}</h1><p class=\"period\">{period}</p>\
+         <dl class=\"facts\"><div><dt>Run</dt><dd>{}</dd></div><div><dt>Data of</dt><dd>{}</dd></div><div><dt>Made by</dt><dd>{}</dd></div>",
+        label(&data.run_id),
+        data.date,
+        label(&data.version)
+    );
+    if let Some(at) = &data.generated_at {
+        let _ = write!(out, "<div><dt>Made at</dt><dd>{}</dd></div>", label(at));
+    }
+    out.push_str("</dl></header>\n<nav aria-label=\"Contents\"><ol>");
+    for (id, title) in contents {
+        let _ = write!(out, "<li><a href=\"#{id}\">{}</a></li>", escape(title));
+    }
+    let _ = write!(out, "</ol></nav>\n<main>\n{body}</main>\n");
+    out.push_str("<footer><p>All times are UTC. Amounts in tables are rounded for reading; the CSV files beside this page keep every digit.</p></footer>\n");
+    let _ = write!(out, "<script>\n{SCRIPT}</script>\n</body></html>\n");
+    out
+}

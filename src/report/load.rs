@@ -1,0 +1,302 @@
+//! Fills the report from the published tables, by the files of `sql/reports/`.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use chrono::NaiveDate;
+
+use super::data::{
+    Basis, CostLine, CurrencyData, DayCost, Line, ModelVerdict, QualityMetric, QuarantineGroup,
+    ReconciliationLine, ReportData, ResourceCost, SourceRows, StageRun, Target, UnitCost,
+};
+use crate::config::Pipeline;
+use crate::engine::rows::{Row, map};
+use crate::engine::{Engine, Library, Options};
+use crate::error::{Error, Result};
+use crate::evaluate::stage::BASELINE;
+use crate::money::{Currency, Money, Residue};
+use crate::warehouse::Warehouse;
+
+/// Reads the report on all billing periods, or on one.
+///
+/// # Errors
+/// `Kind::Config` when nothing was published yet or the period is not there; those of SQL.
+pub async fn load(
+    pipeline: &Pipeline,
+    library: &Library,
+    date: NaiveDate,
+    period: Option<&str>,
+) -> Result<ReportData> {
+    let warehouse = Warehouse::new(&pipeline.warehouse);
+    let snapshot = warehouse.snapshot().ok_or_else(|| {
+        Error::config(format!("nothing was published in {} yet", warehouse.root().display()))
+            .help("run the pipeline first: recost run PIPELINE")
+    })?;
+    let options = Options::of(pipeline, date);
+    let engine = Engine::open(&options, Some(&snapshot), Some(&warehouse.runs()))?;
+    if let Some(period) = period {
+        let first = NaiveDate::parse_from_str(&format!("{period}-01"), "%Y-%m-%d").map_err(|_| {
+            Error::config(format!("`{period}` is no billing period")).help("write it as 2026-11")
+        })?;
+        for name in ["charges", "allocations", "model_costs", "reconciliation"] {
+            engine.restrict(name, &format!("billing_period = '{period}'")).await?;
+        }
+        let next = first.checked_add_months(chrono::Months::new(1)).unwrap_or(first);
+        engine
+            .restrict("unit_costs", &format!("ds >= date '{first}' and ds < date '{next}'"))
+            .await?;
+    }
+    Loader { engine, library }.load(pipeline, date).await
+}
+
+struct Loader<'a> {
+    engine: Engine,
+    library: &'a Library,
+}
+
+impl Loader<'_> {
+    async fn rows<T>(&self, file: &str, make: impl Fn(&Row<'_>) -> Result<T>) -> Result<Vec<T>> {
+        let path = format!("reports/{file}.sql");
+        let place = || self.library.describe(&path);
+        let batches = self
+            .engine
+            .collect(self.library.get(&path)?)
+            .await
+            .map_err(|e| e.context(place()))?;
+        map(&batches, make).map_err(|e| e.context(place()))
+    }
+
+    async fn load(&self, pipeline: &Pipeline, date: NaiveDate) -> Result<ReportData> {
+        let currencies = self.currencies().await?;
+        let days: BTreeSet<NaiveDate> = currencies
+            .iter()
+            .flat_map(|c| c.daily.iter().map(|d| d.day))
+            .collect();
+        let quality = self
+            .rows("quality", |row| {
+                let model_id = row.needed("model_id")?;
+                Ok((
+                    row.needed("family")?,
+                    QualityMetric {
+                        is_baseline: model_id == BASELINE,
+                        model_id,
+                        model_version: row.needed("model_version")?,
+                        metric: row.needed("metric")?,
+                        k: u32::try_from(row.count("k")?).unwrap_or(u32::MAX),
+                        value: row.float("value")?.unwrap_or(0.0),
+                        low: row.float("low")?,
+                        high: row.float("high")?,
+                        users: row.count("users")?,
+                        protocol: row.needed("protocol")?,
+                    },
+                ))
+            })
+            .await?;
+        let models = verdicts(&quality);
+        let run = self.engine.collect("select max(run_id) as run_id from runs where stage = 'run' and status = 'done'").await?;
+        let run_id = map(&run, |row| row.text("run_id"))?.into_iter().flatten().next();
+        Ok(ReportData {
+            name: pipeline.name.clone(),
+            run_id: run_id.unwrap_or_default(),
+            date,
+            first_day: days.first().copied().unwrap_or(date),
+            last_day: days.last().copied().unwrap_or(date),
+            version: format!("recost {}", env!("CARGO_PKG_VERSION")),
+            generated_at: None,
+            currencies,
+            models,
+            quality: quality.into_iter().map(|(_, q)| q).collect(),
+            sources: self.rows("sources", source).await?,
+            quarantine: self.rows("quarantine", group).await?,
+            stages: self.rows("stages", stage).await?,
+        })
+    }
+
+    async fn currencies(&self) -> Result<Vec<CurrencyData>> {
+        let mut found: BTreeMap<String, CurrencyData> = BTreeMap::new();
+        macro_rules! gather {
+            ($file:literal, $field:ident, $make:expr) => {
+                for (currency, row) in self
+                    .rows($file, |row| Ok((row.needed("currency")?, $make(row)?)))
+                    .await?
+                {
+                    entry(&mut found, currency)?.$field.push(row);
+                }
+            };
+        }
+        gather!("reconciliation", reconciliation, reconciliation);
+        gather!("costs", costs, cost);
+        gather!("days", daily, day);
+        gather!("units", units, unit);
+        gather!("resources", resources, resource);
+        Ok(found.into_values().collect())
+    }
+}
+
+/// The data of one currency. A quarantined charge may name none that can be read; it is shown in the quarantine alone.
+fn entry(found: &mut BTreeMap<String, CurrencyData>, code: String) -> Result<&mut CurrencyData> {
+    let currency = Currency::parse(&code).or_else(|_| Currency::parse("XXX"));
+    let currency = currency.map_err(|e| Error::check(e.to_string()))?;
+    Ok(found.entry(code).or_insert_with(|| CurrencyData {
+        currency,
+        costs: vec![],
+        daily: vec![],
+        units: vec![],
+        reconciliation: vec![],
+        resources: vec![],
+    }))
+}
+
+fn money(row: &Row<'_>, name: &str) -> Result<Option<Money>> {
+    Ok(row.decimal(name, 18)?.map(Money))
+}
+
+fn amount(row: &Row<'_>, name: &str) -> Result<Money> {
+    Ok(money(row, name)?.unwrap_or_default())
+}
+
+fn target(row: &Row<'_>) -> Result<Target> {
+    Ok(match row.needed("target")?.as_str() {
+        "model" => Target::Model(row.needed("model_id")?),
+        "idle" => Target::Idle,
+        _ => Target::Unallocated,
+    })
+}
+
+fn cost(row: &Row<'_>) -> Result<CostLine> {
+    Ok(CostLine {
+        target: target(row)?,
+        model_version: row.text("model_version")?,
+        stage: row.text("stage")?,
+        category: row.needed("category")?,
+        reason: row.text("reason")?,
+        usage_billed: amount(row, "usage_billed")?,
+        usage_effective: amount(row, "usage_effective")?,
+        allocation_billed: amount(row, "allocation_billed")?,
+        allocation_effective: amount(row, "allocation_effective")?,
+    })
+}
+
+fn day(row: &Row<'_>) -> Result<DayCost> {
+    Ok(DayCost {
+        day: row.day("day")?.unwrap_or_default(),
+        target: target(row)?,
+        usage_effective: amount(row, "usage_effective")?,
+        allocation_effective: amount(row, "allocation_effective")?,
+    })
+}
+
+fn unit(row: &Row<'_>) -> Result<UnitCost> {
+    Ok(UnitCost {
+        day: row.day("ds")?.unwrap_or_default(),
+        model_id: row.needed("model_id")?,
+        model_version: row.text("model_version")?,
+        surface: row.text("surface")?,
+        served: row.count("served")?,
+        requests: row.count("requests")?,
+        clicks: row.count("clicks")?,
+        purchases: row.count("purchases")?,
+        revenue: money(row, "revenue")?,
+        run_cost: amount(row, "run_cost")?,
+        full_cost: amount(row, "full_cost")?,
+    })
+}
+
+fn resource(row: &Row<'_>) -> Result<ResourceCost> {
+    Ok(ResourceCost {
+        target: match row.needed("target")?.as_str() {
+            "idle" => Target::Idle,
+            _ => Target::Unallocated,
+        },
+        resource_id: row.text("resource_id")?,
+        service: row.text("service_name")?,
+        reason: row.text("reason")?,
+        rows: row.count("rows")?,
+        billed: amount(row, "billed")?,
+        effective: amount(row, "effective")?,
+    })
+}
+
+fn reconciliation(row: &Row<'_>) -> Result<ReconciliationLine> {
+    let residue = |name| -> Result<_> { Ok(row.decimal(name, 38)?.map(Residue)) };
+    let line = row.needed("line")?;
+    Ok(ReconciliationLine {
+        period: row.needed("billing_period")?,
+        issuer: row.needed("issuer")?,
+        basis: match row.needed("basis")?.as_str() {
+            "allocation" => Basis::Allocation,
+            _ => Basis::Usage,
+        },
+        line: match line.as_str() {
+            "bill" => Line::Bill,
+            "attributed" => Line::Attributed,
+            "idle" => Line::Idle,
+            "unallocated" => Line::Unallocated,
+            "difference" => Line::Difference,
+            "quarantined" => Line::Quarantined,
+            "ingest_rounding" => Line::IngestRounding,
+            _ => {
+                return Err(Error::contract(format!(
+                    "reconciliation has a line `{line}` that the report does not know"
+                )));
+            }
+        },
+        rows: row.count("rows")?,
+        billed: money(row, "billed")?,
+        effective: money(row, "effective")?,
+        billed_rounding: residue("billed_rounding")?,
+        effective_rounding: residue("effective_rounding")?,
+    })
+}
+
+fn source(row: &Row<'_>) -> Result<SourceRows> {
+    Ok(SourceRows {
+        source: row.needed("source")?,
+        kind: row.needed("kind")?,
+        files: row.count("files")?,
+        rows_in: row.count("rows_in")?,
+        rows_out: row.count("rows_out")?,
+        rows_skipped: row.count("rows_skipped")?,
+        rows_duplicate: row.count("rows_duplicate")?,
+        rows_late: row.count("rows_late")?,
+        rows_quarantined: row.count("rows_quarantined")?,
+    })
+}
+
+fn group(row: &Row<'_>) -> Result<QuarantineGroup> {
+    Ok(QuarantineGroup {
+        source: row.needed("source")?,
+        column: row.needed("column")?,
+        reason: row.needed("reason")?,
+        rows: row.count("rows")?,
+        example: row.needed("example")?,
+    })
+}
+
+fn stage(row: &Row<'_>) -> Result<StageRun> {
+    Ok(StageRun {
+        stage: row.needed("stage")?,
+        status: row.needed("status")?,
+        seconds: row.float("seconds")?,
+        rows: row.int("rows")?.map(i64::unsigned_abs),
+        peak_rss_bytes: row.int("peak_rss_bytes")?.map(i64::unsigned_abs),
+        device: row.text("device")?,
+        message: row.text("message")?,
+    })
+}
+
+/// Whether each model beats popularity by recall at 20, or at the cut-off nearest to it.
+fn verdicts(quality: &[(String, QualityMetric)]) -> Vec<ModelVerdict> {
+    let recalls = || quality.iter().filter(|(_, q)| q.metric == "recall");
+    let k = recalls().map(|(_, q)| q.k).min_by_key(|k| k.abs_diff(20));
+    let at_k = || recalls().filter(|(_, q)| Some(q.k) == k);
+    let baseline = at_k().find(|(_, q)| q.is_baseline).map(|(_, q)| q.value);
+    at_k()
+        .filter(|(_, q)| !q.is_baseline)
+        .map(|(family, q)| ModelVerdict {
+            model_id: q.model_id.clone(),
+            model_version: q.model_version.clone(),
+            family: family.clone(),
+            beats_baseline: baseline.map(|b| q.value > b),
+        })
+        .collect()
+}

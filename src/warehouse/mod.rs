@@ -1,0 +1,12 @@
+//! The published tables: their contracts, the files they lie in, and the one step in which a run replaces them.
+
+pub mod contract;
+pub mod store;
+pub mod tables;
+mod tables_focus;
+pub mod writer;
+
+pub use contract::{Check, Column, Partition, Table, Type};
+pub use store::{Staging, Warehouse};
+pub use tables::{TABLES, table};
+pub use writer::TableWriter;

@@ -1,0 +1,131 @@
+//! Writes one Parquet file of a table, holding every batch against the table's contract.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use arrow::array::{Array, RecordBatch};
+use arrow::datatypes::SchemaRef;
+use parquet::arrow::ArrowWriter;
+use parquet::arrow::arrow_writer::ArrowWriterOptions;
+use parquet::basic::{Compression, ZstdLevel};
+use parquet::file::properties::{EnabledStatistics, WriterProperties};
+use parquet::schema::types::ColumnPath;
+
+use super::contract::{Table, Type};
+use crate::error::{Error, Result};
+
+/// Rows per row group: small enough that a reader prunes, large enough that columns compress.
+const ROW_GROUP_ROWS: usize = 256 * 1024;
+
+/// Ids that hardly repeat: a dictionary of them costs time and saves nothing.
+const UNIQUE: &[&str] = &["event_id", "row_id"];
+
+/// A writer of one file of one table.
+pub struct TableWriter {
+    table: &'static Table,
+    schema: SchemaRef,
+    path: PathBuf,
+    writer: ArrowWriter<File>,
+    rows: u64,
+}
+
+impl TableWriter {
+    /// Creates the file `path`.
+    ///
+    /// # Errors
+    /// When the file cannot be created.
+    pub fn create(table: &'static Table, path: &Path) -> Result<Self> {
+        let schema = table.file_schema();
+        let file =
+            File::create(path).map_err(|e| Error::io("cannot create the file", path, &e))?;
+        let mut properties = WriterProperties::builder()
+            .set_compression(Compression::ZSTD(ZstdLevel::try_new(1)?))
+            .set_statistics_enabled(EnabledStatistics::Page)
+            .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
+            .set_created_by(format!("recost {}", env!("CARGO_PKG_VERSION")));
+        for name in UNIQUE {
+            properties = properties.set_column_dictionary_enabled(ColumnPath::from(*name), false);
+        }
+        for column in table.columns.iter().filter(|c| c.ty == Type::Vector) {
+            let path = ColumnPath::new(vec![column.name.into(), "list".into(), "item".into()]);
+            properties = properties.set_column_dictionary_enabled(path, false);
+        }
+        // Without the Arrow schema in the file every reader sees plain Parquet types.
+        let options = ArrowWriterOptions::new()
+            .with_properties(properties.build())
+            .with_skip_arrow_metadata(true);
+        let writer = ArrowWriter::try_new_with_options(file, Arc::clone(&schema), options)?;
+        Ok(TableWriter {
+            table,
+            schema,
+            path: path.to_path_buf(),
+            writer,
+            rows: 0,
+        })
+    }
+
+    /// Appends a batch: the contract's columns are taken by name, others are left out.
+    ///
+    /// # Errors
+    /// `Kind::Contract` when a column is missing, has another type, or has a null where none may be.
+    pub fn write(&mut self, batch: &RecordBatch) -> Result<()> {
+        let mut columns = Vec::with_capacity(self.table.columns.len());
+        for (column, field) in self.table.columns.iter().zip(self.schema.fields()) {
+            let wrong = |what: String| {
+                Error::contract(format!("table {}, column {}: {what}", self.table.name, column.name))
+            };
+            let array = batch
+                .column_by_name(column.name)
+                .ok_or_else(|| wrong("is missing from the result".into()))?;
+            let array = if array.data_type() == field.data_type() {
+                Arc::clone(array)
+            } else {
+                let strict = arrow::compute::CastOptions {
+                    safe: false,
+                    ..Default::default()
+                };
+                arrow::compute::cast_with_options(array, field.data_type(), &strict).map_err(|e| {
+                    wrong(format!(
+                        "found {}, wanted {} ({e})",
+                        array.data_type(),
+                        column.ty.name()
+                    ))
+                })?
+            };
+            if column.required && array.logical_null_count() > 0 {
+                return Err(wrong("has a null where none may be".into()));
+            }
+            columns.push(array);
+        }
+        let batch = RecordBatch::try_new(Arc::clone(&self.schema), columns)?;
+        self.rows += batch.num_rows() as u64;
+        self.writer
+            .write(&batch)
+            .map_err(|e| Error::from(e).context(format!("writing {}", self.path.display())))
+    }
+
+    /// Rows written so far.
+    pub fn rows(&self) -> u64 {
+        self.rows
+    }
+
+    /// Ends the file and makes it durable; a file without rows is removed. Returns the rows.
+    ///
+    /// # Errors
+    /// When the disk is full or fails.
+    pub fn finish(self) -> Result<u64> {
+        let TableWriter {
+            path, writer, rows, ..
+        } = self;
+        let file = writer
+            .into_inner()
+            .map_err(|e| Error::from(e).context(format!("writing {}", path.display())))?;
+        file.sync_all()
+            .map_err(|e| Error::io("cannot sync", &path, &e))?;
+        if rows == 0 {
+            std::fs::remove_file(&path).map_err(|e| Error::io("cannot remove", &path, &e))?;
+        }
+        Ok(rows)
+    }
+}
