@@ -4,7 +4,7 @@ with found as (
     from charges
     group by delivery_id
 )
-select deliveries.source, deliveries.interval, rows_out, coalesce(found.rows, 0) as found
+select deliveries.source, deliveries."interval", rows_out, coalesce(found.rows, 0) as found
 from deliveries
 left join found on found.delivery_id = deliveries.delivery_id
 where kind = 'charges' and rows_out <> coalesce(found.rows, 0)

@@ -13,4 +13,4 @@ cost as (
 select served.ds, served.model_id, served.currency, served.run_cost, cost.run_cost, served.full_cost, cost.full_cost
 from served
 left join cost on cost.day = served.ds and cost.model_id = served.model_id and cost.currency = served.currency
-where served.run_cost is distinct from cost.run_cost or served.full_cost is distinct from cost.full_cost
+where (served.run_cost is distinct from cost.run_cost) or (served.full_cost is distinct from cost.full_cost)

@@ -25,4 +25,4 @@ total as (
 select views.billing_period, views.currency, views.view, views.usage, total.usage, views.allocation, total.allocation
 from views
 full join total on total.billing_period = views.billing_period and total.currency = views.currency
-where views.usage is distinct from total.usage or views.allocation is distinct from total.allocation
+where (views.usage is distinct from total.usage) or (views.allocation is distinct from total.allocation)

@@ -8,8 +8,9 @@ with gaps as (
         event_time,
         event_type,
         case
-            when event_time - lag(event_time) over (partition by user_id order by event_time)
-                <= arrow_cast(setting('session_gap_minutes') * 60000000, 'Int64') * interval '1 microsecond'
+            when date_part('epoch', event_time)
+                - lag(date_part('epoch', event_time)) over (partition by user_id order by event_time)
+                <= 60 * setting('session_gap_minutes')
             then 0
             else 1
         end as starts

@@ -168,8 +168,8 @@ pub async fn restrict_days(engine: &Engine, window: (NaiveDate, NaiveDate)) -> R
 async fn quarantine_filter(engine: &Engine, period: &str) -> Result<String> {
     let sql = format!(
         "select source from deliveries
-         where kind = 'charges' and interval = 'whole'
-         and array_element(partitions, array_length(partitions)) = '{period}'"
+         where kind = 'charges' and \"interval\" = 'whole'
+         and array_max(partitions) = '{period}'"
     );
     let mut sources = vec![];
     for batch in engine.collect(&sql).await? {
@@ -178,7 +178,7 @@ async fn quarantine_filter(engine: &Engine, period: &str) -> Result<String> {
     }
     sources.push("''".into());
     Ok(format!(
-        "kind = 'charges' and (interval = '{period}' or (interval = 'whole' and source in ({})))",
+        "kind = 'charges' and (\"interval\" = '{period}' or (\"interval\" = 'whole' and source in ({})))",
         sources.join(", ")
     ))
 }

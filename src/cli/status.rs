@@ -44,7 +44,7 @@ pub async fn run(args: &Args, printer: &mut Printer) -> Result<()> {
     )?;
     let deliveries = map(
         &engine
-            .collect("select source, interval, rows_out, rows_quarantined from deliveries order by source, interval")
+            .collect("select source, \"interval\", rows_out, rows_quarantined from deliveries order by source, \"interval\"")
             .await?,
         |row| {
             Ok((

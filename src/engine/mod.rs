@@ -83,8 +83,6 @@ impl Engine {
             .with_target_partitions(options.threads)
             .with_information_schema(true);
         config.options_mut().execution.time_zone = Some("UTC".into());
-        // Decimals keep every digit; a literal such as 0.1 is one too.
-        config.options_mut().sql_parser.parse_float_as_decimal = true;
         let ctx = SessionContext::new_with_config_rt(config, runtime.build_arc()?);
         functions::register(&ctx, options);
 

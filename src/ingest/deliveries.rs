@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, Int64Array, ListBuilder, RecordBatch, StringBuilder, StringViewArray,
+    ArrayRef, AsArray, Int64Array, ListBuilder, RecordBatch, StringBuilder, StringViewArray,
 };
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Int64Type};

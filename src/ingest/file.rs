@@ -21,7 +21,6 @@ use super::reader::{ROW, SourceFile};
 use super::rules::{self, Limits};
 use crate::engine::{Engine, to_text};
 use crate::error::{Error, Result};
-use crate::warehouse::Table;
 
 /// What is to be done with one file.
 pub struct FileJob {
@@ -291,11 +290,6 @@ impl FileJob {
             columns.push(column);
         }
         Ok(RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)?)
-    }
-
-    /// The table that the rows go to.
-    pub fn table(&self) -> &'static Table {
-        self.mapping.table
     }
 }
 
