@@ -73,7 +73,11 @@ impl Engine {
             FairSpillPool::new(options.memory),
             std::num::NonZeroUsize::MIN.saturating_add(4),
         );
-        let mut runtime = RuntimeEnvBuilder::new().with_memory_pool(Arc::new(pool));
+        // A stage rewrites files that it then reads: what lies in a folder is looked up each time.
+        let mut runtime = RuntimeEnvBuilder::new()
+            .with_memory_pool(Arc::new(pool))
+            .with_object_list_cache_limit(0)
+            .with_file_statistics_cache_limit(0);
         if let Some(spill) = &options.spill {
             std::fs::create_dir_all(spill)
                 .map_err(|e| Error::io("cannot make the spill folder", spill, &e))?;
@@ -188,6 +192,15 @@ impl Engine {
         let plan = self.query(sql).await?;
         self.ctx.register_table(name, plan.into_view())?;
         Ok(())
+    }
+
+    /// Registers a table again from its folder in `snapshot`, which was written since the session was opened.
+    ///
+    /// # Errors
+    /// When the folder cannot be read.
+    pub fn reload(&self, table: &Table, snapshot: &Path) -> Result<()> {
+        self.ctx.deregister_table(table.name)?;
+        self.register(table, Some(&snapshot.join(table.name)))
     }
 
     /// Leaves of a table only the rows of which `predicate` is true.

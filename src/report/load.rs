@@ -296,7 +296,8 @@ fn verdicts(quality: &[(String, QualityMetric)]) -> Vec<ModelVerdict> {
             model_id: q.model_id.clone(),
             model_version: q.model_version.clone(),
             family: family.clone(),
-            beats_baseline: baseline.map(|b| q.value > b),
+            // Popularity itself has nothing to beat.
+            beats_baseline: baseline.filter(|_| family != "popular").map(|b| q.value > b),
         })
         .collect()
 }

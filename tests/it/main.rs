@@ -1,1 +1,9 @@
+//! The whole program from outside: the command line on real files, and what it leaves behind.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod bad_input;
+mod cli;
+mod night;
+mod shop;
+mod sql;

@@ -1,0 +1,130 @@
+//! A small generated shop for tests, and the program run on it.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::OnceLock;
+
+use tempfile::TempDir;
+
+/// Last day of the shop's exports.
+pub const NIGHT: &str = "2026-10-31";
+
+/// A project folder with exports and a pipeline file.
+pub struct Shop {
+    dir: TempDir,
+}
+
+/// Exports made once for all tests; each test works on a copy.
+fn exports() -> &'static Path {
+    static EXPORTS: OnceLock<TempDir> = OnceLock::new();
+    EXPORTS
+        .get_or_init(|| {
+            let dir = TempDir::new().unwrap();
+            let out = recost(dir.path(), &["init", "."]);
+            assert!(out.status.success(), "{}", text(&out.stderr));
+            dir
+        })
+        .path()
+}
+
+impl Shop {
+    /// A fresh copy of the shop.
+    pub fn new() -> Self {
+        let dir = TempDir::new().unwrap();
+        copy(exports(), dir.path());
+        Shop { dir }
+    }
+
+    /// The project folder.
+    pub fn path(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// A path below the project folder.
+    pub fn file(&self, below: &str) -> PathBuf {
+        self.dir.path().join(below)
+    }
+
+    /// Replaces text in the pipeline file; it must be there.
+    pub fn edit(&self, from: &str, to: &str) {
+        let file = self.file("pipeline.toml");
+        let text = std::fs::read_to_string(&file).unwrap();
+        assert!(text.contains(from), "{from:?} is not in the pipeline file");
+        std::fs::write(file, text.replace(from, to)).unwrap();
+    }
+
+    /// Runs the program in the project folder.
+    pub fn recost(&self, args: &[&str]) -> Output {
+        recost(self.path(), args)
+    }
+
+    /// Runs the night; the CPU computes.
+    pub fn run(&self) -> Output {
+        self.recost(&["run", "pipeline.toml", "--date", NIGHT, "--device", "cpu"])
+    }
+
+    /// Runs the night, which must succeed.
+    pub fn run_ok(&self) {
+        let out = self.run();
+        assert!(out.status.success(), "{}", text(&out.stderr));
+    }
+
+    /// The rows of a query on the published tables, as lines of CSV without the header.
+    pub fn query(&self, sql: &str) -> Vec<String> {
+        let out = self.recost(&["sql", "pipeline.toml", sql, "--format", "csv"]);
+        assert!(out.status.success(), "{sql}\n{}", text(&out.stderr));
+        text(&out.stdout).lines().skip(1).map(str::to_string).collect()
+    }
+
+    /// Hash of every published file, by its path below the snapshot; files that runs write about themselves left out.
+    pub fn published(&self) -> Vec<(String, u64)> {
+        let root = self.file("warehouse/current").canonicalize().unwrap();
+        let mut files = vec![];
+        walk(&root, &mut |path| {
+            let name = path.strip_prefix(&root).unwrap().to_string_lossy().into_owned();
+            if !name.contains("/recost-run.") {
+                let bytes = std::fs::read(path).unwrap();
+                files.push((name, xxhash_rust::xxh3::xxh3_64(&bytes)));
+            }
+        });
+        files.sort();
+        files
+    }
+}
+
+/// Runs the program in `dir`.
+pub fn recost(dir: &Path, args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_recost"))
+        .args(args)
+        .current_dir(dir)
+        .env_remove("RECOST_LOG")
+        .env("RUST_BACKTRACE", "0")
+        .output()
+        .unwrap()
+}
+
+/// Bytes as text.
+pub fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// Calls `visit` for every file below `dir`.
+pub fn walk(dir: &Path, visit: &mut dyn FnMut(&Path)) {
+    for entry in std::fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            walk(&path, visit);
+        } else {
+            visit(&path);
+        }
+    }
+}
+
+/// Copies a folder.
+pub fn copy(from: &Path, to: &Path) {
+    walk(from, &mut |path| {
+        let target = to.join(path.strip_prefix(from).unwrap());
+        std::fs::create_dir_all(target.parent().unwrap()).unwrap();
+        std::fs::copy(path, target).unwrap();
+    });
+}
