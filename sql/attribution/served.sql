@@ -1,7 +1,8 @@
 -- The recommendations that were shown, in the order in which recommendation_costs divides each model's day.
--- Inputs: events. A retry shows the same item in the same request again; it follows its first showing here and is left out there.
+-- Inputs: events. It is read day by day, by event_time. A retry shows the same item in the same request again; it follows
+-- its first showing here and is left out of the table.
 select
-    cast(event_time as date) as day,
+    event_time,
     model_id,
     model_version,
     request_id,
@@ -11,4 +12,4 @@ select
     compute_ns
 from events
 where event_type = 'impression' and model_id is not null and request_id is not null
-order by day, model_id, request_id, item_id, rank, model_version, surface, compute_ns
+order by model_id, request_id, item_id, rank, model_version, surface, compute_ns, event_time

@@ -10,7 +10,7 @@ use arrow::array::{
 use arrow::compute::{cast, concat_batches};
 use arrow::datatypes::{DataType, Date32Type, Decimal128Type, Int64Type};
 use chrono::NaiveDate;
-use futures::StreamExt;
+use futures::{StreamExt, TryStreamExt};
 
 use super::split_served;
 use super::stage::contract;
@@ -29,7 +29,8 @@ struct Cost {
 /// Day, model → currency → version → cost.
 type ModelDays = BTreeMap<(i32, String), BTreeMap<String, BTreeMap<Option<String>, Cost>>>;
 
-/// Writes the table for every day of the window. The session has the view `model_days`. Returns the rows.
+/// Writes the table for every day of the window, `threads` days at a time. The session has the view `model_days`. Returns
+/// the rows.
 ///
 /// # Errors
 /// Those of SQL and of writing.
@@ -38,51 +39,63 @@ pub async fn run(
     library: &Library,
     snapshot: &Path,
     window: (NaiveDate, NaiveDate),
+    threads: usize,
+) -> Result<u64> {
+    let costs = Arc::new(model_days(engine).await?);
+    let sql: Arc<str> = library.get("attribution/served.sql")?.into();
+    let days: Vec<NaiveDate> = window.0.iter_days().take_while(|d| *d <= window.1).collect();
+    let rows: Vec<u64> = futures::stream::iter(days)
+        .map(|day| {
+            let engine = engine.single();
+            let (costs, sql, snapshot) = (Arc::clone(&costs), Arc::clone(&sql), snapshot.to_path_buf());
+            let runtime = tokio::runtime::Handle::current();
+            async move {
+                tokio::task::spawn_blocking(move || {
+                    runtime.block_on(day_of(&engine, &sql, &snapshot, &costs, day))
+                })
+                .await
+                .map_err(|e| Error::unexpected(format!("a worker ended early: {e}")))?
+            }
+        })
+        .buffered(threads)
+        .try_collect()
+        .await?;
+    Ok(rows.iter().sum())
+}
+
+/// Writes one day's partition.
+async fn day_of(
+    engine: &Engine,
+    sql: &str,
+    snapshot: &Path,
+    costs: &ModelDays,
+    day: NaiveDate,
 ) -> Result<u64> {
     let table = contract("recommendation_costs")?;
-    for day in window.0.iter_days().take_while(|d| *d <= window.1) {
-        store::replace(snapshot, table, &day.to_string())?;
+    let dir = store::replace(snapshot, table, &day.to_string())?;
+    let date = Date32Type::from_naive_date(day);
+    // A day on which no model cost anything has no cost to divide.
+    if !costs.keys().any(|(d, _)| *d == date) {
+        return Ok(0);
     }
-    let costs = model_days(engine).await?;
-    let mut stream = engine.stream(library.get("attribution/served.sql")?).await?;
+    let mut stream = engine.between(sql, "event_time", day).await?;
+    let mut writer = TableWriter::create(table, &dir.join("part-0.parquet"))?;
     let mut group = Group::default();
-    let mut writer: Option<(i32, TableWriter)> = None;
-    let mut rows = 0;
     loop {
         let batch = stream.next().await.transpose()?;
         let complete = match &batch {
             Some(batch) => group.add(batch)?,
             None => group.take()?.into_iter().collect(),
         };
-        for (day, model, served) in complete {
-            let Some(currencies) = costs.get(&(day, model)) else {
-                continue;
-            };
-            if writer.as_ref().is_none_or(|(d, _)| *d != day) {
-                if let Some((_, done)) = writer.take() {
-                    rows += done.finish()?;
-                }
-                let date = Date32Type::to_naive_date_opt(day)
-                    .ok_or_else(|| Error::unexpected("a day out of range"))?;
-                let dir = store::partition_dir(snapshot, table, &date.to_string());
-                std::fs::create_dir_all(&dir)
-                    .map_err(|e| Error::io("cannot make the folder", &dir, &e))?;
-                writer = Some((day, TableWriter::create(table, &dir.join("part-0.parquet"))?));
-            }
-            if let Some((_, writer)) = &mut writer {
-                for (currency, versions) in currencies {
-                    writer.write(&divide(&served, currency, versions)?)?;
-                }
+        for (model, served) in complete {
+            for (currency, versions) in costs.get(&(date, model)).into_iter().flatten() {
+                writer.write(&divide(&served, currency, versions)?)?;
             }
         }
         if batch.is_none() {
-            break;
+            return writer.finish();
         }
     }
-    if let Some((_, done)) = writer.take() {
-        rows += done.finish()?;
-    }
-    Ok(rows)
 }
 
 async fn model_days(engine: &Engine) -> Result<ModelDays> {
@@ -117,29 +130,22 @@ async fn model_days(engine: &Engine) -> Result<ModelDays> {
     Ok(costs)
 }
 
-/// The recommendations of one model and day, gathered from sorted batches.
+/// The recommendations of one model, gathered from batches sorted by model.
 #[derive(Default)]
 struct Group {
-    key: Option<(i32, String)>,
+    model: Option<String>,
     parts: Vec<RecordBatch>,
 }
 
-type Complete = (i32, String, RecordBatch);
-
 impl Group {
-    /// Adds a batch; gives the groups that are complete.
-    fn add(&mut self, batch: &RecordBatch) -> Result<Vec<Complete>> {
+    /// Adds a batch; gives the models that are complete.
+    fn add(&mut self, batch: &RecordBatch) -> Result<Vec<(String, RecordBatch)>> {
         let models = cast(column(batch, "model_id")?, &DataType::Utf8View)?;
         let models = models.as_string_view();
-        let days = column(batch, "day")?.as_primitive::<Date32Type>();
         let mut complete = vec![];
         let mut start = 0;
         for row in 0..=batch.num_rows() {
-            let ends = row == batch.num_rows()
-                || self
-                    .key
-                    .as_ref()
-                    .is_none_or(|(d, m)| *d != days.value(row) || m != models.value(row));
+            let ends = row == batch.num_rows() || self.model.as_deref() != Some(models.value(row));
             if !ends {
                 continue;
             }
@@ -148,20 +154,17 @@ impl Group {
             }
             if row < batch.num_rows() {
                 complete.extend(self.take()?);
-                self.key = Some((days.value(row), models.value(row).to_string()));
+                self.model = Some(models.value(row).to_string());
                 start = row;
             }
         }
         Ok(complete)
     }
 
-    fn take(&mut self) -> Result<Option<Complete>> {
+    fn take(&mut self) -> Result<Option<(String, RecordBatch)>> {
         let parts = std::mem::take(&mut self.parts);
-        match (self.key.take(), parts.first()) {
-            (Some((day, model)), Some(first)) => {
-                let batch = concat_batches(&first.schema(), &parts)?;
-                Ok(Some((day, model, batch)))
-            }
+        match (self.model.take(), parts.first()) {
+            (Some(model), Some(first)) => Ok(Some((model, concat_batches(&first.schema(), &parts)?))),
             _ => Ok(None),
         }
     }

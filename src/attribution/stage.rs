@@ -137,7 +137,7 @@ pub async fn run(
     engine
         .view("model_days", library.get("attribution/model_days.sql")?)
         .await?;
-    summary.recommendations = serve::run(&engine, library, snapshot, window).await?;
+    summary.recommendations = serve::run(&engine, library, snapshot, window, pipeline.threads()).await?;
 
     let engine = Engine::open(options, Some(snapshot), None)?;
     restrict_days(&engine, window).await?;

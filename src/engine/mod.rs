@@ -15,7 +15,9 @@ use datafusion::datasource::file_format::parquet::ParquetFormat;
 use datafusion::datasource::listing::{
     ListingOptions, ListingTable, ListingTableConfig, ListingTableUrl,
 };
+use datafusion::common::ScalarValue;
 use datafusion::execution::SendableRecordBatchStream;
+use datafusion::execution::SessionStateBuilder;
 use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::prelude::{DataFrame, SQLOptions, SessionConfig, SessionContext};
@@ -102,6 +104,44 @@ impl Engine {
             engine.register(table, dir.as_deref())?;
         }
         Ok(engine)
+    }
+
+    /// The same session with one thread, for work that is divided outside of it.
+    pub fn single(&self) -> Engine {
+        // The catalogue is shared with this session: a new default one would take its place.
+        let mut config = self
+            .ctx
+            .copied_config()
+            .with_create_default_catalog_and_schema(false);
+        config.options_mut().execution.target_partitions = 1;
+        let state = SessionStateBuilder::new_from_existing(self.ctx.state())
+            .with_config(config)
+            .build();
+        Engine {
+            ctx: SessionContext::new_with_state(state),
+            options: self.options.clone(),
+        }
+    }
+
+    /// Runs a query and streams the rows whose timestamp `column` lies on `day`.
+    ///
+    /// # Errors
+    /// As [`Engine::query`].
+    pub async fn between(
+        &self,
+        sql: &str,
+        column: &str,
+        day: NaiveDate,
+    ) -> Result<SendableRecordBatchStream> {
+        use datafusion::logical_expr::{ident, lit};
+        let instant = |us: i64| lit(ScalarValue::TimestampMicrosecond(Some(us), Some("UTC".into())));
+        let start = interval_end_us(day - TimeDelta::days(1));
+        let frame = self.query(sql).await?.filter(
+            ident(column)
+                .gt_eq(instant(start))
+                .and(ident(column).lt(instant(interval_end_us(day)))),
+        )?;
+        Ok(frame.execute_stream().await?)
     }
 
     /// A session without tables and with one thread, sharing this one's memory pool and functions.

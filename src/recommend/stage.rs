@@ -18,6 +18,7 @@ use crate::engine::{Engine, Options};
 use crate::error::{Error, Result};
 use crate::features::csr::Csr;
 use crate::features::interactions::Interactions;
+use crate::model::als::Factors;
 use crate::model::file;
 use crate::model::popular::Popular;
 use crate::model::{Family, stage as train};
@@ -96,10 +97,7 @@ pub async fn run(
         };
         match model.family {
             Family::Als => {
-                top_k::<Error>(device, &read.factors.users, &read.factors.items, &filters, |first, found| {
-                    let ids = &interactions.users[first..first + found.rows()];
-                    lists.write(ids, &found, "factors")
-                })?;
+                lists.score(device, &read.factors, &filters, &interactions.users)?;
                 let unknown = without_vector(read.factors.users.view());
                 for some in unknown.chunks(BATCH) {
                     let ids: Vec<String> =
@@ -190,6 +188,35 @@ struct Lists<'a> {
 const USERS: usize = 1024;
 
 impl Lists<'_> {
+    /// Scores all users, writing each batch of lists while the next is computed.
+    fn score(
+        &mut self,
+        device: &dyn Device,
+        factors: &Factors,
+        filters: &Filters<'_>,
+        ids: &[String],
+    ) -> Result<()> {
+        std::thread::scope(|scope| {
+            let (send, receive) = std::sync::mpsc::sync_channel::<(usize, TopK)>(1);
+            let writer = scope.spawn(move || -> Result<()> {
+                for (first, found) in receive {
+                    self.write(&ids[first..first + found.rows()], &found, "factors")?;
+                }
+                Ok(())
+            });
+            let scored = top_k::<Error>(device, &factors.users, &factors.items, filters, |first, found| {
+                send.send((first, found))
+                    .map_err(|_| Error::unexpected("the writer of recommendations stopped"))
+            });
+            drop(send);
+            let written = writer
+                .join()
+                .map_err(|_| Error::unexpected("the writer of recommendations ended early"))?;
+            // Why the writer stopped says more than that it did.
+            written.and(scored)
+        })
+    }
+
     /// Writes the list of each user of `ids`.
     fn write(&mut self, ids: &[String], lists: &TopK, reason: &str) -> Result<()> {
         for start in (0..ids.len()).step_by(USERS) {

@@ -132,7 +132,7 @@ fn what_recommendations_cost_adds_up_to_what_their_models_cost() {
     let impressions = "
         select * from (select count(*) as n from recommendation_costs) as c,
             (select count(*) as n from (
-                select distinct request_id, item_id from events
+                select distinct cast(event_time as date), model_id, request_id, item_id from events
                 where event_type = 'impression' and model_id is not null)) as e
         where c.n <> e.n";
     assert_eq!(count(&shop, impressions), 0);
