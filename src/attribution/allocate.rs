@@ -168,7 +168,8 @@ impl Columns for BatchColumns<'_> {
         }
         let text = to_text(&column.slice(self.row, 1)).ok()?;
         let text = text.as_string_view();
-        text.is_valid(0).then(|| Cow::Owned(text.value(0).to_string()))
+        text.is_valid(0)
+            .then(|| Cow::Owned(text.value(0).to_string()))
     }
 }
 

@@ -43,11 +43,16 @@ pub async fn run(
 ) -> Result<u64> {
     let costs = Arc::new(model_days(engine).await?);
     let sql: Arc<str> = library.get("attribution/served.sql")?.into();
-    let days: Vec<NaiveDate> = window.0.iter_days().take_while(|d| *d <= window.1).collect();
+    let days: Vec<NaiveDate> = window
+        .0
+        .iter_days()
+        .take_while(|d| *d <= window.1)
+        .collect();
     let rows: Vec<u64> = futures::stream::iter(days)
         .map(|day| {
             let engine = engine.single();
-            let (costs, sql, snapshot) = (Arc::clone(&costs), Arc::clone(&sql), snapshot.to_path_buf());
+            let (costs, sql, snapshot) =
+                (Arc::clone(&costs), Arc::clone(&sql), snapshot.to_path_buf());
             let runtime = tokio::runtime::Handle::current();
             async move {
                 tokio::task::spawn_blocking(move || {
@@ -114,7 +119,9 @@ async fn model_days(engine: &Engine) -> Result<ModelDays> {
         let (run, full) = (money("run_cost")?, money("full_cost")?);
         let day = column(&batch, "day")?.as_primitive::<Date32Type>().clone();
         for row in 0..batch.num_rows() {
-            let version = version.is_valid(row).then(|| version.value(row).to_string());
+            let version = version
+                .is_valid(row)
+                .then(|| version.value(row).to_string());
             let cost = Cost {
                 run: run.value(row),
                 full: full.value(row),
@@ -164,7 +171,9 @@ impl Group {
     fn take(&mut self) -> Result<Option<(String, RecordBatch)>> {
         let parts = std::mem::take(&mut self.parts);
         match (self.model.take(), parts.first()) {
-            (Some(model), Some(first)) => Ok(Some((model, concat_batches(&first.schema(), &parts)?))),
+            (Some(model), Some(first)) => {
+                Ok(Some((model, concat_batches(&first.schema(), &parts)?)))
+            }
             _ => Ok(None),
         }
     }
@@ -230,11 +239,19 @@ fn divide(
     };
     let currencies: StringViewArray = (0..n).map(|_| Some(currency)).collect();
     Ok(RecordBatch::try_from_iter_with_nullable([
-        ("request_id", Arc::clone(column(&rows, "request_id")?), false),
+        (
+            "request_id",
+            Arc::clone(column(&rows, "request_id")?),
+            false,
+        ),
         ("rank", Arc::clone(column(&rows, "rank")?), false),
         ("item_id", Arc::clone(column(&rows, "item_id")?), false),
         ("model_id", Arc::clone(column(&rows, "model_id")?), false),
-        ("model_version", Arc::clone(column(&rows, "model_version")?), true),
+        (
+            "model_version",
+            Arc::clone(column(&rows, "model_version")?),
+            true,
+        ),
         ("surface", Arc::clone(column(&rows, "surface")?), true),
         ("currency", Arc::new(currencies) as ArrayRef, false),
         ("compute_ns", Arc::clone(column(&rows, "compute_ns")?), true),
@@ -245,9 +262,8 @@ fn divide(
 
 /// Indices of the rows that show an item in a request for the first time; the others are retries.
 fn first_showings(served: &RecordBatch) -> Result<Int64Array> {
-    let texts = |name: &str| -> Result<ArrayRef> {
-        Ok(cast(column(served, name)?, &DataType::Utf8View)?)
-    };
+    let texts =
+        |name: &str| -> Result<ArrayRef> { Ok(cast(column(served, name)?, &DataType::Utf8View)?) };
     let (requests, items) = (texts("request_id")?, texts("item_id")?);
     let (requests, items) = (requests.as_string_view(), items.as_string_view());
     Ok((0..served.num_rows())

@@ -137,7 +137,8 @@ pub async fn run(
     engine
         .view("model_days", library.get("attribution/model_days.sql")?)
         .await?;
-    summary.recommendations = serve::run(&engine, library, snapshot, window, pipeline.threads()).await?;
+    summary.recommendations =
+        serve::run(&engine, library, snapshot, window, pipeline.threads()).await?;
 
     let engine = Engine::open(options, Some(snapshot), None)?;
     restrict_days(&engine, window).await?;
@@ -148,9 +149,7 @@ pub async fn run(
         .await?;
     let unit_costs = contract("unit_costs")?;
     let sql = library.get("attribution/unit_costs.sql")?;
-    engine
-        .write_days(sql, unit_costs, snapshot, window)
-        .await?;
+    engine.write_days(sql, unit_costs, snapshot, window).await?;
     Ok(summary)
 }
 
@@ -158,7 +157,10 @@ pub async fn run(
 pub async fn restrict_days(engine: &Engine, window: (NaiveDate, NaiveDate)) -> Result<()> {
     let (first, last) = window;
     engine
-        .restrict("allocations", &format!("day between date '{first}' and date '{last}'"))
+        .restrict(
+            "allocations",
+            &format!("day between date '{first}' and date '{last}'"),
+        )
         .await?;
     engine.restrict_to(window).await
 }
@@ -174,7 +176,13 @@ async fn quarantine_filter(engine: &Engine, period: &str) -> Result<String> {
     let mut sources = vec![];
     for batch in engine.collect(&sql).await? {
         let names = cast(batch.column(0), &DataType::Utf8View)?;
-        sources.extend(names.as_string_view().iter().flatten().map(|s| format!("'{s}'")));
+        sources.extend(
+            names
+                .as_string_view()
+                .iter()
+                .flatten()
+                .map(|s| format!("'{s}'")),
+        );
     }
     sources.push("''".into());
     Ok(format!(
@@ -264,7 +272,10 @@ async fn drivers(
     let (from, to) = charged_days(engine).await?;
     let session = engine.clone();
     session
-        .restrict("usage", &format!("ds between date '{from}' and date '{to}'"))
+        .restrict(
+            "usage",
+            &format!("ds between date '{from}' and date '{to}'"),
+        )
         .await?;
     session.restrict_to((from, to)).await?;
     let mut drivers = std::collections::BTreeMap::new();
@@ -344,17 +355,23 @@ async fn read_driver(engine: &Engine, sql: &str) -> Result<DriverTable> {
                 value
                     .map(|v| {
                         u64::try_from(v).map_err(|_| {
-                            Error::check(format!("the driver gives the weight {v}; weights are not negative"))
+                            Error::check(format!(
+                                "the driver gives the weight {v}; weights are not negative"
+                            ))
                         })
                     })
                     .transpose()
             };
-            let (Some(model), Some(start), Some(end)) = (at(&model, row), count(&start), count(&end))
+            let (Some(model), Some(start), Some(end)) =
+                (at(&model, row), count(&start), count(&end))
             else {
                 continue;
             };
             let stage = at(&stage, row)
-                .map(|s| s.parse().map_err(|e| Error::check(format!("the driver gives a {e}"))))
+                .map(|s| {
+                    s.parse()
+                        .map_err(|e| Error::check(format!("the driver gives a {e}")))
+                })
                 .transpose()?;
             builder.push(&DriverRow {
                 resource_id: at(&resource, row),

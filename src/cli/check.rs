@@ -22,7 +22,14 @@ pub async fn run(args: &Args, printer: &mut Printer) -> Result<()> {
     let charges = table("charges").ok_or_else(|| Error::unexpected("no table charges"))?;
     let periods = store::partitions(&snapshot, charges)?;
     let options = Options::of(&pipeline, date);
-    let held = check(&library, &options, &snapshot, window(&pipeline, date), &periods).await?;
+    let held = check(
+        &library,
+        &options,
+        &snapshot,
+        window(&pipeline, date),
+        &periods,
+    )
+    .await?;
     printer.result(&format!("{held} checks hold on {}", snapshot.display()));
     Ok(())
 }
@@ -30,7 +37,10 @@ pub async fn run(args: &Args, printer: &mut Printer) -> Result<()> {
 /// The published snapshot, or an error that says what to do.
 pub fn published(warehouse: &Warehouse) -> Result<std::path::PathBuf> {
     warehouse.snapshot().ok_or_else(|| {
-        Error::config(format!("nothing was published in {} yet", warehouse.root().display()))
-            .help("run the pipeline first: recost run PIPELINE")
+        Error::config(format!(
+            "nothing was published in {} yet",
+            warehouse.root().display()
+        ))
+        .help("run the pipeline first: recost run PIPELINE")
     })
 }

@@ -43,7 +43,15 @@ pub async fn run(args: Args, printer: &mut Printer) -> Result<()> {
         init::write_new(&file, init::PIPELINE)?;
     }
     let (pipeline, library) = super::load(&file)?;
-    run::night(&pipeline, library, date, Selection::default(), args.device, printer).await?;
+    run::night(
+        &pipeline,
+        library,
+        date,
+        Selection::default(),
+        args.device,
+        printer,
+    )
+    .await?;
     if args.open {
         open(&pipeline.report.out.join("report.html"), printer);
     }
@@ -51,8 +59,19 @@ pub async fn run(args: Args, printer: &mut Printer) -> Result<()> {
 }
 
 fn open(file: &Path, printer: &mut Printer) {
-    let opener = if cfg!(target_os = "macos") { "open" } else { "xdg-open" };
-    if std::process::Command::new(opener).arg(file).spawn().is_err() {
-        printer.warning(&format!("`{opener}` is not here; open {} yourself", file.display()));
+    let opener = if cfg!(target_os = "macos") {
+        "open"
+    } else {
+        "xdg-open"
+    };
+    if std::process::Command::new(opener)
+        .arg(file)
+        .spawn()
+        .is_err()
+    {
+        printer.warning(&format!(
+            "`{opener}` is not here; open {} yourself",
+            file.display()
+        ));
     }
 }

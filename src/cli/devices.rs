@@ -23,7 +23,10 @@ pub fn run(_: &Args, printer: &mut Printer) -> Result<()> {
             device.backend
         ));
     }
-    lines.push("\n--device takes auto, cpu, gpu, or part of a name above; software adapters only by name".into());
+    lines.push(
+        "\n--device takes auto, cpu, gpu, or part of a name above; software adapters only by name"
+            .into(),
+    );
     printer.result(&lines.join("\n"));
     Ok(())
 }

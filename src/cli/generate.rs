@@ -74,7 +74,12 @@ pub fn run(args: &Args, printer: &mut Printer) -> Result<()> {
 pub fn exports(spec: &Spec, printer: &mut Printer) -> Result<String> {
     printer.begin("generate");
     let summary = generate(spec, &mut |p| {
-        printer.update(format!("generate {} {} of {}", p.stage, thousands(p.done), thousands(p.total)));
+        printer.update(format!(
+            "generate {} {} of {}",
+            p.stage,
+            thousands(p.done),
+            thousands(p.total)
+        ));
     })
     .map_err(|e| match &e {
         GenerateError::Io { path, source, .. } => Error::io("cannot write", path, source),

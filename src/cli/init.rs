@@ -38,15 +38,20 @@ pub struct Args {
 pub fn run(args: &Args, printer: &mut Printer) -> Result<()> {
     let file = args.dir.join("pipeline.toml");
     if file.exists() {
-        return Err(Error::config(format!("{} is there already", file.display()))
-            .help("choose another folder, or remove the file"));
+        return Err(
+            Error::config(format!("{} is there already", file.display()))
+                .help("choose another folder, or remove the file"),
+        );
     }
     write_new(&file, PIPELINE)?;
     write_new(&args.dir.join("sql/README.txt"), SQL_README)?;
     let date = demo::LAST_DAY.ok_or_else(|| Error::unexpected("the sample's day is none"))?;
     let mut next = format!("recost run {} --date {date}", file.display());
     if args.no_exports {
-        next = format!("edit the paths under [[sources]], then: recost plan {}", file.display());
+        next = format!(
+            "edit the paths under [[sources]], then: recost plan {}",
+            file.display()
+        );
     } else {
         let spec = Spec::preset(Scale::Small, args.dir.join("exports"), date, demo::SEED);
         generate::exports(&spec, printer)?;

@@ -28,7 +28,12 @@ use print::Printer;
 
 /// Nightly recommendations from a shop's clickstream, and what each of them cost, exact to the bill's last digit.
 #[derive(Debug, Parser)]
-#[command(name = "recost", version, arg_required_else_help = true, max_term_width = 100)]
+#[command(
+    name = "recost",
+    version,
+    arg_required_else_help = true,
+    max_term_width = 100
+)]
 pub struct Cli {
     /// How progress and errors are written to standard error.
     #[arg(long, global = true, value_enum, default_value_t = LogFormat::Text)]
@@ -126,12 +131,19 @@ pub fn main() -> ExitCode {
         Err(e) => {
             // Help and version go to standard output and are no failure.
             let _ = e.print();
-            return ExitCode::from(if e.use_stderr() { Kind::Config.exit_code() } else { 0 });
+            return ExitCode::from(if e.use_stderr() {
+                Kind::Config.exit_code()
+            } else {
+                0
+            });
         }
     };
     let mut printer = Printer::new(cli.log_format);
     print::start_logging(cli.log_format);
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+    {
         Ok(runtime) => runtime,
         Err(e) => {
             printer.error(&Error::unexpected(format!("cannot start the runtime: {e}")));

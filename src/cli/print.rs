@@ -17,7 +17,8 @@ pub struct Printer {
 
 /// Sends the program's log to standard error; `RECOST_LOG` sets its level (default: warn).
 pub fn start_logging(format: LogFormat) {
-    let filter = EnvFilter::try_from_env("RECOST_LOG").unwrap_or_else(|_| EnvFilter::new("recost=warn"));
+    let filter =
+        EnvFilter::try_from_env("RECOST_LOG").unwrap_or_else(|_| EnvFilter::new("recost=warn"));
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr);

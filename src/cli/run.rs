@@ -77,7 +77,10 @@ pub async fn night(
             }
         })
         .await?;
-    let mut places = vec![format!("tables   {}", pipeline.warehouse.join("current").display())];
+    let mut places = vec![format!(
+        "tables   {}",
+        pipeline.warehouse.join("current").display()
+    )];
     if pipeline.report.after_run {
         let data = report::load::load(pipeline, &run.library, date, None).await?;
         let written = report::write(&data, &pipeline.report.out)?;
@@ -85,7 +88,12 @@ pub async fn night(
     }
     let options = Options::of(pipeline, date);
     let money = reconciled(&options, &outcome).await?;
-    printer.result(&summary(&outcome, &money, &places, started.elapsed().as_secs_f64()));
+    printer.result(&summary(
+        &outcome,
+        &money,
+        &places,
+        started.elapsed().as_secs_f64(),
+    ));
     Ok(())
 }
 
@@ -132,11 +140,18 @@ async fn reconciled(options: &Options, outcome: &Outcome) -> Result<Vec<String>>
         for line in ["attributed", "idle", "unallocated", "quarantined"] {
             if let Some((.., amount)) = find(line) {
                 let amount = amount.and_then(|m| m.fixed(digits).ok());
-                parts.push(format!("{line} {}", amount.unwrap_or_else(|| "unknown".into())));
+                parts.push(format!(
+                    "{line} {}",
+                    amount.unwrap_or_else(|| "unknown".into())
+                ));
             }
         }
         let difference = find("difference").map_or_else(String::new, |d| {
-            format!("; difference {} billed, {} effective", exact(d.2), exact(d.3))
+            format!(
+                "; difference {} billed, {} effective",
+                exact(d.2),
+                exact(d.3)
+            )
         });
         lines.push(format!("     {}{difference}", parts.join(", ")));
     }

@@ -1,7 +1,7 @@
 //! `recost status`: runs, days present and missing, freshness.
 
-use super::print::{Printer, thousands};
 use super::Night;
+use super::print::{Printer, thousands};
 use crate::engine::rows::map;
 use crate::engine::{Engine, Options};
 use crate::error::Result;
@@ -72,7 +72,14 @@ pub async fn run(args: &Args, printer: &mut Printer) -> Result<()> {
         };
         let rows: u64 = of.iter().map(|d| d.2).sum();
         let quarantined: u64 = of.iter().map(|d| d.3).sum();
-        sources.push((source.name.clone(), of.len(), newest, missing, rows, quarantined));
+        sources.push((
+            source.name.clone(),
+            of.len(),
+            newest,
+            missing,
+            rows,
+            quarantined,
+        ));
     }
     if args.json {
         let json = serde_json::json!({
@@ -110,7 +117,9 @@ pub async fn run(args: &Args, printer: &mut Printer) -> Result<()> {
     lines.push(String::new());
     for (id, ds, status, seconds, message) in &runs {
         let seconds = seconds.map_or(String::new(), |s| format!(" {s:.1} s"));
-        let message = message.as_ref().map_or(String::new(), |m| format!("  {}", m.lines().next().unwrap_or("")));
+        let message = message.as_ref().map_or(String::new(), |m| {
+            format!("  {}", m.lines().next().unwrap_or(""))
+        });
         lines.push(format!("{id}  night {ds}  {status}{seconds}{message}"));
     }
     printer.result(&lines.join("\n"));

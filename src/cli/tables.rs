@@ -50,8 +50,17 @@ fn describe(table: &Table) -> String {
     lines.push(String::new());
     for c in table.columns {
         let null = if c.required { "" } else { "?" };
-        let unit = if c.unit.is_empty() { String::new() } else { format!(" [{}]", c.unit) };
-        lines.push(format!("  {:<26} {:<20} {}{unit}", c.name, format!("{}{null}", c.ty.name()), c.doc));
+        let unit = if c.unit.is_empty() {
+            String::new()
+        } else {
+            format!(" [{}]", c.unit)
+        };
+        lines.push(format!(
+            "  {:<26} {:<20} {}{unit}",
+            c.name,
+            format!("{}{null}", c.ty.name()),
+            c.doc
+        ));
     }
     lines.join("\n")
 }
@@ -63,7 +72,10 @@ pub fn markdown() -> String {
          written. A `?` marks a column that may be null. Money is exact: decimal(38,18).\n",
     );
     for table in TABLES {
-        text.push_str(&format!("\n## {}\n\nOne row per {}.", table.name, table.grain));
+        text.push_str(&format!(
+            "\n## {}\n\nOne row per {}.",
+            table.name, table.grain
+        ));
         if let Some(column) = table.partition.column() {
             text.push_str(&format!(" Partitioned by `{column}`."));
         }
@@ -73,7 +85,13 @@ pub fn markdown() -> String {
         text.push_str("\n\n| column | type | unit | meaning |\n|---|---|---|---|\n");
         for c in table.columns {
             let null = if c.required { "" } else { "?" };
-            text.push_str(&format!("| {} | {}{null} | {} | {} |\n", c.name, c.ty.name(), c.unit, c.doc));
+            text.push_str(&format!(
+                "| {} | {}{null} | {} | {} |\n",
+                c.name,
+                c.ty.name(),
+                c.unit,
+                c.doc
+            ));
         }
     }
     text

@@ -301,8 +301,11 @@ impl Pipeline {
     /// `Kind::Config`, naming the key, the line and the remedy.
     pub fn load(file: &Path) -> Result<Pipeline> {
         let text = std::fs::read_to_string(file).map_err(|e| {
-            Error::config(format!("cannot read the pipeline file {}: {e}", file.display()))
-                .help("give the path of a pipeline file, or make one with `recost init`")
+            Error::config(format!(
+                "cannot read the pipeline file {}: {e}",
+                file.display()
+            ))
+            .help("give the path of a pipeline file, or make one with `recost init`")
         })?;
         Self::parse(&text, file)
     }

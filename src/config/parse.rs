@@ -49,8 +49,7 @@ pub(super) fn expand_env(text: &str) -> Result<String> {
         out.push_str(&rest[..at]);
         let reference = &rest[at + 2..];
         let end = reference.find('}').ok_or_else(|| {
-            Error::config(format!("`{text}` has a `${{` without its `}}`"))
-                .help("write ${NAME}")
+            Error::config(format!("`{text}` has a `${{` without its `}}`")).help("write ${NAME}")
         })?;
         let name = &reference[..end];
         let value = std::env::var(name).map_err(|_| {
@@ -91,7 +90,8 @@ impl<'de> Deserialize<'de> for Bytes {
 impl Pipeline {
     /// Checks what one key alone cannot show.
     pub(super) fn validate(&self) -> Result<()> {
-        let wrong = |message: String| Err(Error::config(format!("{}: {message}", self.file.display())));
+        let wrong =
+            |message: String| Err(Error::config(format!("{}: {message}", self.file.display())));
         let mut names = BTreeSet::new();
         for source in &self.sources {
             if !names.insert(&source.name) {
@@ -113,10 +113,18 @@ impl Pipeline {
         let mut ids = BTreeSet::new();
         for model in &self.models {
             if model.id.is_empty() || !ids.insert(&model.id) {
-                return wrong(format!("model ids must be unique and not empty: `{}`", model.id));
+                return wrong(format!(
+                    "model ids must be unique and not empty: `{}`",
+                    model.id
+                ));
             }
-            crate::model::validate_params(model.family, &model.params)
-                .map_err(|e| Error::config(format!("{}: model `{}`: {e}", self.file.display(), model.id)))?;
+            crate::model::validate_params(model.family, &model.params).map_err(|e| {
+                Error::config(format!(
+                    "{}: model `{}`: {e}",
+                    self.file.display(),
+                    model.id
+                ))
+            })?;
         }
         if self.run.history_days == 0 {
             return wrong("`[run] history_days` must be at least 1".into());
@@ -130,13 +138,18 @@ impl Pipeline {
         if self.recommend.k == 0 || self.recommend.k > 10_000 {
             return wrong("`[recommend] k` must be between 1 and 10,000".into());
         }
-        if self.evaluation.k.is_empty() || self.evaluation.k.iter().any(|k| !(1..=10_000).contains(k)) {
+        if self.evaluation.k.is_empty()
+            || self.evaluation.k.iter().any(|k| !(1..=10_000).contains(k))
+        {
             return wrong("`[evaluation] k` needs cut-offs between 1 and 10,000".into());
         }
         if self.evaluation.enabled
             && !(1..self.run.history_days.max(2)).contains(&self.evaluation.holdout_days)
         {
-            return wrong("`[evaluation] holdout_days` must be at least 1 and less than `[run] history_days`".into());
+            return wrong(
+                "`[evaluation] holdout_days` must be at least 1 and less than `[run] history_days`"
+                    .into(),
+            );
         }
         for (name, value) in self.settings() {
             let positive = name.starts_with("weight_") || value > 0.0;

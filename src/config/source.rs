@@ -101,13 +101,16 @@ impl Source {
 
     /// The share of rows that may be quarantined.
     pub fn rejection_limit(&self) -> f64 {
-        self.max_rejected
-            .unwrap_or(if self.kind == Kind::Charges { 0.0 } else { 0.01 })
+        self.max_rejected.unwrap_or(if self.kind == Kind::Charges {
+            0.0
+        } else {
+            0.01
+        })
     }
 
     pub(super) fn resolve(&mut self, home: &Path) -> Result<()> {
-        let path = expand_env(&self.path)
-            .map_err(|e| e.context(format!("source `{}`", self.name)))?;
+        let path =
+            expand_env(&self.path).map_err(|e| e.context(format!("source `{}`", self.name)))?;
         if path.contains("://") {
             return Err(Error::config(format!(
                 "source `{}`: {path} is on an object store, which this version cannot read",

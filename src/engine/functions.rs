@@ -140,7 +140,9 @@ fn on_array(
         Some(ColumnarValue::Array(array)) => Ok(ColumnarValue::Array(body(array)?)),
         Some(ColumnarValue::Scalar(scalar)) => {
             let array = body(&scalar.to_array()?)?;
-            Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(&array, 0)?))
+            Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(
+                &array, 0,
+            )?))
         }
         None => exec_err!("one argument is needed"),
     }

@@ -97,7 +97,13 @@ impl Library {
                     let text = std::fs::read_to_string(&path)
                         .map_err(|e| Error::io("cannot read", &path, &e))?;
                     let key = below.to_string_lossy().replace('\\', "/");
-                    files.insert(key, File { text, own: Some(path) });
+                    files.insert(
+                        key,
+                        File {
+                            text,
+                            own: Some(path),
+                        },
+                    );
                 }
             }
         }
@@ -126,7 +132,10 @@ impl Library {
     /// Name (without folder and ending) and text of the files right in `folder`, sorted by name.
     pub fn folder<'a>(&'a self, folder: &'a str) -> impl Iterator<Item = (&'a str, &'a str)> {
         self.files.iter().filter_map(move |(path, file)| {
-            let name = path.strip_prefix(folder)?.strip_prefix('/')?.strip_suffix(".sql")?;
+            let name = path
+                .strip_prefix(folder)?
+                .strip_prefix('/')?
+                .strip_suffix(".sql")?;
             (!name.contains('/')).then_some((name, file.text.as_str()))
         })
     }
@@ -143,7 +152,11 @@ impl Library {
     ///
     /// # Errors
     /// `Kind::Config`, naming the files, when they read each other in a circle or do not parse.
-    pub fn ordered<'a>(&'a self, engine: &Engine, folder: &'a str) -> Result<Vec<(&'a str, &'a str)>> {
+    pub fn ordered<'a>(
+        &'a self,
+        engine: &Engine,
+        folder: &'a str,
+    ) -> Result<Vec<(&'a str, &'a str)>> {
         let files: BTreeMap<&str, &str> = self.folder(folder).collect();
         let mut waiting: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
         for (name, text) in &files {

@@ -10,12 +10,12 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use chrono::{NaiveDate, TimeDelta};
+use datafusion::common::ScalarValue;
 use datafusion::datasource::empty::EmptyTable;
 use datafusion::datasource::file_format::parquet::ParquetFormat;
 use datafusion::datasource::listing::{
     ListingOptions, ListingTable, ListingTableConfig, ListingTableUrl,
 };
-use datafusion::common::ScalarValue;
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::execution::SessionStateBuilder;
 use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
@@ -134,7 +134,12 @@ impl Engine {
         day: NaiveDate,
     ) -> Result<SendableRecordBatchStream> {
         use datafusion::logical_expr::{ident, lit};
-        let instant = |us: i64| lit(ScalarValue::TimestampMicrosecond(Some(us), Some("UTC".into())));
+        let instant = |us: i64| {
+            lit(ScalarValue::TimestampMicrosecond(
+                Some(us),
+                Some("UTC".into()),
+            ))
+        };
         let start = interval_end_us(day - TimeDelta::days(1));
         let frame = self.query(sql).await?.filter(
             ident(column)
@@ -150,7 +155,9 @@ impl Engine {
     /// When the functions cannot be registered.
     pub fn detached(&self) -> Result<Engine> {
         let mut config = SessionConfig::new().with_target_partitions(1);
-        config.options_mut().clone_from(self.ctx.state().config_options());
+        config
+            .options_mut()
+            .clone_from(self.ctx.state().config_options());
         config.options_mut().execution.target_partitions = 1;
         let ctx = SessionContext::new_with_config_rt(config, self.ctx.runtime_env());
         functions::register(&ctx, &self.options);
@@ -161,7 +168,8 @@ impl Engine {
     }
 
     fn register(&self, table: &Table, dir: Option<&Path>) -> Result<()> {
-        let provider: Arc<dyn datafusion::catalog::TableProvider> = match dir.filter(|d| d.is_dir()) {
+        let provider: Arc<dyn datafusion::catalog::TableProvider> = match dir.filter(|d| d.is_dir())
+        {
             None => Arc::new(EmptyTable::new(table.schema())),
             Some(dir) => {
                 let url = ListingTableUrl::parse(format!("{}/", dir.display()))?;
@@ -264,7 +272,9 @@ impl Engine {
     pub async fn restrict_to(&self, (first, last): (NaiveDate, NaiveDate)) -> Result<()> {
         let days = format!("ds between date '{first}' and date '{last}'");
         let end = interval_end_us(last);
-        let happened = format!("{days} and event_time < arrow_cast({end}, 'Timestamp(Microsecond, Some(\"UTC\"))')");
+        let happened = format!(
+            "{days} and event_time < arrow_cast({end}, 'Timestamp(Microsecond, Some(\"UTC\"))')"
+        );
         self.restrict("events", &happened).await?;
         for name in ["items", "users"] {
             let newest = format!("ds = (select max(ds) from {name} where ds <= date '{last}')");
@@ -287,7 +297,8 @@ impl Engine {
     ) -> Result<u64> {
         use crate::warehouse::store::replace;
         let result = self.query(sql).await?.cache().await?;
-        self.ctx.register_table("result_of_days", result.into_view())?;
+        self.ctx
+            .register_table("result_of_days", result.into_view())?;
         let mut rows = 0;
         for day in window.0.iter_days().take_while(|d| *d <= window.1) {
             let dir = replace(snapshot, table, &day.to_string())?;
@@ -310,7 +321,11 @@ impl Engine {
             frame = frame.sort(keys.collect())?;
         }
         for column in table.columns {
-            if frame.schema().field_with_unqualified_name(column.name).is_err() {
+            if frame
+                .schema()
+                .field_with_unqualified_name(column.name)
+                .is_err()
+            {
                 return Err(Error::contract(format!(
                     "table {}: the SQL gives no column {} ({})",
                     table.name,

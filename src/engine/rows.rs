@@ -2,9 +2,7 @@
 
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::compute::cast;
-use arrow::datatypes::{
-    DataType, Date32Type, Decimal128Type, Float64Type, Int64Type,
-};
+use arrow::datatypes::{DataType, Date32Type, Decimal128Type, Float64Type, Int64Type};
 use chrono::NaiveDate;
 
 use crate::error::{Error, Result};
@@ -91,7 +89,8 @@ impl Row<'_> {
     /// When there is no such column or the value is out of range.
     pub fn day(&self, name: &str) -> Result<Option<NaiveDate>> {
         let value = self.value(name, &DataType::Date32)?;
-        Ok(value.and_then(|v| Date32Type::to_naive_date_opt(v.as_primitive::<Date32Type>().value(0))))
+        Ok(value
+            .and_then(|v| Date32Type::to_naive_date_opt(v.as_primitive::<Date32Type>().value(0))))
     }
 
     /// The units of a decimal with `scale` places.

@@ -45,7 +45,9 @@ pub struct Verdict {
 impl Verdict {
     /// The models that do not beat popularity.
     pub fn below(&self) -> impl Iterator<Item = &(String, f64)> {
-        self.models.iter().filter(|(_, recall)| *recall <= self.baseline)
+        self.models
+            .iter()
+            .filter(|(_, recall)| *recall <= self.baseline)
     }
 }
 
@@ -172,7 +174,8 @@ impl Test {
              and event_time >= arrow_cast({end}, 'Timestamp(Microsecond, Some(\"UTC\"))')
              order by user_id, item_id"
         );
-        let items: HashMap<&str, u32> = known.items.iter().map(String::as_str).zip(0u32..).collect();
+        let items: HashMap<&str, u32> =
+            known.items.iter().map(String::as_str).zip(0u32..).collect();
         let mut users: Vec<u32> = vec![];
         let mut relevant: Vec<(u32, u32, f32)> = vec![];
         let mut seen: Vec<(u32, u32, f32)> = vec![];
@@ -181,7 +184,9 @@ impl Test {
             let (user, item) = (text(0)?, text(1)?);
             let (user, item) = (user.as_string_view(), item.as_string_view());
             for row in 0..batch.num_rows() {
-                let found = known.users.binary_search_by(|u| u.as_str().cmp(user.value(row)));
+                let found = known
+                    .users
+                    .binary_search_by(|u| u.as_str().cmp(user.value(row)));
                 let (Ok(at), Some(column)) = (found, items.get(item.value(row))) else {
                     continue;
                 };
@@ -231,10 +236,19 @@ struct Row {
 }
 
 impl Rows {
-    fn new(pipeline: &Pipeline, window: (NaiveDate, NaiveDate), split: NaiveDate, users: usize) -> Self {
+    fn new(
+        pipeline: &Pipeline,
+        window: (NaiveDate, NaiveDate),
+        split: NaiveDate,
+        users: usize,
+    ) -> Self {
         let ks = &pipeline.evaluation.k;
         // The figure that decides is recall at 20, or at the cut-off nearest to it.
-        let k = ks.iter().copied().min_by_key(|k| k.abs_diff(20)).unwrap_or(20);
+        let k = ks
+            .iter()
+            .copied()
+            .min_by_key(|k| k.abs_diff(20))
+            .unwrap_or(20);
         Rows {
             version: window.1.to_string(),
             protocol: format!(
@@ -262,7 +276,13 @@ impl Rows {
             users,
         };
         for (metric, k, e) in evaluation.estimates(SEED) {
-            self.rows.push(row(metric.name(), k, e.mean, Some((e.low, e.high)), e.users));
+            self.rows.push(row(
+                metric.name(),
+                k,
+                e.mean,
+                Some((e.low, e.high)),
+                e.users,
+            ));
             if metric.name() == "recall" && k == self.verdict.k {
                 if model == BASELINE {
                     self.verdict.baseline = e.mean;
@@ -273,7 +293,8 @@ impl Rows {
             }
         }
         for (k, share) in evaluation.coverage() {
-            self.rows.push(row("coverage", k, share, None, self.verdict.users));
+            self.rows
+                .push(row("coverage", k, share, None, self.verdict.users));
         }
     }
 
@@ -288,7 +309,9 @@ impl Rows {
             Arc::new(rows.iter().map(f).collect::<Float64Array>())
         };
         let ks = rows.iter().map(|r| i32::try_from(r.k).unwrap_or(i32::MAX));
-        let users = rows.iter().map(|r| i64::try_from(r.users).unwrap_or(i64::MAX));
+        let users = rows
+            .iter()
+            .map(|r| i64::try_from(r.users).unwrap_or(i64::MAX));
         Ok(RecordBatch::try_from_iter([
             ("model_id", text(&|r| r.model.clone())),
             ("model_version", text(&|_| self.version.clone())),

@@ -65,7 +65,12 @@ impl Interactions {
                 hash.update(&weight.value(row).to_le_bytes());
                 let user_row = index(users.len() - 1)?;
                 // Weights are sums of a few small numbers; f32 is what the kernels compute in.
-                pairs.push((user_row, column, weight.value(row) as f32, bought.value(row)));
+                pairs.push((
+                    user_row,
+                    column,
+                    weight.value(row) as f32,
+                    bought.value(row),
+                ));
             }
         }
         let mut items: Vec<(String, u32)> = seen.into_iter().collect();

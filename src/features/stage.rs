@@ -42,9 +42,7 @@ pub async fn run(
         written.push((name.to_string(), rows));
         // Those that come after read this day's rows of it, from the file just written.
         engine.reload(table, snapshot)?;
-        engine
-            .restrict(name, &format!("ds = date '{ds}'"))
-            .await?;
+        engine.restrict(name, &format!("ds = date '{ds}'")).await?;
     }
     Ok(written)
 }

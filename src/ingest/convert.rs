@@ -6,12 +6,14 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, BooleanBuilder, Decimal128Builder, PrimitiveBuilder,
-    StringViewArray, TimestampMicrosecondBuilder, new_null_array,
+    Array, ArrayRef, AsArray, BooleanBuilder, Decimal128Builder, PrimitiveBuilder, StringViewArray,
+    TimestampMicrosecondBuilder, new_null_array,
 };
 use arrow::compute::kernels::cast_utils::string_to_datetime;
 use arrow::compute::{CastOptions, cast, cast_with_options};
-use arrow::datatypes::{ArrowPrimitiveType, DataType, Date32Type, Float64Type, Int32Type, Int64Type};
+use arrow::datatypes::{
+    ArrowPrimitiveType, DataType, Date32Type, Float64Type, Int32Type, Int64Type,
+};
 use chrono::Utc;
 
 use crate::engine::to_text;
@@ -41,7 +43,10 @@ pub fn fits(found: &DataType, wanted: Type, parse: bool) -> bool {
         return fits(values, wanted, parse);
     }
     let textlike = |f: &arrow::datatypes::FieldRef| {
-        matches!(f.data_type(), D::Utf8 | D::LargeUtf8 | D::Utf8View | D::Null)
+        matches!(
+            f.data_type(),
+            D::Utf8 | D::LargeUtf8 | D::Utf8View | D::Null
+        )
     };
     match wanted {
         Type::Text => text || found.is_integer(),
@@ -53,7 +58,10 @@ pub fn fits(found: &DataType, wanted: Type, parse: bool) -> bool {
         Type::Money | Type::Price | Type::Residue => {
             found.is_integer()
                 || found.is_floating()
-                || matches!(found, D::Decimal32(..) | D::Decimal64(..) | D::Decimal128(..))
+                || matches!(
+                    found,
+                    D::Decimal32(..) | D::Decimal64(..) | D::Decimal128(..)
+                )
                 || (parse && text)
         }
         Type::Timestamp => {

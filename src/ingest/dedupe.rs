@@ -155,7 +155,10 @@ mod tests {
     fn the_same_key_in_two_scopes_is_no_repetition() {
         let parts = [held(0, 1, &["a"]), held(1, 2, &["a"])];
         let kept = resolve(&parts, "k", &HashSet::new()).unwrap();
-        assert!(kept.iter().all(|(rows, dropped)| rows.num_rows() == 1 && *dropped == 0));
+        assert!(
+            kept.iter()
+                .all(|(rows, dropped)| rows.num_rows() == 1 && *dropped == 0)
+        );
     }
 
     #[test]

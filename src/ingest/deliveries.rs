@@ -121,11 +121,9 @@ impl Ledger {
     /// # Errors
     /// Those of writing.
     pub fn write(&self, snapshot: &Path) -> Result<()> {
-        let table =
-            table("deliveries").ok_or_else(|| Error::unexpected("no table deliveries"))?;
+        let table = table("deliveries").ok_or_else(|| Error::unexpected("no table deliveries"))?;
         let dir = snapshot.join(table.name);
-        std::fs::create_dir_all(&dir)
-            .map_err(|e| Error::io("cannot make the folder", &dir, &e))?;
+        std::fs::create_dir_all(&dir).map_err(|e| Error::io("cannot make the folder", &dir, &e))?;
         let path = dir.join("part-0.parquet");
         // The file may be a hard link to the published one: it is replaced, never written into.
         if path.exists() {
@@ -136,10 +134,18 @@ impl Ledger {
             partitions.append_value(row.partitions.iter().map(Some));
         }
         let text = |f: fn(&Row) -> &str| -> ArrayRef {
-            Arc::new(self.rows.values().map(|r| Some(f(r))).collect::<StringViewArray>())
+            Arc::new(
+                self.rows
+                    .values()
+                    .map(|r| Some(f(r)))
+                    .collect::<StringViewArray>(),
+            )
         };
         let number = |f: fn(&Row) -> u64| -> ArrayRef {
-            let values = self.rows.values().map(|r| i64::try_from(f(r)).unwrap_or(i64::MAX));
+            let values = self
+                .rows
+                .values()
+                .map(|r| i64::try_from(f(r)).unwrap_or(i64::MAX));
             Arc::new(Int64Array::from_iter_values(values))
         };
         let batch = RecordBatch::try_from_iter([

@@ -153,7 +153,10 @@ pub fn discover(source: &Source, date: NaiveDate, history_days: u32) -> Result<V
         } else if source.required && night.as_deref() == Some(&interval) {
             return Err(Error::new(
                 Kind::SourceMissing,
-                format!("source `{}` has no file for {interval}: nothing matches {pattern}", source.name),
+                format!(
+                    "source `{}` has no file for {interval}: nothing matches {pattern}",
+                    source.name
+                ),
             )
             .help("wait for the export and run again, or set `required = false` for this source"));
         }
@@ -166,10 +169,7 @@ fn fixed_part(pattern: &str) -> PathBuf {
     let mut root = PathBuf::new();
     let mut parts = Path::new(pattern).components().peekable();
     while let Some(part) = parts.next() {
-        let open = part
-            .as_os_str()
-            .to_string_lossy()
-            .contains(['*', '{']);
+        let open = part.as_os_str().to_string_lossy().contains(['*', '{']);
         if open || parts.peek().is_none() {
             break;
         }
@@ -245,7 +245,10 @@ mod tests {
 
     #[test]
     fn the_root_ends_before_the_first_open_name() {
-        assert_eq!(fixed_part("/x/events/ds={date}/*.parquet"), Path::new("/x/events"));
+        assert_eq!(
+            fixed_part("/x/events/ds={date}/*.parquet"),
+            Path::new("/x/events")
+        );
         assert_eq!(fixed_part("/x/bill.csv"), Path::new("/x"));
     }
 }

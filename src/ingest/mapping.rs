@@ -98,8 +98,11 @@ impl Mapping {
         let copied = copied_columns(frame.logical_plan());
         let row = columns.field_with_unqualified_name(ROW);
         if !row.is_ok_and(|f| f.data_type().is_integer()) {
-            return Err(Error::config(format!("{} does not select {ROW}", self.place))
-                .help(format!("a mapping passes on the row number: SELECT {ROW}, …")));
+            return Err(
+                Error::config(format!("{} does not select {ROW}", self.place)).help(format!(
+                    "a mapping passes on the row number: SELECT {ROW}, …"
+                )),
+            );
         }
         for field in columns.fields() {
             let name = field.name();
@@ -159,7 +162,11 @@ impl Mapping {
         let missing = message
             .split_once("No field named ")
             .map(|(_, rest)| rest.split(". ").next().unwrap_or(rest))
-            .map(|name| name.trim_end_matches('.').trim_start_matches("source.").replace('"', ""));
+            .map(|name| {
+                name.trim_end_matches('.')
+                    .trim_start_matches("source.")
+                    .replace('"', "")
+            });
         let Some(missing) = missing else {
             return error.context(&self.place);
         };

@@ -78,9 +78,13 @@ pub struct Survey<'a> {
 impl Survey<'_> {
     /// Source, interval and number of files of each interval that would be ingested.
     pub fn pending(&self) -> impl Iterator<Item = (&str, &str, usize)> {
-        self.pending
-            .iter()
-            .map(|p| (p.source.name.as_str(), p.delivery.interval.as_str(), p.delivery.files.len()))
+        self.pending.iter().map(|p| {
+            (
+                p.source.name.as_str(),
+                p.delivery.interval.as_str(),
+                p.delivery.files.len(),
+            )
+        })
     }
 
     /// Source and interval of those that are there already, unchanged.
@@ -115,7 +119,10 @@ pub async fn survey<'a>(
     for (source, mapping) in pipeline.sources.iter().zip(mappings) {
         for delivery in discover(source, date, pipeline.run.history_days)? {
             let delivery_id = delivery_id(source, &delivery, &mapping, date);
-            if survey.ledger.has(&source.name, &delivery.interval, &delivery_id) {
+            if survey
+                .ledger
+                .has(&source.name, &delivery.interval, &delivery_id)
+            {
                 survey
                     .unchanged
                     .push((source.name.clone(), delivery.interval.clone()));
@@ -165,7 +172,9 @@ pub async fn run(
             summary.duplicates += row.rows_duplicate;
             summary.quarantined += row.rows_quarantined;
             if kind == SourceKind::Charges {
-                summary.charged_periods.extend(row.partitions.iter().cloned());
+                summary
+                    .charged_periods
+                    .extend(row.partitions.iter().cloned());
             }
             ledger.replace(row);
         }
@@ -268,7 +277,12 @@ async fn ingest_kind(
 
     let mut rows = vec![];
     for (i, p) in pending.iter().enumerate() {
-        let mut row = Row::of(&p.source.name, kind.table(), &p.delivery.interval, &p.delivery_id);
+        let mut row = Row::of(
+            &p.source.name,
+            kind.table(),
+            &p.delivery.interval,
+            &p.delivery_id,
+        );
         let mut rejects = Rejects {
             source: &p.source.name,
             kind: kind.table(),
@@ -462,11 +476,7 @@ impl Published {
     }
 
     /// The keys whose hash is among `marked`.
-    async fn keys(
-        &self,
-        engine: &Engine,
-        marked: &HashSet<u64>,
-    ) -> Result<HashSet<String>> {
+    async fn keys(&self, engine: &Engine, marked: &HashSet<u64>) -> Result<HashSet<String>> {
         let mut keys = HashSet::new();
         self.each(engine, |key| {
             if marked.contains(&dedupe::hash(key, 0)) {

@@ -80,10 +80,13 @@ impl PartitionedWriter {
                 Some((d, value)) if *d == day => value.clone(),
                 _ => DateTime::from_timestamp_micros(times.value(row))
                     .map(|t| t.format(format).to_string())
-                    .ok_or_else(|| Error::unexpected("a timestamp out of range reached the writer"))?,
+                    .ok_or_else(|| {
+                        Error::unexpected("a timestamp out of range reached the writer")
+                    })?,
             };
             last = Some((day, value.clone()));
-            rows.entry(value).or_insert_with(|| vec![false; times.len()])[row] = true;
+            rows.entry(value)
+                .or_insert_with(|| vec![false; times.len()])[row] = true;
         }
         for (value, mask) in rows {
             let part = filter_record_batch(batch, &BooleanArray::from(mask))?;

@@ -107,11 +107,9 @@ impl Rejects<'_> {
         if self.len() == 0 {
             return Ok(());
         }
-        let table =
-            table("quarantine").ok_or_else(|| Error::unexpected("no table quarantine"))?;
+        let table = table("quarantine").ok_or_else(|| Error::unexpected("no table quarantine"))?;
         let dir = partition_dir(snapshot, table, &self.day.to_string());
-        std::fs::create_dir_all(&dir)
-            .map_err(|e| Error::io("cannot make the folder", &dir, &e))?;
+        std::fs::create_dir_all(&dir).map_err(|e| Error::io("cannot make the folder", &dir, &e))?;
         let mut writer = TableWriter::create(table, &dir.join(format!("{stem}.parquet")))?;
         let (source, kind, interval) = (self.source, self.kind, self.interval);
         for (file, rejected) in &mut self.files {
@@ -141,7 +139,10 @@ impl Rejects<'_> {
                 ("row", Arc::new(rows) as ArrayRef),
                 ("column", text(&|r| Some(r.column.clone()))),
                 ("reason", text(&|r| Some(r.reason.clone()))),
-                ("raw", text(&|r| Some(raw.get(&r.row).cloned().unwrap_or_default()))),
+                (
+                    "raw",
+                    text(&|r| Some(raw.get(&r.row).cloned().unwrap_or_default())),
+                ),
                 ("currency", of(|a| &a.currency)),
                 ("raw_billed", of(|a| &a.raw_billed)),
                 ("raw_effective", of(|a| &a.raw_effective)),

@@ -90,7 +90,11 @@ impl SourceFile {
             ))
             .help("exports end in .parquet, .csv or .csv.gz; narrow the source's path to those"));
         };
-        let mut fields: Vec<Field> = columns.fields().iter().map(|f| f.as_ref().clone()).collect();
+        let mut fields: Vec<Field> = columns
+            .fields()
+            .iter()
+            .map(|f| f.as_ref().clone())
+            .collect();
         for name in optional {
             if columns.column_with_name(name).is_none() {
                 fields.push(Field::new(name, DataType::Utf8View, true));
@@ -155,7 +159,9 @@ impl SourceFile {
                 let mut writer = arrow::json::LineDelimitedWriter::new(Vec::new());
                 writer.write(&row)?;
                 writer.finish()?;
-                let text = String::from_utf8_lossy(&writer.into_inner()).trim_end().to_string();
+                let text = String::from_utf8_lossy(&writer.into_inner())
+                    .trim_end()
+                    .to_string();
                 raw.insert(*number, text);
             }
         }
@@ -239,8 +245,11 @@ fn with_rows(
 }
 
 fn broken(path: &Path, error: &dyn fmt::Display) -> Error {
-    Error::contract(format!("{} cannot be read as Parquet: {error}", path.display()))
-        .help("it is truncated, damaged or still being written: deliver it again")
+    Error::contract(format!(
+        "{} cannot be read as Parquet: {error}",
+        path.display()
+    ))
+    .help("it is truncated, damaged or still being written: deliver it again")
 }
 
 fn parquet_header(path: &Path) -> Result<(ArrowReaderMetadata, SchemaRef)> {
@@ -476,7 +485,8 @@ impl TableProvider for SourceTable {
             file: Arc::clone(&self.0),
             schema: Arc::clone(&schema),
         });
-        let exec = StreamingTableExec::try_new(schema, vec![partition], None, vec![], false, limit)?;
+        let exec =
+            StreamingTableExec::try_new(schema, vec![partition], None, vec![], false, limit)?;
         Ok(Arc::new(exec))
     }
 }

@@ -1,9 +1,7 @@
 //! Holds the rows of a batch against the checks of the table's contract.
 
 use arrow::array::{Array, AsArray, RecordBatch};
-use arrow::datatypes::{
-    Decimal128Type, Int32Type, Int64Type, TimestampMicrosecondType,
-};
+use arrow::datatypes::{Decimal128Type, Int32Type, Int64Type, TimestampMicrosecondType};
 use chrono::NaiveDate;
 
 use crate::money::Currency;
@@ -63,7 +61,11 @@ fn apply(
         Check::OneOf(words) => {
             let texts = array.as_string_view();
             for row in valid().filter(|r| !words.contains(&texts.value(*r))) {
-                let reason = format!("{} is none of {}", shown(texts.value(row)), words.join(", "));
+                let reason = format!(
+                    "{} is none of {}",
+                    shown(texts.value(row)),
+                    words.join(", ")
+                );
                 note(row, column, reason);
             }
         }
@@ -77,7 +79,11 @@ fn apply(
                 }
                 match Currency::parse(code) {
                     Ok(c) if c.code() == code => code.clone_into(&mut last_good),
-                    _ => note(row, column, format!("{} is no ISO 4217 currency code", shown(code))),
+                    _ => note(
+                        row,
+                        column,
+                        format!("{} is no ISO 4217 currency code", shown(code)),
+                    ),
                 }
             }
         }
@@ -93,7 +99,11 @@ fn apply(
             }
             for row in (0..array.len()).filter(|r| array.is_null(*r)) {
                 if others.is_valid(row) && words.contains(&others.value(row)) {
-                    note(row, column, format!("is missing, and a {} needs it", others.value(row)));
+                    note(
+                        row,
+                        column,
+                        format!("is missing, and a {} needs it", others.value(row)),
+                    );
                 }
             }
         }
@@ -132,7 +142,8 @@ fn apply(
             let texts = array.as_string_view();
             for row in valid() {
                 let text = texts.value(row);
-                if serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(text).is_err() {
+                if serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(text).is_err()
+                {
                     note(row, column, format!("{} is no JSON object", shown(text)));
                 }
             }
@@ -146,19 +157,22 @@ fn at_least(
     column: &Column,
     note: &mut impl FnMut(usize, &Column, String),
 ) {
-    let value: Box<dyn Fn(usize) -> i128> =
-        if let Some(a) = array.as_primitive_opt::<Int32Type>() {
-            Box::new(|r| i128::from(a.value(r)))
-        } else if let Some(a) = array.as_primitive_opt::<Int64Type>() {
-            Box::new(|r| i128::from(a.value(r)))
-        } else if let Some(a) = array.as_primitive_opt::<Decimal128Type>() {
-            Box::new(|r| a.value(r))
-        } else {
-            return;
-        };
+    let value: Box<dyn Fn(usize) -> i128> = if let Some(a) = array.as_primitive_opt::<Int32Type>() {
+        Box::new(|r| i128::from(a.value(r)))
+    } else if let Some(a) = array.as_primitive_opt::<Int64Type>() {
+        Box::new(|r| i128::from(a.value(r)))
+    } else if let Some(a) = array.as_primitive_opt::<Decimal128Type>() {
+        Box::new(|r| a.value(r))
+    } else {
+        return;
+    };
     for row in (0..array.len()).filter(|r| array.is_valid(*r)) {
         if value(row) < least {
-            let reason = if least == 0 { "is negative" } else { "is less than one" };
+            let reason = if least == 0 {
+                "is negative"
+            } else {
+                "is less than one"
+            };
             note(row, column, reason.into());
         }
     }
@@ -171,6 +185,9 @@ fn shown(text: &str) -> String {
 
 /// The first instant of a year, in microseconds since 1970.
 fn year_start(year: i32) -> i64 {
-    NaiveDate::from_ymd_opt(year, 1, 1)
-        .map_or(0, |d| d.and_time(chrono::NaiveTime::MIN).and_utc().timestamp_micros())
+    NaiveDate::from_ymd_opt(year, 1, 1).map_or(0, |d| {
+        d.and_time(chrono::NaiveTime::MIN)
+            .and_utc()
+            .timestamp_micros()
+    })
 }

@@ -42,9 +42,14 @@ pub fn fit(device: &dyn Device, model: &Model, interactions: &Csr) -> Result<als
     match model.family {
         Family::Als => {
             let params = als_params(&model.params)?;
-            Ok(als::train(device, interactions, &params, &mut |iteration, seconds| {
-                tracing::debug!(model = %model.id, iteration, seconds, "iteration");
-            })?)
+            Ok(als::train(
+                device,
+                interactions,
+                &params,
+                &mut |iteration, seconds| {
+                    tracing::debug!(model = %model.id, iteration, seconds, "iteration");
+                },
+            )?)
         }
         Family::Popular => {
             let scores = Popular::train(interactions).scores().to_vec();
@@ -61,7 +66,11 @@ pub fn fit(device: &dyn Device, model: &Model, interactions: &Csr) -> Result<als
 ///
 /// # Errors
 /// `Kind::Check` when there are none.
-pub async fn interactions(options: &Options, snapshot: &Path, date: NaiveDate) -> Result<Interactions> {
+pub async fn interactions(
+    options: &Options,
+    snapshot: &Path,
+    date: NaiveDate,
+) -> Result<Interactions> {
     let engine = Engine::open(options, Some(snapshot), None)?;
     engine
         .restrict("interactions", &format!("ds = date '{date}'"))
@@ -70,7 +79,9 @@ pub async fn interactions(options: &Options, snapshot: &Path, date: NaiveDate) -
     if interactions.users.is_empty() {
         return Err(Error::new(
             Kind::Check,
-            format!("there is no interaction of a user with an item in the window that ends on {date}"),
+            format!(
+                "there is no interaction of a user with an item in the window that ends on {date}"
+            ),
         )
         .help("look at `recost status` and the quarantine: were events ingested?"));
     }
@@ -93,7 +104,10 @@ pub async fn run(
     let dir = store::replace(snapshot, contract("models")?, &ds)?;
     let mut rows = Rows::default();
     let mut trained = vec![];
-    let mut writers = [writer(snapshot, "user_factors", &ds)?, writer(snapshot, "item_factors", &ds)?];
+    let mut writers = [
+        writer(snapshot, "user_factors", &ds)?,
+        writer(snapshot, "item_factors", &ds)?,
+    ];
     let mut models: Vec<&Model> = pipeline.models.iter().collect();
     models.sort_by(|a, b| a.id.cmp(&b.id));
     for model in models {
@@ -129,8 +143,20 @@ pub async fn run(
         };
         file::write(&path, &written)?;
         let [user_writer, item_writer] = &mut writers;
-        write_factors(user_writer, &model.id, "user_id", &written.user_ids, &written.factors.users)?;
-        write_factors(item_writer, &model.id, "item_id", &written.item_ids, &written.factors.items)?;
+        write_factors(
+            user_writer,
+            &model.id,
+            "user_id",
+            &written.user_ids,
+            &written.factors.users,
+        )?;
+        write_factors(
+            item_writer,
+            &model.id,
+            "item_id",
+            &written.item_ids,
+            &written.factors.items,
+        )?;
         let bytes = std::fs::read(&path).map_err(|e| Error::io("cannot read", &path, &e))?;
         rows.push(model, &ds, hyperparameters, &interactions, device, &bytes);
     }
@@ -145,14 +171,23 @@ pub async fn run(
 
 /// The file of a model below the partition of `models`.
 pub fn path(snapshot: &Path, date: NaiveDate, model_id: &str) -> Result<PathBuf> {
-    Ok(store::partition_dir(snapshot, contract("models")?, &date.to_string()).join(file_name(model_id)))
+    Ok(
+        store::partition_dir(snapshot, contract("models")?, &date.to_string())
+            .join(file_name(model_id)),
+    )
 }
 
 /// Ids are free text; a file name is not.
 fn file_name(model_id: &str) -> String {
     let safe: String = model_id
         .chars()
-        .map(|c| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '_' })
+        .map(|c| {
+            if c.is_ascii_alphanumeric() || "-_.".contains(c) {
+                c
+            } else {
+                '_'
+            }
+        })
         .collect();
     format!("{safe}.safetensors")
 }
@@ -185,7 +220,8 @@ fn write_factors(
     ids: &[String],
     factors: &Matrix,
 ) -> Result<()> {
-    let dim = i32::try_from(factors.cols()).map_err(|_| Error::unexpected("too many dimensions"))?;
+    let dim =
+        i32::try_from(factors.cols()).map_err(|_| Error::unexpected("too many dimensions"))?;
     for start in (0..ids.len()).step_by(FACTOR_ROWS) {
         let end = ids.len().min(start + FACTOR_ROWS);
         let values: Float32Array = (start..end)

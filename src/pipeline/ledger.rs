@@ -129,12 +129,22 @@ impl Ledger {
             Arc::new(self.entries.iter().map(f).collect::<StringViewArray>())
         };
         let number = |f: &dyn Fn(&Entry) -> Option<u64>| -> ArrayRef {
-            let values = self.entries.iter().map(|e| f(e).and_then(|n| i64::try_from(n).ok()));
+            let values = self
+                .entries
+                .iter()
+                .map(|e| f(e).and_then(|n| i64::try_from(n).ok()));
             Arc::new(values.collect::<Int64Array>())
         };
         let time = |f: &dyn Fn(&Entry) -> Option<DateTime<Utc>>| -> ArrayRef {
-            let values = self.entries.iter().map(|e| f(e).map(|t| t.timestamp_micros()));
-            Arc::new(values.collect::<TimestampMicrosecondArray>().with_timezone("UTC"))
+            let values = self
+                .entries
+                .iter()
+                .map(|e| f(e).map(|t| t.timestamp_micros()));
+            Arc::new(
+                values
+                    .collect::<TimestampMicrosecondArray>()
+                    .with_timezone("UTC"),
+            )
         };
         let days = arrow::datatypes::Date32Type::from_naive_date(self.date);
         let ds = Date32Array::from_iter_values(self.entries.iter().map(|_| days));
@@ -151,7 +161,10 @@ impl Ledger {
             ("peak_rss_bytes", number(&|e| e.peak_rss)),
             ("device", text(&|_| Some(self.device.clone()))),
             ("message", text(&|e| e.message.clone())),
-            ("version", text(&|_| Some(env!("CARGO_PKG_VERSION").to_string()))),
+            (
+                "version",
+                text(&|_| Some(env!("CARGO_PKG_VERSION").to_string())),
+            ),
         ])?)
     }
 }

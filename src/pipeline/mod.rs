@@ -55,7 +55,15 @@ impl Stage {
     /// The tables that the stage writes.
     pub fn tables(self) -> &'static [&'static str] {
         match self {
-            Stage::Ingest => &["events", "items", "users", "usage", "charges", "deliveries", "quarantine"],
+            Stage::Ingest => &[
+                "events",
+                "items",
+                "users",
+                "usage",
+                "charges",
+                "deliveries",
+                "quarantine",
+            ],
             Stage::Features => &["sessions", "interactions", "user_features", "item_features"],
             Stage::Train => &["models", "user_factors", "item_factors"],
             Stage::Score => &["recommendations"],
@@ -112,11 +120,15 @@ impl FromStr for Selection {
                 .flat_map(|s| std::iter::once(s.name()).chain(s.tables().iter().copied()));
             let error = Error::new(
                 crate::error::Kind::NothingToDo,
-                format!("`{text}` selects nothing: it is neither a stage nor a table that a stage writes"),
+                format!(
+                    "`{text}` selects nothing: it is neither a stage nor a table that a stage writes"
+                ),
             );
             return Err(match nearest(name, names) {
                 Some(near) => error.help(format!("did you mean `{near}`?")),
-                None => error.help("stages: ingest, features, train, score, evaluate, attribute, check"),
+                None => {
+                    error.help("stages: ingest, features, train, score, evaluate, attribute, check")
+                }
             });
         };
         let mut stages: Vec<Stage> = Stage::ALL

@@ -88,11 +88,17 @@ impl Night<'_> {
         attribution::stage::rules(self.pipeline, &self.library)?;
         let device = compute::open(&self.device)?;
         let warehouse = Warehouse::new(&self.pipeline.warehouse);
-        let note = format!("process {} since {}", std::process::id(), Utc::now().format("%F %T UTC"));
+        let note = format!(
+            "process {} since {}",
+            std::process::id(),
+            Utc::now().format("%F %T UTC")
+        );
         let lock = warehouse.lock(&note)?;
         let mut ledger = Ledger::start(&warehouse, self.date, &device.info().name)?;
         let staging = warehouse.stage(&ledger.run_id, &lock)?;
-        let result = self.stages(staging, &mut ledger, device.as_ref(), observer).await;
+        let result = self
+            .stages(staging, &mut ledger, device.as_ref(), observer)
+            .await;
         ledger.finish(result.as_ref().err())?;
         let (snapshot, ingest, verdict, attribution) = result?;
         Ok(Outcome {
@@ -114,7 +120,12 @@ impl Night<'_> {
         ledger: &mut Ledger,
         device: &dyn Device,
         observer: &mut (dyn FnMut(Progress<'_>) + Send),
-    ) -> Result<(PathBuf, ingest::Summary, evaluate::stage::Verdict, attribution::stage::Summary)> {
+    ) -> Result<(
+        PathBuf,
+        ingest::Summary,
+        evaluate::stage::Verdict,
+        attribution::stage::Summary,
+    )> {
         let options = Options::of(self.pipeline, self.date);
         let window = window(self.pipeline, self.date);
         let dir = staging.dir().to_path_buf();
@@ -159,15 +170,36 @@ impl Night<'_> {
                 Stage::Train => {
                     let trained =
                         model::stage::run(self.pipeline, &options, &dir, self.date, device).await?;
-                    let work: Vec<_> = trained.iter().map(|t| (t.model_id.as_str(), t.seconds)).collect();
-                    self.record_use(&dir, &ledger.run_id, "training", &work, (started, cpu), device)?;
+                    let work: Vec<_> = trained
+                        .iter()
+                        .map(|t| (t.model_id.as_str(), t.seconds))
+                        .collect();
+                    self.record_use(
+                        &dir,
+                        &ledger.run_id,
+                        "training",
+                        &work,
+                        (started, cpu),
+                        device,
+                    )?;
                     (trained.len() as u64, models(&work))
                 }
                 Stage::Score => {
                     let scored =
-                        recommend::stage::run(self.pipeline, &options, &dir, window, device).await?;
-                    let work: Vec<_> = scored.iter().map(|s| (s.model_id.as_str(), s.seconds)).collect();
-                    self.record_use(&dir, &ledger.run_id, "deployment", &work, (started, cpu), device)?;
+                        recommend::stage::run(self.pipeline, &options, &dir, window, device)
+                            .await?;
+                    let work: Vec<_> = scored
+                        .iter()
+                        .map(|s| (s.model_id.as_str(), s.seconds))
+                        .collect();
+                    self.record_use(
+                        &dir,
+                        &ledger.run_id,
+                        "deployment",
+                        &work,
+                        (started, cpu),
+                        device,
+                    )?;
                     (scored.iter().map(|s| s.rows).sum(), models(&work))
                 }
                 Stage::Evaluate => {
@@ -201,7 +233,8 @@ impl Night<'_> {
                     (verdict.models.len() as u64, message)
                 }
                 Stage::Attribute => {
-                    let changed: BTreeSet<String> = ingested.charged_periods.iter().cloned().collect();
+                    let changed: BTreeSet<String> =
+                        ingested.charged_periods.iter().cloned().collect();
                     let run = attribution::stage::run(
                         self.pipeline,
                         &self.library,
@@ -225,7 +258,8 @@ impl Night<'_> {
                     (a.allocations + a.recommendations, message)
                 }
                 Stage::Check => {
-                    let held = check(&self.library, &options, &dir, window, &attributed.periods).await?;
+                    let held =
+                        check(&self.library, &options, &dir, window, &attributed.periods).await?;
                     (0, format!("{held} checks hold"))
                 }
             };
@@ -254,7 +288,9 @@ impl Night<'_> {
         if work.is_empty() || total <= 0.0 {
             return Ok(());
         }
-        let cpu_used = cpu_ns().zip(cpu).map_or(0, |(after, before)| after.saturating_sub(before));
+        let cpu_used = cpu_ns()
+            .zip(cpu)
+            .map_or(0, |(after, before)| after.saturating_sub(before));
         let share = |seconds: f64, of: f64| (of * seconds / total) as i64;
         let gpu = device.info().kind.is_gpu();
         let usage = table("usage").ok_or_else(|| Error::unexpected("no table usage"))?;
@@ -262,7 +298,11 @@ impl Night<'_> {
         std::fs::create_dir_all(&dir).map_err(|e| Error::io("cannot make the folder", &dir, &e))?;
         let path = dir.join(format!("{OWN_USE}.{run_id}.{stage}.parquet"));
         let text = |value: &str| -> ArrayRef {
-            Arc::new(work.iter().map(|_| Some(value)).collect::<StringViewArray>())
+            Arc::new(
+                work.iter()
+                    .map(|_| Some(value))
+                    .collect::<StringViewArray>(),
+            )
         };
         let number = |f: &dyn Fn(f64) -> Option<i64>| -> ArrayRef {
             Arc::new(work.iter().map(|w| f(w.1)).collect::<Int64Array>())
@@ -275,7 +315,10 @@ impl Night<'_> {
         let mut writer = TableWriter::create(usage, &path)?;
         writer.write(&RecordBatch::try_from_iter([
             ("usage_start", time(started)),
-            ("usage_end", time(ended.max(started + TimeDelta::microseconds(1)))),
+            (
+                "usage_end",
+                time(ended.max(started + TimeDelta::microseconds(1))),
+            ),
             ("resource_id", text(&self.pipeline.run.resource_id)),
             ("model_id", Arc::new(ids) as ArrayRef),
             ("model_version", text(&self.date.to_string())),
@@ -319,14 +362,20 @@ pub async fn check(
             engine.restrict(name, &within).await?;
         }
         // A delivery may hold several periods; it is counted whole only where all of them are looked at.
-        let all = format!("array_has_all(make_array({}), partitions)", listed.join(", "));
+        let all = format!(
+            "array_has_all(make_array({}), partitions)",
+            listed.join(", ")
+        );
         engine.restrict("deliveries", &all).await?;
     }
     let days = Engine::open(options, Some(snapshot), None)?;
     attribution::stage::restrict_days(&days, window).await?;
     let (first, last) = window;
-    days.restrict("recommendation_costs", &format!("ds between date '{first}' and date '{last}'"))
-        .await?;
+    days.restrict(
+        "recommendation_costs",
+        &format!("ds between date '{first}' and date '{last}'"),
+    )
+    .await?;
     days.view("model_days", library.get("attribution/model_days.sql")?)
         .await?;
     let mut held = 0;
@@ -336,7 +385,10 @@ pub async fn check(
         let session = if by_day { &days } else { &engine };
         let place = library.describe(&format!("checks/{name}.sql"));
         let broken = session
-            .collect(&format!("select * from ({}) limit 5", sql.trim_end().trim_end_matches(';')))
+            .collect(&format!(
+                "select * from ({}) limit 5",
+                sql.trim_end().trim_end_matches(';')
+            ))
             .await
             .map_err(|e| e.context(&place))?;
         let rows: usize = broken.iter().map(RecordBatch::num_rows).sum();

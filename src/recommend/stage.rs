@@ -59,7 +59,8 @@ pub async fn run(
         Exclude::Bought => Some(&interactions.bought),
         Exclude::Seen => Some(&interactions.weights),
     };
-    let table = table("recommendations").ok_or_else(|| Error::unexpected("no table recommendations"))?;
+    let table =
+        table("recommendations").ok_or_else(|| Error::unexpected("no table recommendations"))?;
     let dir = store::replace(snapshot, table, &date.to_string())?;
     let mut scored = vec![];
     let mut models: Vec<_> = pipeline.models.iter().collect();
@@ -100,27 +101,45 @@ pub async fn run(
                 lists.score(device, &read.factors, &filters, &interactions.users)?;
                 let unknown = without_vector(read.factors.users.view());
                 for some in unknown.chunks(BATCH) {
-                    let ids: Vec<String> =
-                        some.iter().map(|u| interactions.users[*u as usize].clone()).collect();
-                    lists.write(&ids, &popular_k(&popular, some, &popular_filters)?, "popular")?;
+                    let ids: Vec<String> = some
+                        .iter()
+                        .map(|u| interactions.users[*u as usize].clone())
+                        .collect();
+                    lists.write(
+                        &ids,
+                        &popular_k(&popular, some, &popular_filters)?,
+                        "popular",
+                    )?;
                     popular_users += some.len() as u64;
                 }
             }
             Family::Popular => {
-                let all: Vec<u32> = (0..u32::try_from(interactions.users.len()).unwrap_or(u32::MAX)).collect();
+                let all: Vec<u32> =
+                    (0..u32::try_from(interactions.users.len()).unwrap_or(u32::MAX)).collect();
                 for some in all.chunks(BATCH) {
                     let start = some[0] as usize;
                     let ids = &interactions.users[start..start + some.len()];
-                    lists.write(ids, &popular_k(&popular, some, &popular_filters)?, "popular")?;
+                    lists.write(
+                        ids,
+                        &popular_k(&popular, some, &popular_filters)?,
+                        "popular",
+                    )?;
                 }
                 popular_users += all.len() as u64;
             }
         }
         let mut rows = lists.writer.finish()?;
         // Users whom the window does not know come in a file of their own, so that each file is in order.
-        lists.writer = TableWriter::create(table, &dir.join(format!("part-{}.parquet", 2 * n + 1)))?;
-        let nothing = Csr::new(newcomers.len(), interactions.items.len(), vec![0; newcomers.len() + 1], vec![], vec![])
-            .map_err(|e| Error::unexpected(e.to_string()))?;
+        lists.writer =
+            TableWriter::create(table, &dir.join(format!("part-{}.parquet", 2 * n + 1)))?;
+        let nothing = Csr::new(
+            newcomers.len(),
+            interactions.items.len(),
+            vec![0; newcomers.len() + 1],
+            vec![],
+            vec![],
+        )
+        .map_err(|e| Error::unexpected(e.to_string()))?;
         let new_filters = Filters {
             exclude: Some(&nothing),
             ..popular_filters
@@ -161,7 +180,13 @@ async fn availability(
     if listed.is_empty() {
         return Ok(None);
     }
-    Ok(Some(interactions.items.iter().map(|i| listed.contains(i)).collect()))
+    Ok(Some(
+        interactions
+            .items
+            .iter()
+            .map(|i| listed.contains(i))
+            .collect(),
+    ))
 }
 
 /// Users of the newest user export who have no interaction, in order of their ids.
@@ -169,8 +194,20 @@ async fn newcomers(engine: &Engine, interactions: &Interactions) -> Result<Vec<S
     let mut ids = vec![];
     for batch in engine.collect("select user_id from users").await? {
         let column = cast(batch.column(0), &DataType::Utf8View)?;
-        let unknown = |id: &&str| interactions.users.binary_search_by(|u| u.as_str().cmp(id)).is_err();
-        ids.extend(column.as_string_view().iter().flatten().filter(unknown).map(str::to_string));
+        let unknown = |id: &&str| {
+            interactions
+                .users
+                .binary_search_by(|u| u.as_str().cmp(id))
+                .is_err()
+        };
+        ids.extend(
+            column
+                .as_string_view()
+                .iter()
+                .flatten()
+                .filter(unknown)
+                .map(str::to_string),
+        );
     }
     ids.sort_unstable();
     Ok(ids)
@@ -204,10 +241,16 @@ impl Lists<'_> {
                 }
                 Ok(())
             });
-            let scored = top_k::<Error>(device, &factors.users, &factors.items, filters, |first, found| {
-                send.send((first, found))
-                    .map_err(|_| Error::unexpected("the writer of recommendations stopped"))
-            });
+            let scored = top_k::<Error>(
+                device,
+                &factors.users,
+                &factors.items,
+                filters,
+                |first, found| {
+                    send.send((first, found))
+                        .map_err(|_| Error::unexpected("the writer of recommendations stopped"))
+                },
+            );
             drop(send);
             let written = writer
                 .join()
@@ -238,7 +281,11 @@ impl Lists<'_> {
                 continue;
             }
             let same = |text: &str| -> ArrayRef {
-                Arc::new((0..ranks.len()).map(|_| Some(text)).collect::<StringViewArray>())
+                Arc::new(
+                    (0..ranks.len())
+                        .map(|_| Some(text))
+                        .collect::<StringViewArray>(),
+                )
             };
             let batch = RecordBatch::try_from_iter([
                 ("user_id", Arc::new(users.finish()) as ArrayRef),

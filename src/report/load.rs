@@ -28,21 +28,33 @@ pub async fn load(
 ) -> Result<ReportData> {
     let warehouse = Warehouse::new(&pipeline.warehouse);
     let snapshot = warehouse.snapshot().ok_or_else(|| {
-        Error::config(format!("nothing was published in {} yet", warehouse.root().display()))
-            .help("run the pipeline first: recost run PIPELINE")
+        Error::config(format!(
+            "nothing was published in {} yet",
+            warehouse.root().display()
+        ))
+        .help("run the pipeline first: recost run PIPELINE")
     })?;
     let options = Options::of(pipeline, date);
     let engine = Engine::open(&options, Some(&snapshot), Some(&warehouse.runs()))?;
     if let Some(period) = period {
-        let first = NaiveDate::parse_from_str(&format!("{period}-01"), "%Y-%m-%d").map_err(|_| {
-            Error::config(format!("`{period}` is no billing period")).help("write it as 2026-11")
-        })?;
+        let first =
+            NaiveDate::parse_from_str(&format!("{period}-01"), "%Y-%m-%d").map_err(|_| {
+                Error::config(format!("`{period}` is no billing period"))
+                    .help("write it as 2026-11")
+            })?;
         for name in ["charges", "allocations", "model_costs", "reconciliation"] {
-            engine.restrict(name, &format!("billing_period = '{period}'")).await?;
+            engine
+                .restrict(name, &format!("billing_period = '{period}'"))
+                .await?;
         }
-        let next = first.checked_add_months(chrono::Months::new(1)).unwrap_or(first);
+        let next = first
+            .checked_add_months(chrono::Months::new(1))
+            .unwrap_or(first);
         engine
-            .restrict("unit_costs", &format!("ds >= date '{first}' and ds < date '{next}'"))
+            .restrict(
+                "unit_costs",
+                &format!("ds >= date '{first}' and ds < date '{next}'"),
+            )
             .await?;
     }
     Loader { engine, library }.load(pipeline, date).await
@@ -92,8 +104,16 @@ impl Loader<'_> {
             })
             .await?;
         let models = verdicts(&quality);
-        let run = self.engine.collect("select max(run_id) as run_id from runs where stage = 'run' and status = 'done'").await?;
-        let run_id = map(&run, |row| row.text("run_id"))?.into_iter().flatten().next();
+        let run = self
+            .engine
+            .collect(
+                "select max(run_id) as run_id from runs where stage = 'run' and status = 'done'",
+            )
+            .await?;
+        let run_id = map(&run, |row| row.text("run_id"))?
+            .into_iter()
+            .flatten()
+            .next();
         Ok(ReportData {
             name: pipeline.name.clone(),
             run_id: run_id.unwrap_or_default(),
@@ -297,7 +317,9 @@ fn verdicts(quality: &[(String, QualityMetric)]) -> Vec<ModelVerdict> {
             model_version: q.model_version.clone(),
             family: family.clone(),
             // Popularity itself has nothing to beat.
-            beats_baseline: baseline.filter(|_| family != "popular").map(|b| q.value > b),
+            beats_baseline: baseline
+                .filter(|_| family != "popular")
+                .map(|b| q.value > b),
         })
         .collect()
 }

@@ -89,7 +89,11 @@ impl Warehouse {
                 file.read_to_string(&mut holder).map_err(io)?;
                 return Err(Error::new(
                     Kind::Locked,
-                    format!("another run is writing to {}: {}", self.root.display(), holder.trim()),
+                    format!(
+                        "another run is writing to {}: {}",
+                        self.root.display(),
+                        holder.trim()
+                    ),
                 )
                 .help("wait until it has ended; the lock goes with its process"));
             }
@@ -163,7 +167,9 @@ impl Staging {
 
 impl Drop for Staging {
     fn drop(&mut self) {
-        if !self.published && let Err(e) = remove_dir(&self.dir) {
+        if !self.published
+            && let Err(e) = remove_dir(&self.dir)
+        {
             tracing::warn!(error = %e, "the staged snapshot could not be removed; the next run will");
         }
     }
@@ -197,7 +203,12 @@ pub fn partitions(snapshot: &Path, table: &Table) -> Result<Vec<String>> {
     };
     let mut values: Vec<String> = read_dir(&snapshot.join(table.name))?
         .iter()
-        .filter_map(|p| p.file_name()?.to_str()?.strip_prefix(column)?.strip_prefix('='))
+        .filter_map(|p| {
+            p.file_name()?
+                .to_str()?
+                .strip_prefix(column)?
+                .strip_prefix('=')
+        })
         .map(str::to_string)
         .collect();
     values.sort();
@@ -240,7 +251,9 @@ fn read_dir(dir: &Path) -> Result<Vec<PathBuf>> {
 fn link_tree(from: &Path, to: &Path) -> Result<()> {
     make_dir(to)?;
     for path in read_dir(from)? {
-        let Some(name) = path.file_name() else { continue };
+        let Some(name) = path.file_name() else {
+            continue;
+        };
         let target = to.join(name);
         if path.is_dir() {
             link_tree(&path, &target)?;

@@ -2,12 +2,11 @@
 
 use super::contract::{Check, Column, Partition, Table, Type};
 use Check::{
-    After, Currency, HasHappened, NotNegative, OneOf, PlausibleTime, Positive,
-    RequiredWhen,
+    After, Currency, HasHappened, NotNegative, OneOf, PlausibleTime, Positive, RequiredWhen,
 };
 use Type::{
-    Bool, Date, Float32, Float64, Int32, Int64, Money, Price, Residue, Text, TextList, TextMap, Timestamp,
-    Vector, Whole,
+    Bool, Date, Float32, Float64, Int32, Int64, Money, Price, Residue, Text, TextList, TextMap,
+    Timestamp, Vector, Whole,
 };
 
 /// The table of that name.
@@ -44,14 +43,28 @@ impl Column {
 }
 
 const EVENT_TYPES: &[&str] = &["view", "search", "impression", "click", "cart", "purchase"];
-const STAGES: &[&str] = &["development", "training", "deployment", "operations", "upgrade"];
+const STAGES: &[&str] = &[
+    "development",
+    "training",
+    "deployment",
+    "operations",
+    "upgrade",
+];
 const WITH_ITEM: &[&str] = &["view", "impression", "click", "cart", "purchase"];
 
 const fn model_columns() -> [Column; 3] {
     [
-        opt("model_id", Text, "model that the amount belongs to; null for idle and unallocated"),
+        opt(
+            "model_id",
+            Text,
+            "model that the amount belongs to; null for idle and unallocated",
+        ),
         opt("model_version", Text, "version of the model, where known"),
-        opt("stage", Text, "development, training, deployment, operations or upgrade"),
+        opt(
+            "stage",
+            Text,
+            "development, training, deployment, operations or upgrade",
+        ),
     ]
 }
 const MODEL: [Column; 3] = model_columns();
@@ -68,16 +81,33 @@ pub static TABLES: &[Table] = &[
             req("event_time", Timestamp, "when it happened").check(&[HasHappened]),
             req("user_id", Text, "who"),
             opt("session_id", Text, "visit that it belongs to"),
-            req("event_type", Text, "view, search, impression, click, cart or purchase").check(&[OneOf(EVENT_TYPES)]),
+            req(
+                "event_type",
+                Text,
+                "view, search, impression, click, cart or purchase",
+            )
+            .check(&[OneOf(EVENT_TYPES)]),
             opt("item_id", Text, "which item").check(&[RequiredWhen("event_type", WITH_ITEM)]),
             opt("query", Text, "text searched for"),
-            opt("request_id", Text, "response in which a recommendation was shown"),
+            opt(
+                "request_id",
+                Text,
+                "response in which a recommendation was shown",
+            ),
             opt("model_id", Text, "model that recommended"),
             opt("model_version", Text, "its version"),
-            opt("surface", Text, "where on the site: home, product, cart, email, …"),
+            opt(
+                "surface",
+                Text,
+                "where on the site: home, product, cart, email, …",
+            ),
             opt("rank", Int32, "position in the list, from 1").check(&[Positive]),
-            opt("compute_ns", Int64, "computing time of this recommendation").unit("ns").check(&[NotNegative]),
-            opt("price", Price, "price of one piece").unit("currency").check(&[NotNegative]),
+            opt("compute_ns", Int64, "computing time of this recommendation")
+                .unit("ns")
+                .check(&[NotNegative]),
+            opt("price", Price, "price of one piece")
+                .unit("currency")
+                .check(&[NotNegative]),
             opt("quantity", Int32, "pieces").check(&[Positive]),
             opt("currency", Text, "ISO 4217 code of price").check(&[Currency]),
         ],
@@ -93,7 +123,9 @@ pub static TABLES: &[Table] = &[
             opt("description", Text, "text shown in the shop"),
             opt("category", Text, "category"),
             opt("brand", Text, "brand"),
-            opt("price", Price, "shelf price").unit("currency").check(&[NotNegative]),
+            opt("price", Price, "shelf price")
+                .unit("currency")
+                .check(&[NotNegative]),
             opt("currency", Text, "ISO 4217 code of price").check(&[Currency]),
             opt("attributes", TextMap, "further properties"),
             opt("created_at", Timestamp, "when it came into the catalogue").check(&[PlausibleTime]),
@@ -129,14 +161,34 @@ pub static TABLES: &[Table] = &[
             req("source", Text, "name of the source in the pipeline file"),
             req("kind", Text, "table that it feeds"),
             req("interval", Text, "day, billing period, or `whole`"),
-            req("partitions", TextList, "partitions of the table that it filled"),
-            req("delivery_id", Text, "hash of the files, the mapping and the source's settings"),
+            req(
+                "partitions",
+                TextList,
+                "partitions of the table that it filled",
+            ),
+            req(
+                "delivery_id",
+                Text,
+                "hash of the files, the mapping and the source's settings",
+            ),
             req("files", Int64, "files read"),
             req("rows_in", Int64, "rows in the files"),
             req("rows_out", Int64, "rows published"),
-            req("rows_skipped", Int64, "rows that the mapping left out, or that belong to other intervals"),
-            req("rows_duplicate", Int64, "rows dropped because an earlier row has the same key"),
-            req("rows_late", Int64, "events that happened before the day of their export"),
+            req(
+                "rows_skipped",
+                Int64,
+                "rows that the mapping left out, or that belong to other intervals",
+            ),
+            req(
+                "rows_duplicate",
+                Int64,
+                "rows dropped because an earlier row has the same key",
+            ),
+            req(
+                "rows_late",
+                Int64,
+                "events that happened before the day of their export",
+            ),
             req("rows_quarantined", Int64, "rows rejected"),
         ],
     },
@@ -149,16 +201,46 @@ pub static TABLES: &[Table] = &[
             req("source", Text, "name of the source in the pipeline file"),
             req("kind", Text, "table that it would have fed"),
             req("interval", Text, "day, billing period, or `whole`"),
-            req("file", Text, "path of the file, as the source's pattern gives it"),
-            req("row", Int64, "row number in the file, from 1, a CSV's header not counted"),
+            req(
+                "file",
+                Text,
+                "path of the file, as the source's pattern gives it",
+            ),
+            req(
+                "row",
+                Int64,
+                "row number in the file, from 1, a CSV's header not counted",
+            ),
             req("column", Text, "column that is wrong"),
             req("reason", Text, "what is wrong with it"),
             req("raw", Text, "the row as it was delivered, as JSON"),
-            opt("currency", Text, "currency of a rejected charge, where readable"),
-            opt("raw_billed", Text, "billed amount of a rejected charge, as delivered"),
-            opt("raw_effective", Text, "effective amount of a rejected charge, as delivered"),
-            opt("billed", Money, "billed amount of a rejected charge, where readable").unit("currency"),
-            opt("effective", Money, "effective amount of a rejected charge, where readable").unit("currency"),
+            opt(
+                "currency",
+                Text,
+                "currency of a rejected charge, where readable",
+            ),
+            opt(
+                "raw_billed",
+                Text,
+                "billed amount of a rejected charge, as delivered",
+            ),
+            opt(
+                "raw_effective",
+                Text,
+                "effective amount of a rejected charge, as delivered",
+            ),
+            opt(
+                "billed",
+                Money,
+                "billed amount of a rejected charge, where readable",
+            )
+            .unit("currency"),
+            opt(
+                "effective",
+                Money,
+                "effective amount of a rejected charge, where readable",
+            )
+            .unit("currency"),
         ],
     },
     Table {
@@ -173,12 +255,26 @@ pub static TABLES: &[Table] = &[
             req("model_id", Text, "model that used it"),
             opt("model_version", Text, "its version"),
             req("stage", Text, "what for").check(&[OneOf(STAGES)]),
-            opt("gpu_ns", Int64, "GPU time used").unit("ns").check(&[NotNegative]),
-            opt("cpu_ns", Int64, "CPU time used").unit("ns").check(&[NotNegative]),
-            opt("bytes", Int64, "bytes stored or moved").unit("bytes").check(&[NotNegative]),
+            opt("gpu_ns", Int64, "GPU time used")
+                .unit("ns")
+                .check(&[NotNegative]),
+            opt("cpu_ns", Int64, "CPU time used")
+                .unit("ns")
+                .check(&[NotNegative]),
+            opt("bytes", Int64, "bytes stored or moved")
+                .unit("bytes")
+                .check(&[NotNegative]),
             opt("requests", Int64, "requests answered").check(&[NotNegative]),
-            opt("reserved_ns", Int64, "time reserved, used or not").unit("ns").check(&[NotNegative]),
-            opt("capacity_ns", Int64, "time that the resource offered in the interval").unit("ns").check(&[NotNegative]),
+            opt("reserved_ns", Int64, "time reserved, used or not")
+                .unit("ns")
+                .check(&[NotNegative]),
+            opt(
+                "capacity_ns",
+                Int64,
+                "time that the resource offered in the interval",
+            )
+            .unit("ns")
+            .check(&[NotNegative]),
         ],
     },
     Table {
@@ -188,7 +284,11 @@ pub static TABLES: &[Table] = &[
         order: &["user_id", "session_start"],
         columns: &[
             req("user_id", Text, "who"),
-            req("session_id", Text, "visit, from the export or made from gaps between events"),
+            req(
+                "session_id",
+                Text,
+                "visit, from the export or made from gaps between events",
+            ),
             req("session_start", Timestamp, "first event"),
             req("session_end", Timestamp, "last event"),
             req("events", Int64, "events"),
@@ -207,7 +307,11 @@ pub static TABLES: &[Table] = &[
         columns: &[
             req("user_id", Text, "who"),
             req("item_id", Text, "which item"),
-            req("weight", Float64, "sum of event-type weights, each halved every half-life"),
+            req(
+                "weight",
+                Float64,
+                "sum of event-type weights, each halved every half-life",
+            ),
             req("events", Int64, "events that count"),
             req("bought", Bool, "whether one of them is a purchase"),
             req("last_time", Timestamp, "the newest of them"),
@@ -229,10 +333,22 @@ pub static TABLES: &[Table] = &[
             req("carts", Int64, "items put in the cart"),
             req("purchases", Int64, "items bought"),
             opt("spend", Money, "money spent, in `currency`").unit("currency"),
-            opt("currency", Text, "currency of most purchases; spend counts those only"),
+            opt(
+                "currency",
+                Text,
+                "currency of most purchases; spend counts those only",
+            ),
             req("recency_days", Float64, "since the last event").unit("days"),
-            opt("conversion", Float64, "share of visits with a purchase; null without visits"),
-            opt("price_band", Int32, "quartile of the mean price seen, 1 cheapest to 4"),
+            opt(
+                "conversion",
+                Float64,
+                "share of visits with a purchase; null without visits",
+            ),
+            opt(
+                "price_band",
+                Int32,
+                "quartile of the mean price seen, 1 cheapest to 4",
+            ),
             opt("country", Text, "country, from the user export"),
             opt("tags", TextList, "segments, from the user export"),
         ],
@@ -244,16 +360,37 @@ pub static TABLES: &[Table] = &[
         order: &["item_id"],
         columns: &[
             req("item_id", Text, "which item"),
-            req("users", Int64, "different users who viewed, clicked, put in the cart or bought it"),
+            req(
+                "users",
+                Int64,
+                "different users who viewed, clicked, put in the cart or bought it",
+            ),
             req("views", Int64, "product pages seen"),
             req("impressions", Int64, "times recommended"),
             req("clicks", Int64, "clicks"),
             req("carts", Int64, "times put in the cart"),
             req("purchases", Int64, "times bought"),
-            opt("recency_days", Float64, "since the last event; null without events").unit("days"),
-            opt("conversion", Float64, "purchases per view; null without views"),
-            opt("click_rate", Float64, "clicks per impression; null without impressions"),
-            opt("price_band", Int32, "quartile of the price within its category, 1 cheapest to 4"),
+            opt(
+                "recency_days",
+                Float64,
+                "since the last event; null without events",
+            )
+            .unit("days"),
+            opt(
+                "conversion",
+                Float64,
+                "purchases per view; null without views",
+            ),
+            opt(
+                "click_rate",
+                Float64,
+                "clicks per impression; null without impressions",
+            ),
+            opt(
+                "price_band",
+                Int32,
+                "quartile of the price within its category, 1 cheapest to 4",
+            ),
             opt("category", Text, "category, from the catalogue"),
             opt("brand", Text, "brand, from the catalogue"),
             req("in_catalogue", Bool, "whether the newest catalogue has it"),
@@ -266,7 +403,11 @@ pub static TABLES: &[Table] = &[
         order: &["model_id"],
         columns: &[
             req("model_id", Text, "id in the pipeline file"),
-            req("model_version", Text, "the day of the data that it was trained on"),
+            req(
+                "model_version",
+                Text,
+                "the day of the data that it was trained on",
+            ),
             req("family", Text, "als or popular"),
             req("hyperparameters", Text, "JSON"),
             req("data_hash", Text, "hash of the interactions"),
@@ -309,10 +450,18 @@ pub static TABLES: &[Table] = &[
             req("user_id", Text, "for whom"),
             req("rank", Int32, "position, from 1"),
             req("item_id", Text, "which item"),
-            req("score", Float32, "the model's score; comparable within one list only"),
+            req(
+                "score",
+                Float32,
+                "the model's score; comparable within one list only",
+            ),
             req("model_id", Text, "model"),
             req("model_version", Text, "its version"),
-            req("reason", Text, "`factors`, or `popular` where the model knows nothing of the user"),
+            req(
+                "reason",
+                Text,
+                "`factors`, or `popular` where the model knows nothing of the user",
+            ),
         ],
     },
     Table {
@@ -324,9 +473,17 @@ pub static TABLES: &[Table] = &[
             req("model_id", Text, "model; `popularity` is the baseline"),
             req("model_version", Text, "its version"),
             req("family", Text, "als or popular"),
-            req("metric", Text, "recall, ndcg, precision, hit_rate, mrr or coverage"),
+            req(
+                "metric",
+                Text,
+                "recall, ndcg, precision, hit_rate, mrr or coverage",
+            ),
             req("k", Int32, "length of the list that is judged"),
-            req("value", Float64, "mean over users (coverage: over the catalogue)"),
+            req(
+                "value",
+                Float64,
+                "mean over users (coverage: over the catalogue)",
+            ),
             opt("low", Float64, "lower end of the 95 % bootstrap interval"),
             opt("high", Float64, "upper end of the 95 % bootstrap interval"),
             req("protocol", Text, "how the test was held out"),
@@ -337,7 +494,14 @@ pub static TABLES: &[Table] = &[
         name: "allocations",
         grain: "charge × target (basis usage), and idle pool × target (basis allocation); all rows add up to the bill",
         partition: Partition::BillingPeriod,
-        order: &["row_id", "basis", "target", "model_id", "model_version", "stage"],
+        order: &[
+            "row_id",
+            "basis",
+            "target",
+            "model_id",
+            "model_version",
+            "stage",
+        ],
         columns: &[
             req("row_id", Text, "row of charges, or the idle pool"),
             req("day", Date, "day on which the charge period starts"),
@@ -348,23 +512,47 @@ pub static TABLES: &[Table] = &[
             MODEL[1],
             MODEL[2],
             opt("reason", Text, "why it is unallocated"),
-            req("category", Text, "compute, storage, network, licence, labour, operations or other"),
-            req("charge_category", Text, "ChargeCategory of the bill row: Usage, Purchase, Tax, Credit, Adjustment"),
+            req(
+                "category",
+                Text,
+                "compute, storage, network, licence, labour, operations or other",
+            ),
+            req(
+                "charge_category",
+                Text,
+                "ChargeCategory of the bill row: Usage, Purchase, Tax, Credit, Adjustment",
+            ),
             req("rule", Text, "rule that routed it"),
             req("rule_version", Text, "version of that rule"),
-            opt("driver", Text, "what the split is proportional to; null where nothing was split"),
+            opt(
+                "driver",
+                Text,
+                "what the split is proportional to; null where nothing was split",
+            ),
             opt("weight", Whole, "the target's share of weight_total"),
             opt("weight_total", Whole, "sum of the weights"),
             req("billed", Money, "BilledCost: what ties to the invoice").unit("currency"),
             req("effective", Money, "EffectiveCost: cost as incurred").unit("currency"),
-            req("basis", Text, "usage: what was used; allocation: idle moved on to those who used the machine"),
+            req(
+                "basis",
+                Text,
+                "usage: what was used; allocation: idle moved on to those who used the machine",
+            ),
         ],
     },
     Table {
         name: "model_costs",
         grain: "day × target × model × version × stage × category × currency",
         partition: Partition::BillingPeriod,
-        order: &["day", "currency", "target", "model_id", "model_version", "stage", "category"],
+        order: &[
+            "day",
+            "currency",
+            "target",
+            "model_id",
+            "model_version",
+            "stage",
+            "category",
+        ],
         columns: &[
             req("day", Date, "day on which the charge period starts"),
             req("currency", Text, "ISO 4217 code of the amounts"),
@@ -372,11 +560,25 @@ pub static TABLES: &[Table] = &[
             MODEL[0],
             MODEL[1],
             MODEL[2],
-            req("category", Text, "compute, storage, network, licence, labour, operations or other"),
+            req(
+                "category",
+                Text,
+                "compute, storage, network, licence, labour, operations or other",
+            ),
             req("usage_billed", Money, "BilledCost, usage basis").unit("currency"),
             req("usage_effective", Money, "EffectiveCost, usage basis").unit("currency"),
-            req("allocation_billed", Money, "BilledCost, allocation basis: with the share of idle").unit("currency"),
-            req("allocation_effective", Money, "EffectiveCost, allocation basis: with the share of idle").unit("currency"),
+            req(
+                "allocation_billed",
+                Money,
+                "BilledCost, allocation basis: with the share of idle",
+            )
+            .unit("currency"),
+            req(
+                "allocation_effective",
+                Money,
+                "EffectiveCost, allocation basis: with the share of idle",
+            )
+            .unit("currency"),
         ],
     },
     Table {
@@ -386,15 +588,29 @@ pub static TABLES: &[Table] = &[
         order: &["model_id", "currency", "request_id", "item_id"],
         columns: &[
             req("request_id", Text, "response in which it was shown"),
-            req("rank", Int32, "position in the list, from 1; 0 where the log has none"),
+            req(
+                "rank",
+                Int32,
+                "position in the list, from 1; 0 where the log has none",
+            ),
             req("item_id", Text, "item shown"),
             req("model_id", Text, "model that recommended"),
             opt("model_version", Text, "its version"),
             opt("surface", Text, "where on the site"),
             req("currency", Text, "ISO 4217 code of the amounts"),
             opt("compute_ns", Int64, "computing time measured").unit("ns"),
-            req("run_cost", Money, "its share of deployment and operations, usage basis, without tax").unit("currency"),
-            req("full_cost", Money, "its share of all that the model cost on the day, allocation basis").unit("currency"),
+            req(
+                "run_cost",
+                Money,
+                "its share of deployment and operations, usage basis, without tax",
+            )
+            .unit("currency"),
+            req(
+                "full_cost",
+                Money,
+                "its share of all that the model cost on the day, allocation basis",
+            )
+            .unit("currency"),
         ],
     },
     Table {
@@ -407,15 +623,44 @@ pub static TABLES: &[Table] = &[
             opt("model_version", Text, "its version"),
             opt("surface", Text, "where on the site"),
             req("currency", Text, "ISO 4217 code of the costs"),
-            req("served", Int64, "recommendations shown: request × item × rank, repeats not counted"),
+            req(
+                "served",
+                Int64,
+                "recommendations shown: request × item × rank, repeats not counted",
+            ),
             req("requests", Int64, "responses"),
             req("clicks", Int64, "recommendations clicked, by request"),
             req("purchases", Int64, "recommendations bought, by request"),
-            opt("revenue", Money, "price × quantity of those purchases in this currency").unit("currency"),
-            req("run_cost", Money, "deployment and operations, usage basis, without tax").unit("currency"),
-            req("full_cost", Money, "all that the model cost, allocation basis").unit("currency"),
-            opt("run_cost_per_1000", Float64, "for reading only: run_cost × 1000 / served").unit("currency"),
-            opt("full_cost_per_1000", Float64, "for reading only: full_cost × 1000 / served").unit("currency"),
+            opt(
+                "revenue",
+                Money,
+                "price × quantity of those purchases in this currency",
+            )
+            .unit("currency"),
+            req(
+                "run_cost",
+                Money,
+                "deployment and operations, usage basis, without tax",
+            )
+            .unit("currency"),
+            req(
+                "full_cost",
+                Money,
+                "all that the model cost, allocation basis",
+            )
+            .unit("currency"),
+            opt(
+                "run_cost_per_1000",
+                Float64,
+                "for reading only: run_cost × 1000 / served",
+            )
+            .unit("currency"),
+            opt(
+                "full_cost_per_1000",
+                Float64,
+                "for reading only: full_cost × 1000 / served",
+            )
+            .unit("currency"),
         ],
     },
     Table {
@@ -427,12 +672,34 @@ pub static TABLES: &[Table] = &[
             req("currency", Text, "ISO 4217 code of the amounts"),
             req("issuer", Text, "who sent the bill"),
             req("basis", Text, "usage or allocation"),
-            req("line", Text, "bill, attributed, idle, unallocated, difference; quarantined and ingest_rounding beside them"),
+            req(
+                "line",
+                Text,
+                "bill, attributed, idle, unallocated, difference; quarantined and ingest_rounding beside them",
+            ),
             req("rows", Int64, "rows behind the line"),
-            opt("billed", Money, "BilledCost; null where a quarantined amount cannot be read").unit("currency"),
-            opt("effective", Money, "EffectiveCost; null where a quarantined amount cannot be read").unit("currency"),
-            opt("billed_rounding", Residue, "on the line ingest_rounding: digits past 18 places, billed"),
-            opt("effective_rounding", Residue, "on the line ingest_rounding: digits past 18 places, effective"),
+            opt(
+                "billed",
+                Money,
+                "BilledCost; null where a quarantined amount cannot be read",
+            )
+            .unit("currency"),
+            opt(
+                "effective",
+                Money,
+                "EffectiveCost; null where a quarantined amount cannot be read",
+            )
+            .unit("currency"),
+            opt(
+                "billed_rounding",
+                Residue,
+                "on the line ingest_rounding: digits past 18 places, billed",
+            ),
+            opt(
+                "effective_rounding",
+                Residue,
+                "on the line ingest_rounding: digits past 18 places, effective",
+            ),
         ],
     },
     Table {
@@ -449,7 +716,12 @@ pub static TABLES: &[Table] = &[
             opt("ended_at", Timestamp, "wall clock"),
             opt("seconds", Float64, "duration").unit("s"),
             opt("rows", Int64, "rows written"),
-            opt("peak_rss_bytes", Int64, "peak resident memory of the process so far").unit("bytes"),
+            opt(
+                "peak_rss_bytes",
+                Int64,
+                "peak resident memory of the process so far",
+            )
+            .unit("bytes"),
             opt("device", Text, "device that computed"),
             opt("message", Text, "what it did, or why it failed"),
             req("version", Text, "version of recost"),

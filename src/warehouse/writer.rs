@@ -37,8 +37,7 @@ impl TableWriter {
     /// When the file cannot be created.
     pub fn create(table: &'static Table, path: &Path) -> Result<Self> {
         let schema = table.file_schema();
-        let file =
-            File::create(path).map_err(|e| Error::io("cannot create the file", path, &e))?;
+        let file = File::create(path).map_err(|e| Error::io("cannot create the file", path, &e))?;
         let mut properties = WriterProperties::builder()
             .set_compression(Compression::ZSTD(ZstdLevel::try_new(1)?))
             .set_statistics_enabled(EnabledStatistics::Page)
@@ -73,7 +72,10 @@ impl TableWriter {
         let mut columns = Vec::with_capacity(self.table.columns.len());
         for (column, field) in self.table.columns.iter().zip(self.schema.fields()) {
             let wrong = |what: String| {
-                Error::contract(format!("table {}, column {}: {what}", self.table.name, column.name))
+                Error::contract(format!(
+                    "table {}, column {}: {what}",
+                    self.table.name, column.name
+                ))
             };
             let array = batch
                 .column_by_name(column.name)
@@ -85,13 +87,15 @@ impl TableWriter {
                     safe: false,
                     ..Default::default()
                 };
-                arrow::compute::cast_with_options(array, field.data_type(), &strict).map_err(|e| {
-                    wrong(format!(
-                        "found {}, wanted {} ({e})",
-                        array.data_type(),
-                        column.ty.name()
-                    ))
-                })?
+                arrow::compute::cast_with_options(array, field.data_type(), &strict).map_err(
+                    |e| {
+                        wrong(format!(
+                            "found {}, wanted {} ({e})",
+                            array.data_type(),
+                            column.ty.name()
+                        ))
+                    },
+                )?
             };
             if column.required && array.logical_null_count() > 0 {
                 return Err(wrong("has a null where none may be".into()));

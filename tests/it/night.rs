@@ -77,7 +77,8 @@ fn every_planted_fault_is_found_and_nothing_else() {
         select event_id from events where event_id in (select event_id from truth_duplicates)
         group by event_id having count(*) <> 1";
     assert_eq!(count(&shop, repeated), 0);
-    let lost = "select event_id from truth_duplicates where event_id not in (select event_id from events)";
+    let lost =
+        "select event_id from truth_duplicates where event_id not in (select event_id from events)";
     assert_eq!(count(&shop, lost), 0);
     let counted = "
         select * from (select sum(rows_duplicate) as found from deliveries) as d,
@@ -145,7 +146,8 @@ fn the_same_night_in_two_places_gives_the_same_bytes() {
     one.run_ok();
     two.run_ok();
     let (one, two) = (one.published(), two.published());
-    let names = |files: &[(String, u64)]| files.iter().map(|f| f.0.clone()).collect::<BTreeSet<_>>();
+    let names =
+        |files: &[(String, u64)]| files.iter().map(|f| f.0.clone()).collect::<BTreeSet<_>>();
     assert_eq!(names(&one), names(&two));
     let differ: Vec<&String> = one
         .iter()
@@ -163,7 +165,11 @@ fn running_a_night_again_reads_nothing_anew_and_changes_nothing() {
     let before = shop.published();
     let out = shop.run();
     assert!(out.status.success());
-    assert!(text(&out.stderr).contains("0 intervals new or changed"), "{}", text(&out.stderr));
+    assert!(
+        text(&out.stderr).contains("0 intervals new or changed"),
+        "{}",
+        text(&out.stderr)
+    );
     assert_eq!(before, shop.published());
 }
 
@@ -172,10 +178,23 @@ fn what_happens_after_a_night_changes_nothing_in_its_features() {
     let (with, without) = (Shop::new(), Shop::new());
     std::fs::remove_dir_all(without.file("exports/events/ds=2026-10-31")).unwrap();
     let features = |shop: &Shop| {
-        let out = shop.recost(&["run", "pipeline.toml", "--date", "2026-10-30", "--device", "cpu"]);
+        let out = shop.recost(&[
+            "run",
+            "pipeline.toml",
+            "--date",
+            "2026-10-30",
+            "--device",
+            "cpu",
+        ]);
         assert!(out.status.success(), "{}", text(&out.stderr));
         let files = shop.published().into_iter();
-        let tables = ["sessions/", "interactions/", "user_features/", "item_features/", "recommendations/"];
+        let tables = [
+            "sessions/",
+            "interactions/",
+            "user_features/",
+            "item_features/",
+            "recommendations/",
+        ];
         files
             .filter(|(name, _)| tables.iter().any(|t| name.starts_with(t)))
             .collect::<Vec<_>>()
@@ -183,7 +202,10 @@ fn what_happens_after_a_night_changes_nothing_in_its_features() {
     // The warehouse already holds the following day here, and must not look at it.
     with.run_ok();
     let found = features(&with);
-    let of_night: Vec<_> = found.into_iter().filter(|(n, _)| n.contains("ds=2026-10-30")).collect();
+    let of_night: Vec<_> = found
+        .into_iter()
+        .filter(|(n, _)| n.contains("ds=2026-10-30"))
+        .collect();
     assert!(!of_night.is_empty());
     assert_eq!(of_night, features(&without));
 }
@@ -227,7 +249,11 @@ fn check_stops(path: &str, from: &str, to: &str, check: &str) {
     let shop = Shop::new();
     shop.run_ok();
     let before = shop.published();
-    let shipped = recost::engine::library::SHIPPED.iter().find(|f| f.0 == path).unwrap().1;
+    let shipped = recost::engine::library::SHIPPED
+        .iter()
+        .find(|f| f.0 == path)
+        .unwrap()
+        .1;
     assert!(shipped.contains(from), "{path} does not contain {from:?}");
     let own = shop.file("sql").join(path);
     std::fs::create_dir_all(own.parent().unwrap()).unwrap();
@@ -290,7 +316,10 @@ print(duckdb.sql(f'select sum(effective)::varchar from {read(\"allocations\")}')
 print(duckdb.sql(f'select sum(effective_cost)::varchar from {read(\"charges\")}').fetchone()[0])
 print(duckdb.sql(f'select len(factors) from {read(\"item_factors\")} limit 1').fetchone()[0])
 ";
-    let out = Command::new("python3").args(["-c", script]).current_dir(shop.path()).output();
+    let out = Command::new("python3")
+        .args(["-c", script])
+        .current_dir(shop.path())
+        .output();
     let Ok(out) = out.map_err(|_| ()) else {
         println!("skipped: python3 is not installed");
         return;

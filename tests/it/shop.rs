@@ -73,7 +73,11 @@ impl Shop {
     pub fn query(&self, sql: &str) -> Vec<String> {
         let out = self.recost(&["sql", "pipeline.toml", sql, "--format", "csv"]);
         assert!(out.status.success(), "{sql}\n{}", text(&out.stderr));
-        text(&out.stdout).lines().skip(1).map(str::to_string).collect()
+        text(&out.stdout)
+            .lines()
+            .skip(1)
+            .map(str::to_string)
+            .collect()
     }
 
     /// Hash of every published file, by its path below the snapshot; files that runs write about themselves left out.
@@ -81,7 +85,11 @@ impl Shop {
         let root = self.file("warehouse/current").canonicalize().unwrap();
         let mut files = vec![];
         walk(&root, &mut |path| {
-            let name = path.strip_prefix(&root).unwrap().to_string_lossy().into_owned();
+            let name = path
+                .strip_prefix(&root)
+                .unwrap()
+                .to_string_lossy()
+                .into_owned();
             if !name.contains("/recost-run.") {
                 let bytes = std::fs::read(path).unwrap();
                 files.push((name, xxhash_rust::xxh3::xxh3_64(&bytes)));
