@@ -183,6 +183,7 @@ impl std::error::Error for Error {}
 impl From<datafusion::error::DataFusionError> for Error {
     fn from(error: datafusion::error::DataFusionError) -> Self {
         use datafusion::error::DataFusionError as D;
+        use datafusion::sql::sqlparser::parser::ParserError as P;
         match error.find_root() {
             D::External(e) => {
                 if let Some(own) = e.downcast_ref::<Error>() {
@@ -194,6 +195,10 @@ impl From<datafusion::error::DataFusionError> for Error {
                 Error::unexpected(e.to_string())
             }
             D::IoError(e) => Error::new(Kind::Io, e.to_string()),
+            D::SQL(e, _) => Error::config(match e.as_ref() {
+                P::ParserError(message) | P::TokenizerError(message) => message.clone(),
+                P::RecursionLimitExceeded => "it is nested too deeply".into(),
+            }),
             D::ResourcesExhausted(message) => Error::unexpected(message.clone())
                 .help("raise `[engine] memory` in the pipeline file"),
             other => Error::unexpected(other.strip_backtrace()),

@@ -4,7 +4,17 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     share_arenas();
+    quiet_vulkan();
     recost::cli::main()
+}
+
+/// Keeps Mesa's device-select layer out: it asks the desktop which GPU it shows on, and on a server without one writes
+/// an error to standard error, between our own lines. Which device computes is our choice anyway.
+fn quiet_vulkan() {
+    // SAFETY: no other thread runs yet that could read the environment.
+    unsafe {
+        std::env::set_var("NODEVICE_SELECT", "1");
+    }
 }
 
 /// Keeps the C library's allocator to two arenas. Batches are made on one thread and freed on another; with an arena for

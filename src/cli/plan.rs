@@ -5,7 +5,7 @@ use super::{Night, parse_selection, selection};
 use crate::attribution;
 use crate::engine::{Engine, Options};
 use crate::error::Result;
-use crate::ingest;
+use crate::ingest::{self, Planned};
 use crate::pipeline::Stage;
 use crate::pipeline::run::window;
 use crate::warehouse::{Partition, Warehouse, store, table};
@@ -45,8 +45,8 @@ pub async fn run(args: &Args, printer: &mut Printer) -> Result<()> {
             "window": [window.0, window.1],
             "snapshot": snapshot,
             "stages": stages,
-            "ingest": pending.iter().map(|(source, interval, files)| serde_json::json!({
-                "source": source, "interval": interval, "files": files, "why": "new or changed",
+            "ingest": pending.iter().map(|p| serde_json::json!({
+                "source": p.source, "interval": p.interval, "files": p.files, "why": p.why.as_str(),
             })).collect::<Vec<_>>(),
             "unchanged": survey.unchanged().iter().map(|(source, interval)| serde_json::json!({
                 "source": source, "interval": interval,
@@ -70,9 +70,7 @@ pub async fn run(args: &Args, printer: &mut Printer) -> Result<()> {
                     pending.len(),
                     survey.unchanged().len()
                 ));
-                for (source, interval, files) in &pending {
-                    lines.push(format!("           {source} {interval}: {files} files"));
-                }
+                lines.extend(runs(&pending));
             }
             Stage::Check => lines.push(format!(
                 "check      {} checks must hold before anything is published",
@@ -103,4 +101,25 @@ pub async fn run(args: &Args, printer: &mut Printer) -> Result<()> {
     }
     printer.result(&lines.join("\n"));
     Ok(())
+}
+
+/// One line for each run of intervals of one source that are to be read for the same reason.
+fn runs(pending: &[Planned<'_>]) -> Vec<String> {
+    pending
+        .chunk_by(|a, b| a.source == b.source && a.why == b.why)
+        .filter_map(|run| {
+            let (first, last) = (run.first()?, run.last()?);
+            let intervals = match run.len() {
+                1 => first.interval.to_string(),
+                n => format!("{} to {} ({n} intervals)", first.interval, last.interval),
+            };
+            let files: usize = run.iter().map(|p| p.files).sum();
+            let s = if files == 1 { "" } else { "s" };
+            Some(format!(
+                "           {} {intervals}: {}, {files} file{s}",
+                first.source,
+                first.why.as_str()
+            ))
+        })
+        .collect()
 }

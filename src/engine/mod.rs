@@ -24,7 +24,7 @@ use datafusion::prelude::{DataFrame, SQLOptions, SessionConfig, SessionContext};
 use futures::StreamExt;
 
 use crate::config::Pipeline;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, nearest};
 use crate::warehouse::{TABLES, Table, TableWriter};
 pub(crate) use functions::to_text;
 pub use library::Library;
@@ -208,12 +208,7 @@ impl Engine {
         self.ctx
             .sql_with_options(sql, read_only)
             .await
-            .map_err(|e| match Error::from(e) {
-                e if e.kind() == crate::error::Kind::Unexpected => {
-                    Error::config(format!("this SQL cannot be planned: {e}"))
-                }
-                e => e,
-            })
+            .map_err(|e| not_planned(&e.into()))
     }
 
     /// Runs a query and collects its rows; for results that are known to be small.
@@ -359,6 +354,35 @@ impl Engine {
         names.sort();
         names.dedup();
         Ok(names)
+    }
+}
+
+/// The engine's word on a query that it cannot plan, as one about the query and what to write instead.
+fn not_planned(error: &Error) -> Error {
+    let text = error.to_string();
+    let text = text.trim_start_matches("Error during planning: ");
+    if text.starts_with("DDL not supported") || text.contains("not supported: ") {
+        return Error::config("only queries that read are allowed")
+            .help("write a SELECT; `recost tables` lists what can be read");
+    }
+    if let Some(name) = text
+        .strip_prefix("table 'datafusion.public.")
+        .and_then(|rest| rest.strip_suffix("' not found"))
+    {
+        let error = Error::config(format!("there is no table {name}"));
+        return match nearest(name, TABLES.iter().map(|t| t.name)) {
+            Some(near) => error.help(format!("did you mean {near}?")),
+            None => error.help("`recost tables` lists them"),
+        };
+    }
+    let kind = match error.kind() {
+        crate::error::Kind::Unexpected => crate::error::Kind::Config,
+        kind => kind,
+    };
+    let planned = Error::new(kind, format!("this SQL cannot be planned: {text}"));
+    match error.remedy() {
+        Some(help) => planned.help(help),
+        None => planned,
     }
 }
 

@@ -103,11 +103,11 @@ impl Ledger {
         Ok(ledger)
     }
 
-    /// Whether this very delivery is in the warehouse.
-    pub fn has(&self, source: &str, interval: &str, delivery_id: &str) -> bool {
+    /// Which delivery of an interval is in the warehouse.
+    pub fn delivery_id(&self, source: &str, interval: &str) -> Option<&str> {
         self.rows
             .get(&(source.to_string(), interval.to_string()))
-            .is_some_and(|r| r.delivery_id == delivery_id)
+            .map(|r| r.delivery_id.as_str())
     }
 
     /// Puts a row in the place of an earlier one of the same source and interval.

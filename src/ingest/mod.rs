@@ -66,6 +66,39 @@ struct Pending<'a> {
     delivery: Delivery,
     delivery_id: String,
     mapping: Arc<Mapping>,
+    why: Why,
+}
+
+/// Why an interval is to be ingested.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Why {
+    /// The warehouse does not have it.
+    New,
+    /// Its files or their mapping are not those that were ingested.
+    Changed,
+}
+
+impl Why {
+    /// The word for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Why::New => "new",
+            Why::Changed => "changed",
+        }
+    }
+}
+
+/// An interval that would be ingested, as a plan shows it.
+#[derive(Debug, Clone, Copy)]
+pub struct Planned<'a> {
+    /// Name of the source.
+    pub source: &'a str,
+    /// Day, billing period, or `whole`.
+    pub interval: &'a str,
+    /// Number of its files.
+    pub files: usize,
+    /// Why.
+    pub why: Why,
 }
 
 /// What of the sources is new or changed.
@@ -76,14 +109,13 @@ pub struct Survey<'a> {
 }
 
 impl Survey<'_> {
-    /// Source, interval and number of files of each interval that would be ingested.
-    pub fn pending(&self) -> impl Iterator<Item = (&str, &str, usize)> {
-        self.pending.iter().map(|p| {
-            (
-                p.source.name.as_str(),
-                p.delivery.interval.as_str(),
-                p.delivery.files.len(),
-            )
+    /// Each interval that would be ingested.
+    pub fn pending(&self) -> impl Iterator<Item = Planned<'_>> {
+        self.pending.iter().map(|p| Planned {
+            source: &p.source.name,
+            interval: &p.delivery.interval,
+            files: p.delivery.files.len(),
+            why: p.why,
         })
     }
 
@@ -119,21 +151,23 @@ pub async fn survey<'a>(
     for (source, mapping) in pipeline.sources.iter().zip(mappings) {
         for delivery in discover(source, date, pipeline.run.history_days)? {
             let delivery_id = delivery_id(source, &delivery, &mapping, date);
-            if survey
-                .ledger
-                .has(&source.name, &delivery.interval, &delivery_id)
-            {
-                survey
-                    .unchanged
-                    .push((source.name.clone(), delivery.interval.clone()));
-            } else {
-                survey.pending.push(Pending {
-                    source,
-                    delivery,
-                    delivery_id,
-                    mapping: Arc::clone(&mapping),
-                });
-            }
+            let why = match survey.ledger.delivery_id(&source.name, &delivery.interval) {
+                Some(known) if known == delivery_id => {
+                    survey
+                        .unchanged
+                        .push((source.name.clone(), delivery.interval.clone()));
+                    continue;
+                }
+                Some(_) => Why::Changed,
+                None => Why::New,
+            };
+            survey.pending.push(Pending {
+                source,
+                delivery,
+                delivery_id,
+                mapping: Arc::clone(&mapping),
+                why,
+            });
         }
     }
     Ok(survey)

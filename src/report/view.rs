@@ -4,7 +4,7 @@ use super::ReportError;
 use super::data::{Basis, CostLine, CurrencyData, Line, QualityMetric, ReportData, Target};
 use super::round::{fit, less, per, shares, sum};
 use super::text::tenths;
-use crate::money::Money;
+use crate::money::{Currency, Money};
 use std::collections::BTreeMap;
 
 /// The four amounts of a cost line.
@@ -298,13 +298,35 @@ fn leaves(data: &CurrencyData) -> Result<Vec<Leaf<'_>>, ReportError> {
         })
         .collect();
     for (place, measure) in MEASURES.into_iter().enumerate() {
-        let exact: Vec<Money> = leaves.iter().map(|leaf| measure.of(leaf.line)).collect();
-        let shown = data.currency.cents(&exact)?;
-        for (leaf, shown) in leaves.iter_mut().zip(shown) {
-            leaf.shown[place] = shown;
-        }
+        round_leaves(&mut leaves, place, measure, data.currency)?;
     }
     Ok(leaves)
+}
+
+/// Rounds one measure from the top down: the total is apportioned to the targets by largest remainder, then each
+/// target's amount to its leaves. So a model's figure is the one that its exact cost gives, however finely it is broken
+/// down below it.
+fn round_leaves(
+    leaves: &mut [Leaf],
+    place: usize,
+    measure: Measure,
+    currency: Currency,
+) -> Result<(), ReportError> {
+    // Sorted by target, so each target's leaves stand together.
+    let groups = || leaves.chunk_by(|a, b| a.line.target == b.line.target);
+    let exact =
+        |group: &[Leaf]| -> Vec<Money> { group.iter().map(|leaf| measure.of(leaf.line)).collect() };
+    let totals = groups()
+        .map(|group| sum(exact(group)))
+        .collect::<Result<Vec<_>, _>>()?;
+    let mut shown = Vec::with_capacity(leaves.len());
+    for (group, total) in groups().zip(currency.cents(&totals)?) {
+        shown.extend(fit(&exact(group), total, currency.digits())?);
+    }
+    for (leaf, shown) in leaves.iter_mut().zip(shown) {
+        leaf.shown[place] = shown;
+    }
+    Ok(())
 }
 
 fn targets(leaves: &[Leaf]) -> Result<Vec<TargetSum>, ReportError> {

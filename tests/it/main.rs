@@ -7,3 +7,4 @@ mod cli;
 mod night;
 mod shop;
 mod sql;
+mod worked_example;

@@ -34,7 +34,7 @@ pub fn html(view: &View, marks: &Marks, id: &str, heading: &str) -> Result<Strin
     body.push_str(&reasons(view)?);
     body.push_str(&resources(view)?);
     body.push_str(&leaf_table(view, marks)?);
-    let intro = "Effective cost unless a column says billed. Cents are rounded by largest remainder over the lines of the full list below, so every subtotal is the sum of the lines shown.";
+    let intro = "Effective cost unless a column says billed. Cents are rounded by largest remainder, first over the owners, then over each owner's lines in the full list below, so every subtotal is the sum of the lines shown.";
     Ok(section(id, heading, intro, &body))
 }
 
