@@ -195,6 +195,7 @@ impl From<datafusion::error::DataFusionError> for Error {
                 Error::unexpected(e.to_string())
             }
             D::IoError(e) => Error::new(Kind::Io, e.to_string()),
+            D::ArrowError(e, _) => of_values(e),
             D::SQL(e, _) => Error::config(match e.as_ref() {
                 P::ParserError(message) | P::TokenizerError(message) => message.clone(),
                 P::RecursionLimitExceeded => "it is nested too deeply".into(),
@@ -204,6 +205,20 @@ impl From<datafusion::error::DataFusionError> for Error {
             other => Error::unexpected(other.strip_backtrace()),
         }
     }
+}
+
+/// A value that the SQL cannot compute with.
+fn of_values(error: &arrow::error::ArrowError) -> Error {
+    use arrow::error::ArrowError as A;
+    let remedy = match error {
+        A::CastError(_) | A::ParseError(_) | A::InvalidArgumentError(_) => {
+            "write try_cast in the SQL: what does not fit is null then, and a row that needs it goes to quarantine by file, row and column"
+        }
+        A::DivideByZero => "divide by nullif(…, 0)",
+        A::ArithmeticOverflow(_) => "cast to a wider type before adding up",
+        _ => return Error::unexpected(error.to_string()),
+    };
+    Error::contract(error.to_string()).help(remedy)
 }
 
 impl From<crate::compute::ComputeError> for Error {

@@ -46,7 +46,12 @@ pub fn rules(pipeline: &Pipeline, library: &Library) -> Result<Vec<Rule>> {
         .map(|(name, _)| name.to_string())
         .collect();
     let columns: Vec<String> = table("charges")
-        .map(|t| t.columns.iter().map(|c| c.name.to_string()).collect())
+        .map(|t| {
+            let own = t.columns.iter().map(|c| c.name);
+            own.chain(t.partition.column())
+                .map(str::to_string)
+                .collect()
+        })
         .unwrap_or_default();
     let models = models(pipeline);
     let known = super::validate::Known {
@@ -91,8 +96,15 @@ pub async fn run(
     let allocations = contract("allocations")?;
     let first = window.0.format("%Y-%m").to_string();
     let done = store::partitions(snapshot, allocations)?;
+    let charged = store::partitions(snapshot, charges)?;
+    // A period that lost its last charge keeps no costs.
+    for period in done.iter().filter(|p| !charged.contains(p)) {
+        for name in ["allocations", "model_costs", "reconciliation"] {
+            store::replace(snapshot, contract(name)?, period)?;
+        }
+    }
     let mut summary = Summary::default();
-    for period in store::partitions(snapshot, charges)? {
+    for period in charged {
         if period < first && !changed.contains(&period) && done.contains(&period) {
             continue;
         }

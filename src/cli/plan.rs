@@ -32,11 +32,16 @@ pub async fn run(args: &Args, printer: &mut Printer) -> Result<()> {
     let engine = Engine::open(&Options::of(&pipeline, date), snapshot.as_deref(), None)?;
     let survey = ingest::survey(&engine, &pipeline, &library, date).await?;
     let window = window(&pipeline, date);
-    let pending: Vec<_> = survey.pending().collect();
+    let ingests = selection.has(Stage::Ingest);
+    let pending: Vec<_> = survey.pending().filter(|_| ingests).collect();
+    let retired: Vec<_> = survey.retired().filter(|_| ingests).collect();
+    let stages: Vec<Stage> = Stage::ALL
+        .into_iter()
+        .filter(|s| selection.has(*s) && s.applies(&pipeline))
+        .collect();
     if args.json {
-        let stages: Vec<_> = Stage::ALL
-            .into_iter()
-            .filter(|s| selection.has(*s))
+        let stages: Vec<_> = stages
+            .iter()
             .map(|s| serde_json::json!({"stage": s.name(), "writes": s.tables()}))
             .collect();
         let json = serde_json::json!({
@@ -47,6 +52,9 @@ pub async fn run(args: &Args, printer: &mut Printer) -> Result<()> {
             "stages": stages,
             "ingest": pending.iter().map(|p| serde_json::json!({
                 "source": p.source, "interval": p.interval, "files": p.files, "why": p.why.as_str(),
+            })).collect::<Vec<_>>(),
+            "remove": retired.iter().map(|(source, interval)| serde_json::json!({
+                "source": source, "interval": interval,
             })).collect::<Vec<_>>(),
             "unchanged": survey.unchanged().iter().map(|(source, interval)| serde_json::json!({
                 "source": source, "interval": interval,
@@ -61,7 +69,7 @@ pub async fn run(args: &Args, printer: &mut Printer) -> Result<()> {
         window.1,
         pipeline.warehouse.display()
     )];
-    for stage in Stage::ALL.into_iter().filter(|s| selection.has(*s)) {
+    for stage in stages {
         lines.push(String::new());
         match stage {
             Stage::Ingest => {
@@ -71,6 +79,11 @@ pub async fn run(args: &Args, printer: &mut Printer) -> Result<()> {
                     survey.unchanged().len()
                 ));
                 lines.extend(runs(&pending));
+                for (source, interval) in &retired {
+                    lines.push(format!(
+                        "           {source} {interval}: removed, the source is retired"
+                    ));
+                }
             }
             Stage::Check => lines.push(format!(
                 "check      {} checks must hold before anything is published",
@@ -85,6 +98,9 @@ pub async fn run(args: &Args, printer: &mut Printer) -> Result<()> {
                         None => vec![],
                     };
                     let what = match table.partition {
+                        Partition::Day if stage == Stage::Attribute => {
+                            format!("every day from {} to {}", window.0, window.1)
+                        }
                         Partition::Day if there.contains(&date.to_string()) => {
                             format!("ds={date}, replacing it")
                         }

@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 
 use arrow::array::RecordBatch;
+use arrow::compute::cast;
+use arrow::datatypes::DataType;
 use clap::ValueEnum;
 use parquet::arrow::ArrowWriter;
 
@@ -60,7 +62,7 @@ pub async fn run(args: &Args, printer: &mut Printer) -> Result<()> {
         Format::Json => {
             let mut writer = arrow::json::LineDelimitedWriter::new(Vec::new());
             for batch in &batches {
-                writer.write(batch)?;
+                writer.write(&exact(batch)?)?;
             }
             writer.finish()?;
             printer.bytes(&writer.into_inner());
@@ -74,4 +76,19 @@ pub async fn run(args: &Args, printer: &mut Printer) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Decimals as text: most JSON parsers read a number as a double, which cannot hold an amount.
+fn exact(batch: &RecordBatch) -> Result<RecordBatch> {
+    let schema = batch.schema();
+    let mut columns = Vec::with_capacity(batch.num_columns());
+    for (field, column) in schema.fields().iter().zip(batch.columns()) {
+        let column = if field.data_type().is_decimal() {
+            cast(column, &DataType::Utf8)?
+        } else {
+            std::sync::Arc::clone(column)
+        };
+        columns.push((field.name(), column));
+    }
+    Ok(RecordBatch::try_from_iter(columns)?)
 }

@@ -36,10 +36,13 @@ pub struct Pipeline {
     /// Where the exports lie.
     #[serde(default)]
     pub sources: Vec<Source>,
+    /// Sources that were once in this file and are gone: what they brought is removed from the tables.
+    #[serde(default)]
+    pub retired_sources: Vec<String>,
     /// Weights and windows of the features.
     #[serde(default)]
     pub features: Features,
-    /// The models to train, in order; the first is the one whose lists are published first.
+    /// The models to train, in order.
     #[serde(default)]
     pub models: Vec<Model>,
     /// What to recommend.

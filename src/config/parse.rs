@@ -110,6 +110,11 @@ impl Pipeline {
                 ));
             }
         }
+        if let Some(name) = self.retired_sources.iter().find(|n| names.contains(n)) {
+            return wrong(format!(
+                "`{name}` is both a source and one of `retired_sources`"
+            ));
+        }
         let mut ids = BTreeSet::new();
         for model in &self.models {
             if model.id.is_empty() || !ids.insert(&model.id) {
@@ -119,11 +124,19 @@ impl Pipeline {
                 ));
             }
             crate::model::validate_params(model.family, &model.params).map_err(|e| {
-                Error::config(format!(
-                    "{}: model `{}`: {e}",
+                let message = e.to_string();
+                let error = Error::config(format!(
+                    "{}: model `{}`: {message}",
                     self.file.display(),
                     model.id
-                ))
+                ));
+                match message
+                    .find("unknown ")
+                    .and_then(|at| nearest_in_message(&message[at..]))
+                {
+                    Some(near) => error.help(format!("did you mean `{near}`?")),
+                    None => error,
+                }
             })?;
         }
         if self.run.history_days == 0 {

@@ -22,7 +22,7 @@ use datafusion::logical_expr::{
 use datafusion::prelude::SessionContext;
 
 use super::{Options, interval_end_us};
-use crate::error::nearest;
+use crate::error::{Error, nearest};
 
 pub(super) fn register(ctx: &SessionContext, options: &Options) {
     let settings = options
@@ -160,7 +160,7 @@ fn setting(settings: &BTreeMap<String, u64>, args: &[ColumnarValue]) -> Result<C
         None => {
             let near = nearest(name, settings.keys().map(String::as_str));
             let hint = near.map_or(String::new(), |n| format!("; did you mean '{n}'?"));
-            exec_err!("there is no setting '{name}'{hint}")
+            Err(Error::config(format!("there is no setting '{name}'{hint}")).into())
         }
     }
 }

@@ -103,11 +103,20 @@ impl Ledger {
         Ok(ledger)
     }
 
-    /// Which delivery of an interval is in the warehouse.
-    pub fn delivery_id(&self, source: &str, interval: &str) -> Option<&str> {
+    /// Every interval that is in the warehouse.
+    pub fn rows(&self) -> impl Iterator<Item = &Row> {
+        self.rows.values()
+    }
+
+    /// What is known of an interval.
+    pub fn get(&self, source: &str, interval: &str) -> Option<&Row> {
+        self.rows.get(&(source.to_string(), interval.to_string()))
+    }
+
+    /// Forgets an interval.
+    pub fn remove(&mut self, row: &Row) {
         self.rows
-            .get(&(source.to_string(), interval.to_string()))
-            .map(|r| r.delivery_id.as_str())
+            .remove(&(row.source.clone(), row.interval.clone()));
     }
 
     /// Puts a row in the place of an earlier one of the same source and interval.

@@ -13,6 +13,8 @@ mod mapping;
 mod partitions;
 mod quarantine;
 mod reader;
+#[cfg(test)]
+mod reader_tests;
 mod rules;
 
 use std::collections::HashSet;
@@ -60,6 +62,15 @@ pub struct Summary {
     pub charged_periods: Vec<String>,
 }
 
+impl Summary {
+    /// Notes the billing periods of a delivery of charges as changed.
+    fn charged(&mut self, row: &Row) {
+        if row.kind == SourceKind::Charges.table() {
+            self.charged_periods.extend(row.partitions.iter().cloned());
+        }
+    }
+}
+
 /// One interval to be ingested.
 struct Pending<'a> {
     source: &'a Source,
@@ -105,6 +116,7 @@ pub struct Planned<'a> {
 pub struct Survey<'a> {
     pending: Vec<Pending<'a>>,
     unchanged: Vec<(String, String)>,
+    retired: Vec<Row>,
     ledger: Ledger,
 }
 
@@ -117,6 +129,13 @@ impl Survey<'_> {
             files: p.delivery.files.len(),
             why: p.why,
         })
+    }
+
+    /// Source and interval of those that would be removed, because their source is retired.
+    pub fn retired(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.retired
+            .iter()
+            .map(|r| (r.source.as_str(), r.interval.as_str()))
     }
 
     /// Source and interval of those that are there already, unchanged.
@@ -137,9 +156,11 @@ pub async fn survey<'a>(
     date: NaiveDate,
 ) -> Result<Survey<'a>> {
     let ledger = Ledger::read(engine).await?;
+    let retired = retired(&ledger, pipeline)?;
     let mut survey = Survey {
         pending: vec![],
         unchanged: vec![],
+        retired,
         ledger,
     };
     // All dialects first: a wrong name should not wait for the hashing of gigabytes.
@@ -151,8 +172,8 @@ pub async fn survey<'a>(
     for (source, mapping) in pipeline.sources.iter().zip(mappings) {
         for delivery in discover(source, date, pipeline.run.history_days)? {
             let delivery_id = delivery_id(source, &delivery, &mapping, date);
-            let why = match survey.ledger.delivery_id(&source.name, &delivery.interval) {
-                Some(known) if known == delivery_id => {
+            let why = match survey.ledger.get(&source.name, &delivery.interval) {
+                Some(known) if known.delivery_id == delivery_id => {
                     survey
                         .unchanged
                         .push((source.name.clone(), delivery.interval.clone()));
@@ -173,6 +194,33 @@ pub async fn survey<'a>(
     Ok(survey)
 }
 
+/// The intervals of sources that the pipeline file has retired.
+///
+/// # Errors
+/// `Kind::Config` for a source that the file neither names nor retires: its rows would go on counting, and a bill whose
+/// source was renamed would count twice.
+fn retired(ledger: &Ledger, pipeline: &Pipeline) -> Result<Vec<Row>> {
+    let named = |row: &&Row| {
+        let same = |s: &Source| s.name == row.source && s.kind.table() == row.kind;
+        !pipeline.sources.iter().any(same)
+    };
+    let gone: Vec<Row> = ledger.rows().filter(named).cloned().collect();
+    let known = |row: &&Row| !pipeline.retired_sources.contains(&row.source);
+    if let Some(row) = gone.iter().find(known) {
+        return Err(Error::config(format!(
+            "{}: the warehouse holds {} of the source `{}`, which the file no longer names",
+            pipeline.file.display(),
+            row.kind,
+            row.source
+        ))
+        .help(format!(
+            "give the source its old name again, or remove what it brought with: retired_sources = [\"{}\"]",
+            row.source
+        )));
+    }
+    Ok(gone)
+}
+
 /// Ingests what `survey` found into the snapshot being staged.
 ///
 /// # Errors
@@ -187,6 +235,7 @@ pub async fn run(
     let Survey {
         pending,
         unchanged,
+        retired,
         mut ledger,
     } = survey;
     let mut summary = Summary {
@@ -194,6 +243,11 @@ pub async fn run(
         intervals: pending.len() as u64,
         ..Summary::default()
     };
+    for row in &retired {
+        remove_files(snapshot, &row.kind, &row.source, &row.interval)?;
+        summary.charged(row);
+        ledger.remove(row);
+    }
     for kind in SourceKind::ALL {
         let of_kind: Vec<&Pending> = pending.iter().filter(|p| p.source.kind == kind).collect();
         if of_kind.is_empty() {
@@ -205,15 +259,15 @@ pub async fn run(
             summary.rows_out += row.rows_out;
             summary.duplicates += row.rows_duplicate;
             summary.quarantined += row.rows_quarantined;
-            if kind == SourceKind::Charges {
-                summary
-                    .charged_periods
-                    .extend(row.partitions.iter().cloned());
+            // Also the periods that the delivery before it filled, which may have no charge left.
+            if let Some(before) = ledger.get(&row.source, &row.interval) {
+                summary.charged(before);
             }
+            summary.charged(&row);
             ledger.replace(row);
         }
     }
-    if !pending.is_empty() {
+    if !pending.is_empty() || !retired.is_empty() {
         ledger.write(snapshot)?;
     }
     Ok(summary)
@@ -257,7 +311,12 @@ async fn ingest_kind(
     order.sort_by_key(|i| (pending[*i].delivery.day, &pending[*i].source.name));
     for i in order {
         let p = pending[i];
-        remove_previous(snapshot, p)?;
+        remove_files(
+            snapshot,
+            p.mapping.table.name,
+            &p.source.name,
+            &p.delivery.interval,
+        )?;
         for (n, input) in p.delivery.files.iter().enumerate() {
             let file = SourceFile::open(input.clone(), &p.mapping.optional)?;
             jobs.push(Arc::new(job(p, file, jobs.len(), n, date)));
@@ -355,15 +414,15 @@ async fn ingest_kind(
             ))
             .help("deliver the file corrected, or raise `max_rejected` of this source to quarantine such rows"));
         }
-        rejects.write(snapshot, &stem(p))?;
+        rejects.write(snapshot, &stem(&p.source.name, &p.delivery.interval))?;
         rows.push(row);
     }
     Ok(rows)
 }
 
 /// Start of the names of all files that an interval of a source writes.
-fn stem(p: &Pending) -> String {
-    format!("{}.{}", p.source.name, p.delivery.interval)
+fn stem(source: &str, interval: &str) -> String {
+    format!("{source}.{interval}")
 }
 
 fn job(p: &Pending, file: Arc<SourceFile>, ordinal: usize, n: usize, date: NaiveDate) -> FileJob {
@@ -388,7 +447,7 @@ fn job(p: &Pending, file: Arc<SourceFile>, ordinal: usize, n: usize, date: Naive
         delivery_id: p.delivery_id.clone(),
         key,
         target,
-        stem: format!("{}.{n:05}", stem(p)),
+        stem: format!("{}.{n:05}", stem(&p.source.name, &p.delivery.interval)),
         // A day of grace: clocks of devices run ahead, and features leave out what has not happened yet.
         not_after_us: if daily {
             interval_end_us(day + TimeDelta::days(1))
@@ -405,10 +464,10 @@ fn scope(day: NaiveDate) -> u64 {
     u64::from(chrono::Datelike::num_days_from_ce(&day).unsigned_abs())
 }
 
-/// Removes what an earlier delivery of the same interval wrote.
-fn remove_previous(snapshot: &Path, p: &Pending) -> Result<()> {
-    let prefix = format!("{}.", stem(p));
-    for name in [p.mapping.table.name, "quarantine"] {
+/// Removes what an earlier delivery of an interval wrote.
+fn remove_files(snapshot: &Path, table: &str, source: &str, interval: &str) -> Result<()> {
+    let prefix = format!("{}.", stem(source, interval));
+    for name in [table, "quarantine"] {
         let mut folders = vec![snapshot.join(name)];
         while let Some(folder) = folders.pop() {
             let Ok(entries) = std::fs::read_dir(&folder) else {

@@ -2,7 +2,7 @@
 //!
 //! Besides the file's own columns the table has `_row`: the row's number in the file, from 1 (a CSV's header is not
 //! counted). Columns that the mapping declares optional and the file lacks are there as nulls. Everything in a CSV is
-//! text.
+//! text, and an empty field is null.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -409,13 +409,14 @@ impl CsvBatches {
             }
             for (at, builder) in builders.iter_mut().enumerate() {
                 match record.get(at).map(std::str::from_utf8) {
+                    // A CSV has no other way to write that there is nothing.
+                    Some(Ok("")) | None => builder.append_null(),
                     Some(Ok(text)) => builder.append_value(text),
                     Some(Err(_)) => {
                         self.note(self.names.field(at).name(), "is not valid UTF-8".into());
                         let lossy = String::from_utf8_lossy(record.get(at).unwrap_or_default());
                         builder.append_value(lossy);
                     }
-                    None => builder.append_null(),
                 }
             }
         }

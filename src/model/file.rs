@@ -30,7 +30,7 @@ pub struct ModelFile {
     pub metadata: BTreeMap<String, String>,
 }
 
-/// Writes `model` whole: into a file beside `path`, which is then renamed over it.
+/// Writes `model` whole and durably: into a file beside `path`, which is then renamed over it.
 pub fn write(path: &Path, model: &ModelFile) -> Result<(), ModelError> {
     let corrupt = |reason: String| ModelError::Corrupt {
         path: path.to_owned(),
@@ -86,13 +86,16 @@ pub fn write(path: &Path, model: &ModelFile) -> Result<(), ModelError> {
     .collect::<Result<Vec<_>, safetensors::SafeTensorError>>()
     .map_err(|error| corrupt(error.to_string()))?;
     let header = HashMap::from([(KEY.to_owned(), metadata)]);
+    let io = |source| ModelError::Io {
+        path: path.to_owned(),
+        source,
+    };
     safetensors::serialize_to_file(tensors, Some(header), path).map_err(|error| match error {
-        safetensors::SafeTensorError::IoError(source) => ModelError::Io {
-            path: path.to_owned(),
-            source,
-        },
+        safetensors::SafeTensorError::IoError(source) => io(source),
         error => corrupt(error.to_string()),
-    })
+    })?;
+    let file = std::fs::File::open(path).map_err(io)?;
+    file.sync_all().map_err(io)
 }
 
 /// Reads a file back; a file cut short, altered in its header or of another format is an error that says so.

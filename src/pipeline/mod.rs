@@ -6,6 +6,7 @@ pub mod run;
 use std::fmt;
 use std::str::FromStr;
 
+use crate::config::Pipeline;
 use crate::error::{Error, nearest};
 
 /// The stages, in the order in which the data flows.
@@ -76,6 +77,17 @@ impl Stage {
                 "reconciliation",
             ],
             Stage::Check => &[],
+        }
+    }
+}
+
+impl Stage {
+    /// Whether `pipeline` gives the stage something to do.
+    pub fn applies(self, pipeline: &Pipeline) -> bool {
+        match self {
+            Stage::Train | Stage::Score => !pipeline.models.is_empty(),
+            Stage::Evaluate => !pipeline.models.is_empty() && pipeline.evaluation.enabled,
+            _ => true,
         }
     }
 }

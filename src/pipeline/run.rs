@@ -133,14 +133,7 @@ impl Night<'_> {
         let mut verdict = evaluate::stage::Verdict::default();
         let mut attributed = attribution::stage::Summary::default();
         for stage in Stage::ALL {
-            let nothing = match stage {
-                Stage::Train | Stage::Score => self.pipeline.models.is_empty(),
-                Stage::Evaluate => {
-                    self.pipeline.models.is_empty() || !self.pipeline.evaluation.enabled
-                }
-                _ => false,
-            };
-            if nothing || !self.selection.has(stage) {
+            if !stage.applies(self.pipeline) || !self.selection.has(stage) {
                 continue;
             }
             observer(Progress::Begin(stage));

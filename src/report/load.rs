@@ -14,7 +14,7 @@ use crate::engine::{Engine, Library, Options};
 use crate::error::{Error, Result};
 use crate::evaluate::stage::BASELINE;
 use crate::money::{Currency, Money, Residue};
-use crate::warehouse::Warehouse;
+use crate::warehouse::{Warehouse, store, table};
 
 /// Reads the report on all billing periods, or on one.
 ///
@@ -42,6 +42,15 @@ pub async fn load(
                 Error::config(format!("`{period}` is no billing period"))
                     .help("write it as 2026-11")
             })?;
+        let allocations =
+            table("allocations").ok_or_else(|| Error::unexpected("no table allocations"))?;
+        let there = store::partitions(&snapshot, allocations)?;
+        if !there.iter().any(|p| p == period) {
+            return Err(Error::config(format!(
+                "nothing is published for the billing period {period}"
+            ))
+            .help(format!("there are: {}", there.join(", "))));
+        }
         for name in ["charges", "allocations", "model_costs", "reconciliation"] {
             engine
                 .restrict(name, &format!("billing_period = '{period}'"))

@@ -715,7 +715,7 @@ pub static TABLES: &[Table] = &[
             req("started_at", Timestamp, "wall clock"),
             opt("ended_at", Timestamp, "wall clock"),
             opt("seconds", Float64, "duration").unit("s"),
-            opt("rows", Int64, "rows written"),
+            opt("rows", Int64, "rows written; of train and evaluate, models"),
             opt(
                 "peak_rss_bytes",
                 Int64,

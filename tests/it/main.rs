@@ -4,6 +4,7 @@
 
 mod bad_input;
 mod cli;
+mod deliveries;
 mod night;
 mod shop;
 mod sql;

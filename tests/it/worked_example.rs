@@ -53,14 +53,14 @@ fn every_cost_is_the_one_worked_out_by_hand() {
         "basis,line,effective\n\
          usage,attributed,476.340000000000000000\n\
          usage,bill,521.440000000000000000\n\
-         usage,difference,0E-18\n\
+         usage,difference,0.000000000000000000\n\
          usage,idle,45.100000000000000000\n\
-         usage,unallocated,0E-18\n\
+         usage,unallocated,0.000000000000000000\n\
          allocation,attributed,521.440000000000000000\n\
          allocation,bill,521.440000000000000000\n\
-         allocation,difference,0E-18\n\
-         allocation,idle,0E-18\n\
-         allocation,unallocated,0E-18\n"
+         allocation,difference,0.000000000000000000\n\
+         allocation,idle,0.000000000000000000\n\
+         allocation,unallocated,0.000000000000000000\n"
     );
 }
 
