@@ -120,7 +120,7 @@ impl Error {
         match error.kind() {
             E::PermissionDenied | E::ReadOnlyFilesystem => Error::config(message)
                 .help("give this user the right to it, or name another path in the pipeline file"),
-            E::NotADirectory | E::IsADirectory | E::InvalidFilename => {
+            E::NotADirectory | E::IsADirectory | E::AlreadyExists | E::InvalidFilename => {
                 Error::config(message).help("name another path in the pipeline file")
             }
             E::StorageFull | E::QuotaExceeded => {

@@ -58,6 +58,8 @@ pub struct Summary {
     pub quarantined: u64,
     /// Billing periods whose charges are new or changed.
     pub charged_periods: Vec<String>,
+    /// What the user should look at.
+    pub warnings: Vec<String>,
 }
 
 /// One interval to be ingested.
@@ -205,6 +207,12 @@ pub async fn run(
             summary.rows_out += row.rows_out;
             summary.duplicates += row.rows_duplicate;
             summary.quarantined += row.rows_quarantined;
+            if row.rows_in == 0 {
+                summary.warnings.push(format!(
+                    "source `{}`, {}: the files hold no row",
+                    row.source, row.interval
+                ));
+            }
             if kind == SourceKind::Charges {
                 summary
                     .charged_periods

@@ -153,6 +153,9 @@ impl Night<'_> {
                         ingest::survey(&engine, self.pipeline, &self.library, self.date).await?;
                     let threads = self.pipeline.threads();
                     ingested = ingest::run(&engine, &dir, survey, self.date, threads).await?;
+                    for warning in &ingested.warnings {
+                        observer(Progress::Warning(warning));
+                    }
                     let s = &ingested;
                     let message = format!(
                         "{} rows in, {} duplicates, {} quarantined; {} intervals new or changed, {} unchanged",
