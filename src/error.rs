@@ -123,6 +123,7 @@ impl Error {
             E::NotADirectory | E::IsADirectory | E::AlreadyExists | E::InvalidFilename => {
                 Error::config(message).help("name another path in the pipeline file")
             }
+            E::InvalidData => Error::config(message).help("save it as text in UTF-8"),
             E::StorageFull | E::QuotaExceeded => {
                 Error::new(Kind::Io, message).help("free some space on that disk, then run again")
             }

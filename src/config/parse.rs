@@ -119,11 +119,16 @@ impl Pipeline {
                 ));
             }
             crate::model::validate_params(model.family, &model.params).map_err(|e| {
-                Error::config(format!(
-                    "{}: model `{}`: {e}",
+                let message = e.to_string();
+                let error = Error::config(format!(
+                    "{}: model `{}`: {message}",
                     self.file.display(),
                     model.id
-                ))
+                ));
+                match nearest_in_message(&message) {
+                    Some(near) => error.help(format!("did you mean `{near}`?")),
+                    None => error,
+                }
             })?;
         }
         if self.run.history_days == 0 {

@@ -79,7 +79,7 @@ impl Ledger {
             for i in 0..batch.num_rows() {
                 let count = |n: usize| counts[n].value(i).unsigned_abs();
                 let values = cast(&partitions.value(i), &DataType::Utf8View)?;
-                ledger.replace(Row {
+                let _ = ledger.replace(Row {
                     source: source.value(i).into(),
                     kind: kind.value(i).into(),
                     interval: interval.value(i).into(),
@@ -110,10 +110,10 @@ impl Ledger {
             .map(|r| r.delivery_id.as_str())
     }
 
-    /// Puts a row in the place of an earlier one of the same source and interval.
-    pub fn replace(&mut self, row: Row) {
+    /// Puts a row in the place of an earlier one of the same source and interval, which it gives back.
+    pub fn replace(&mut self, row: Row) -> Option<Row> {
         self.rows
-            .insert((row.source.clone(), row.interval.clone()), row);
+            .insert((row.source.clone(), row.interval.clone()), row)
     }
 
     /// Writes the table into a snapshot.

@@ -74,16 +74,20 @@ fn stamp(path: &Path) -> Result<(u64, SystemTime)> {
     Ok((meta.len(), modified))
 }
 
-/// The error for a file that was listed and cannot be read any more.
+/// The error for a file that was listed and cannot be read any more, or not unpacked.
 pub fn vanished(path: &Path, error: &std::io::Error) -> Error {
-    if error.kind() == std::io::ErrorKind::NotFound {
-        Error::new(
+    use std::io::ErrorKind as E;
+    match error.kind() {
+        E::NotFound => Error::new(
             Kind::Io,
             format!("{} vanished while it was being read", path.display()),
         )
-        .help("let the export finish, then run again")
-    } else {
-        Error::io("cannot read", path, error)
+        .help("let the export finish, then run again"),
+        E::InvalidInput | E::InvalidData | E::UnexpectedEof => {
+            Error::contract(format!("{} cannot be unpacked: {error}", path.display()))
+                .help("it is truncated, damaged or still being written: deliver it again")
+        }
+        _ => Error::io("cannot read", path, error),
     }
 }
 

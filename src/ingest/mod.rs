@@ -213,12 +213,12 @@ pub async fn run(
                     row.source, row.interval
                 ));
             }
+            let mut periods = row.partitions.clone();
+            // A period that the earlier delivery had and this one lacks has changed too.
+            periods.extend(ledger.replace(row).into_iter().flat_map(|r| r.partitions));
             if kind == SourceKind::Charges {
-                summary
-                    .charged_periods
-                    .extend(row.partitions.iter().cloned());
+                summary.charged_periods.append(&mut periods);
             }
-            ledger.replace(row);
         }
     }
     if !pending.is_empty() {

@@ -226,13 +226,17 @@ impl Night<'_> {
                         .iter()
                         .map(|(m, r)| format!("{m} {r:.4}"))
                         .collect();
-                    let message = format!(
-                        "recall@{}: {}, popularity {:.4}, {} users",
-                        verdict.k,
-                        found.join(", "),
-                        verdict.baseline,
-                        verdict.users
-                    );
+                    let message = if verdict.users == 0 {
+                        "no user to judge by".to_string()
+                    } else {
+                        format!(
+                            "recall@{}: {}, popularity {:.4}, {} users",
+                            verdict.k,
+                            found.join(", "),
+                            verdict.baseline,
+                            verdict.users
+                        )
+                    };
                     (verdict.models.len() as u64, message)
                 }
                 Stage::Attribute => {

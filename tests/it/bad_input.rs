@@ -4,6 +4,7 @@
 //! Each test starts from a night that was published before.
 
 use std::fs::{self, File};
+use std::io::Write;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::{Command, Output};
@@ -15,6 +16,8 @@ use arrow::array::{
 };
 use arrow::compute::{cast, concat_batches, interleave, take_record_batch};
 use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use recost::error::Kind;
@@ -26,6 +29,8 @@ const EVENTS: &str = "exports/events/ds=2026-10-31/part-00000.parquet";
 const USERS: &str = "exports/users/ds=2026-10-31/part-00000.parquet";
 const NORTH: &str = "exports/billing/northcloud/billing_period=2026-10/part-00000.parquet";
 const EAST: &str = "exports/billing/eastgrid/billing_period=2026-10/part-00000.parquet";
+const EVENTS_HEAD: &str = "event_id,event_time,user_id,session_id,event_type,item_id,query,request_id,model_id,\
+    model_version,surface,rank,compute_ns,price,quantity,currency";
 const FIRST_LINE: &str = "name = \"Example shop\"";
 
 /// A shop of which a night was published.
@@ -289,7 +294,7 @@ fn a_file_that_is_not_what_its_name_says_stops_the_run() {
         "cannot be read as Parquet",
         "deliver it again",
     );
-    // Its footer is whole, and what it points at is not.
+    // Its footer is whole, but what it points at is not.
     contract(
         |path| {
             let mut bytes = fs::read(path).unwrap();
@@ -327,6 +332,27 @@ fn a_file_that_is_not_what_its_name_says_stops_the_run() {
             &[csv, says],
             "names its columns, each once",
         );
+    }
+    fs::remove_file(shop.file(csv)).unwrap();
+    let mut packed = GzEncoder::new(vec![], Compression::default());
+    writeln!(packed, "{EVENTS_HEAD}").unwrap();
+    for n in 0..5000 {
+        writeln!(
+            packed,
+            "g{n},2026-10-31T10:00:00Z,u{},,search,,,,,,,,,,,",
+            n * n
+        )
+        .unwrap();
+    }
+    let packed = packed.finish().unwrap();
+    let gz = "exports/events/ds=2026-10-31/more.csv.gz";
+    for (bytes, says) in [
+        (&packed[..8], "cannot be unpacked"),
+        (&packed[..packed.len() / 2], ", row "),
+        (b"event_id,event_time\n", "cannot be unpacked"),
+    ] {
+        fs::write(shop.file(gz), bytes).unwrap();
+        refused(&shop, Kind::Contract, &[gz, says], "deliver ");
     }
 }
 
@@ -373,6 +399,37 @@ fn an_empty_file_with_the_right_columns_is_a_day_on_which_nothing_happened() {
     assert_eq!(
         delivered,
         [serde_json::json!({"rows_in": 0, "rows_out": 0})]
+    );
+    reconciles(&shop);
+}
+
+#[test]
+fn a_period_that_a_newer_bill_lacks_leaves_no_cost_behind() {
+    let shop = Shop::new();
+    let pipeline = "name = \"x\"\n[[sources]]\nname = \"bill\"\nkind = \"charges\"\npath = \"bill.csv\"\ndialect = \"focus\"\n";
+    fs::write(shop.file("pipeline.toml"), pipeline).unwrap();
+    let bill = |rows: &[&str]| {
+        let head = "BilledCost,EffectiveCost,BillingCurrency,BillingPeriodStart,BillingPeriodEnd,ChargePeriodStart,ChargePeriodEnd,ChargeCategory";
+        fs::write(shop.file("bill.csv"), [&[head], rows].concat().join("\n")).unwrap();
+        run_ok(&shop);
+    };
+    let old = "5,5,USD,2025-01-01,2025-02-01,2025-01-03,2025-01-04,Usage";
+    let new = "7,7,USD,2026-10-01,2026-11-01,2026-10-03,2026-10-04,Usage";
+    bill(&[old, new]);
+    assert_eq!(
+        shop.query("select sum(billed) from allocations")[0],
+        "12.000000000000000000"
+    );
+    bill(&[new]);
+    for table in ["allocations", "model_costs", "reconciliation", "charges"] {
+        none(
+            &shop,
+            &format!("select * from {table} where billing_period = '2025-01'"),
+        );
+    }
+    assert_eq!(
+        shop.query("select sum(billed) from allocations")[0],
+        "7.000000000000000000"
     );
     reconciles(&shop);
 }
@@ -487,7 +544,8 @@ fn bad_rows_of_the_clickstream_are_set_aside_with_their_text() {
         "exports/events/ds={date}/*.parquet",
         "exports/events/ds={date}/*",
     );
-    let mut csv = b"event_id,event_time,user_id,session_id,event_type,item_id,query,request_id,model_id,model_version,surface,rank,compute_ns,price,quantity,currency\n".to_vec();
+    let mut csv = EVENTS_HEAD.as_bytes().to_vec();
+    csv.push(b'\n');
     for line in [
         &b"c1,2026-10-31T10:00:00Z,u0000001,s1,view,i000001,,,,,,,,,,"[..],
         b"c2,2026-10-31T10:00:00Z,u0000001,s1,search,,caf\xe9,,,,,,,,,",
@@ -890,6 +948,12 @@ fn a_mistake_in_the_pipeline_file_is_shown_with_what_was_meant() {
         "name = \"Example shop\"\nwarehose = \"w\"",
         &["pipeline.toml", "unknown field `warehose`"],
         "did you mean `warehouse`?",
+    );
+    mistake(
+        "alpha = 10.0",
+        "alhpa = 10.0",
+        &["pipeline.toml: model `home-als`: unknown field `alhpa`"],
+        "did you mean `alpha`?",
     );
     mistake(
         "family = \"popular\"",
