@@ -113,7 +113,8 @@ impl Error {
         Error::new(Kind::Unexpected, message)
     }
 
-    /// A failed operation on a file: `Kind::Config` where the path itself is the trouble (permissions), else `Kind::Io`.
+    /// A failed operation on a file: `Kind::Config` where the path or text itself is the trouble (permissions), else
+    /// `Kind::Io`.
     pub fn io(doing: &str, path: &Path, error: &std::io::Error) -> Self {
         use std::io::ErrorKind as E;
         let message = format!("{doing} {}: {error}", path.display());

@@ -79,7 +79,7 @@ impl Ledger {
             for i in 0..batch.num_rows() {
                 let count = |n: usize| counts[n].value(i).unsigned_abs();
                 let values = cast(&partitions.value(i), &DataType::Utf8View)?;
-                let _ = ledger.replace(Row {
+                ledger.replace(Row {
                     source: source.value(i).into(),
                     kind: kind.value(i).into(),
                     interval: interval.value(i).into(),

@@ -121,7 +121,8 @@ impl Mapping {
                 });
             };
             let from = copied.get(name);
-            if from.is_some_and(|c| file.columns.column_with_name(c).is_none()) {
+            let lacking = |c: &String| c != ROW && file.columns.column_with_name(c).is_none();
+            if from.is_some_and(lacking) {
                 // An optional column that the file lacks has no type of its own.
                 continue;
             }

@@ -2,7 +2,7 @@
 //!
 //! Besides the file's own columns the table has `_row`: the row's number in the file, from 1 (a CSV's header is not
 //! counted). Columns that the mapping declares optional and the file lacks are there as nulls. Everything in a CSV is
-//! text.
+//! text, and an empty field is a null.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;

@@ -944,6 +944,12 @@ fn a_mistake_in_the_pipeline_file_is_shown_with_what_was_meant() {
         "did you mean `history_days`?",
     );
     mistake(
+        "history_days = 30",
+        "history_days = 4000000000",
+        &["pipeline.toml: `[run] history_days` must be between 1 and 36,500"],
+        "",
+    );
+    mistake(
         FIRST_LINE,
         "name = \"Example shop\"\nwarehose = \"w\"",
         &["pipeline.toml", "unknown field `warehose`"],
@@ -1035,6 +1041,15 @@ fn a_day_that_is_none_is_told_from_one_that_is() {
         assert_eq!(out.status.code(), Some(2), "{log}");
         let says = format!("`{day}` is no day; write it as 2026-10-31");
         assert!(log.contains("--date") && log.contains(&says), "{log}");
+    }
+    for day in ["+262142-12-31", "1999-12-31"] {
+        let out = shop.recost(&["plan", "pipeline.toml", "--date", day]);
+        let log = text(&out.stderr);
+        assert_eq!(out.status.code(), Some(2), "{log}");
+        assert!(
+            log.contains("is not between the years 2000 and 2100"),
+            "{log}"
+        );
     }
     assert_eq!(before, shop.published());
 
