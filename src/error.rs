@@ -113,16 +113,18 @@ impl Error {
         Error::new(Kind::Unexpected, message)
     }
 
-    /// A failed operation on a file: `Kind::Config` where the path itself is the trouble (permissions), else `Kind::Io`.
+    /// A failed operation on a file: `Kind::Config` where the path or text itself is the trouble (permissions), else
+    /// `Kind::Io`.
     pub fn io(doing: &str, path: &Path, error: &std::io::Error) -> Self {
         use std::io::ErrorKind as E;
         let message = format!("{doing} {}: {error}", path.display());
         match error.kind() {
             E::PermissionDenied | E::ReadOnlyFilesystem => Error::config(message)
                 .help("give this user the right to it, or name another path in the pipeline file"),
-            E::NotADirectory | E::IsADirectory | E::InvalidFilename => {
+            E::NotADirectory | E::IsADirectory | E::AlreadyExists | E::InvalidFilename => {
                 Error::config(message).help("name another path in the pipeline file")
             }
+            E::InvalidData => Error::config(message).help("save it as text in UTF-8"),
             E::StorageFull | E::QuotaExceeded => {
                 Error::new(Kind::Io, message).help("free some space on that disk, then run again")
             }

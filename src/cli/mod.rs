@@ -16,7 +16,7 @@ mod tables;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use chrono::{NaiveDate, TimeDelta, Utc};
+use chrono::{Datelike, NaiveDate, TimeDelta, Utc};
 use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::compute::Choice;
@@ -105,8 +105,12 @@ fn yesterday() -> NaiveDate {
 }
 
 fn parse_date(text: &str) -> std::result::Result<NaiveDate, String> {
-    NaiveDate::parse_from_str(text, "%Y-%m-%d")
-        .map_err(|_| format!("`{text}` is no day; write it as 2026-10-31"))
+    let day = NaiveDate::parse_from_str(text, "%Y-%m-%d")
+        .map_err(|_| format!("`{text}` is no day; write it as 2026-10-31"))?;
+    if !(2000..2100).contains(&day.year()) {
+        return Err(format!("`{text}` is not between the years 2000 and 2100"));
+    }
+    Ok(day)
 }
 
 fn parse_choice(text: &str) -> std::result::Result<Choice, String> {

@@ -54,6 +54,9 @@ pub async fn night(
     printer: &mut Printer,
 ) -> Result<()> {
     let started = std::time::Instant::now();
+    if pipeline.report.after_run {
+        report::prepare(&pipeline.report.out)?;
+    }
     let run = Run {
         pipeline,
         library,
@@ -82,8 +85,9 @@ pub async fn night(
         pipeline.warehouse.join("current").display()
     )];
     if pipeline.report.after_run {
-        let data = report::load::load(pipeline, &run.library, date, None).await?;
-        let written = report::write(&data, &pipeline.report.out)?;
+        let written = write_report(pipeline, &run.library, date)
+            .await
+            .map_err(|e| e.context("the tables are published, but not the report"))?;
         places.push(format!("report   {}", written.html.display()));
     }
     let options = Options::of(pipeline, date);
@@ -95,6 +99,15 @@ pub async fn night(
         started.elapsed().as_secs_f64(),
     ));
     Ok(())
+}
+
+async fn write_report(
+    pipeline: &Pipeline,
+    library: &Library,
+    date: NaiveDate,
+) -> Result<report::Written> {
+    let data = report::load::load(pipeline, library, date, None).await?;
+    Ok(report::write(&data, &pipeline.report.out)?)
 }
 
 /// One line per currency of what the night's periods cost and where it went.
@@ -129,13 +142,14 @@ async fn reconciled(options: &Options, outcome: &Outcome) -> Result<Vec<String>>
         let find = |line: &str| rows.iter().find(|r| r.0 == *currency && r.1 == line);
         let digits = Currency::parse(currency).map_or(2, Currency::digits);
         let exact = |m: Option<Money>| m.map_or_else(|| "unknown".into(), |m| m.to_string());
-        if let Some(bill) = find("bill") {
-            lines.push(format!(
+        lines.push(match find("bill") {
+            Some(bill) => format!(
                 "{currency}  billed {}, effective {}",
                 exact(bill.2),
                 exact(bill.3)
-            ));
-        }
+            ),
+            None => format!("{currency}  nothing billed"),
+        });
         let mut parts = vec![];
         for line in ["attributed", "idle", "unallocated", "quarantined"] {
             if let Some((.., amount)) = find(line) {

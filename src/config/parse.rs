@@ -130,17 +130,14 @@ impl Pipeline {
                     self.file.display(),
                     model.id
                 ));
-                match message
-                    .find("unknown ")
-                    .and_then(|at| nearest_in_message(&message[at..]))
-                {
+                match nearest_in_message(&message) {
                     Some(near) => error.help(format!("did you mean `{near}`?")),
                     None => error,
                 }
             })?;
         }
-        if self.run.history_days == 0 {
-            return wrong("`[run] history_days` must be at least 1".into());
+        if !(1..=36_500).contains(&self.run.history_days) {
+            return wrong("`[run] history_days` must be between 1 and 36,500".into());
         }
         if self.engine.threads == Some(0) {
             return wrong("`[engine] threads` must be at least 1".into());

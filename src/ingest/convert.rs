@@ -94,7 +94,8 @@ pub fn convert(array: &ArrayRef, wanted: Type) -> Result<Converted> {
         residue: None,
         bad: vec![],
     };
-    if matches!(array.data_type(), DataType::Null) {
+    // A column without a value, such as an optional one that the file lacks, has any type.
+    if array.logical_null_count() == array.len() {
         return Ok(plain(new_null_array(&target, array.len())));
     }
     if let DataType::Dictionary(_, values) = array.data_type() {
@@ -114,8 +115,12 @@ pub fn convert(array: &ArrayRef, wanted: Type) -> Result<Converted> {
         Type::Date if from_text => {
             let texts = cast(array, &DataType::Utf8View)?;
             parsed::<Date32Type>(texts.as_string_view(), "a date such as 2026-11-23", |t| {
-                let day: chrono::NaiveDate = t.get(..10)?.parse().ok()?;
-                Some(Date32Type::from_naive_date(day))
+                // A time of day may follow.
+                let (day, rest) = t.split_at_checked(10)?;
+                if !rest.is_empty() && !rest.starts_with(['T', ' ']) {
+                    return None;
+                }
+                Some(Date32Type::from_naive_date(day.parse().ok()?))
             })
         }
         Type::Int32 if from_text => integers::<Int32Type>(array),

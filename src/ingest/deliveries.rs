@@ -119,10 +119,10 @@ impl Ledger {
             .remove(&(row.source.clone(), row.interval.clone()));
     }
 
-    /// Puts a row in the place of an earlier one of the same source and interval.
-    pub fn replace(&mut self, row: Row) {
+    /// Puts a row in the place of an earlier one of the same source and interval, which it gives back.
+    pub fn replace(&mut self, row: Row) -> Option<Row> {
         self.rows
-            .insert((row.source.clone(), row.interval.clone()), row);
+            .insert((row.source.clone(), row.interval.clone()), row)
     }
 
     /// Writes the table into a snapshot.

@@ -74,16 +74,20 @@ fn stamp(path: &Path) -> Result<(u64, SystemTime)> {
     Ok((meta.len(), modified))
 }
 
-/// The error for a file that was listed and cannot be read any more.
+/// The error for a file that was listed and cannot be read any more, or not unpacked.
 pub fn vanished(path: &Path, error: &std::io::Error) -> Error {
-    if error.kind() == std::io::ErrorKind::NotFound {
-        Error::new(
+    use std::io::ErrorKind as E;
+    match error.kind() {
+        E::NotFound => Error::new(
             Kind::Io,
             format!("{} vanished while it was being read", path.display()),
         )
-        .help("let the export finish, then run again")
-    } else {
-        Error::io("cannot read", path, error)
+        .help("let the export finish, then run again"),
+        E::InvalidInput | E::InvalidData | E::UnexpectedEof => {
+            Error::contract(format!("{} cannot be unpacked: {error}", path.display()))
+                .help("it is truncated, damaged or still being written: deliver it again")
+        }
+        _ => Error::io("cannot read", path, error),
     }
 }
 
@@ -205,7 +209,11 @@ fn matching(pattern: &Path) -> Result<Vec<PathBuf>> {
         }
         found = next;
     }
-    found.retain(|p| p.is_file());
+    // A link that leads nowhere is kept, so that opening it says what is missing.
+    found.retain(|p| match p.metadata() {
+        Ok(meta) => meta.is_file(),
+        Err(_) => p.is_symlink(),
+    });
     found.sort();
     Ok(found)
 }
@@ -232,6 +240,7 @@ fn wildcard(pattern: &str, name: &str) -> bool {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use super::super::reader::SourceFile;
     use super::*;
 
     #[test]
@@ -241,6 +250,39 @@ mod tests {
         assert!(wildcard("a.csv", "a.csv"));
         assert!(!wildcard("a.csv", "a.csv.gz"));
         assert!(!wildcard("*.parquet", "part-0.parquet.tmp"));
+    }
+
+    #[test]
+    fn a_file_that_goes_or_changes_after_it_was_found_asks_for_another_run() {
+        let dir = tempfile::TempDir::new().unwrap();
+        let path = dir.path().join("a.csv");
+        std::fs::write(&path, "item_id,title\n1,one\n").unwrap();
+        std::fs::create_dir(dir.path().join("b.csv")).unwrap();
+        let listed = matching(&dir.path().join("*.csv")).unwrap();
+        assert_eq!(listed, std::slice::from_ref(&path));
+        let found = InputFile::open(path.clone(), dir.path()).unwrap();
+        found.check_unchanged().unwrap();
+        let open = SourceFile::open(found.clone(), &[]).unwrap();
+
+        std::fs::write(&path, "item_id,title\n1,one\n2,two\n").unwrap();
+        let changed = found.check_unchanged().unwrap_err();
+        std::fs::remove_file(&path).unwrap();
+        let errors = [
+            (changed, "changed while it was read"),
+            (found.check_unchanged().unwrap_err(), "vanished"),
+            (open.raw(&[1]).unwrap_err(), "vanished"),
+            (SourceFile::open(found, &[]).unwrap_err(), "vanished"),
+            (InputFile::open(path, dir.path()).unwrap_err(), "vanished"),
+        ];
+        for (error, says) in errors {
+            let text = error.to_string();
+            assert!(text.contains("a.csv") && text.contains(says), "{text}");
+            assert_eq!(error.kind(), Kind::Io);
+            assert_eq!(
+                error.remedy(),
+                Some("let the export finish, then run again")
+            );
+        }
     }
 
     #[test]

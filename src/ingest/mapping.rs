@@ -120,8 +120,13 @@ impl Mapping {
                     None => error.help(format!("see `recost tables {}`", self.table.name)),
                 });
             };
-            let is_copied = copied.get(name).copied().unwrap_or(false);
-            let parse = file.is_text() || !is_copied;
+            let from = copied.get(name);
+            let lacking = |c: &String| c != ROW && file.columns.column_with_name(c).is_none();
+            if from.is_some_and(lacking) {
+                // An optional column that the file lacks has no type of its own.
+                continue;
+            }
+            let parse = file.is_text() || from.is_none();
             if !fits(field.data_type(), column.ty, parse) {
                 return Err(Error::contract(format!(
                     "{shown}, column {name}: found {}, wanted {}",
@@ -197,8 +202,8 @@ impl Mapping {
     }
 }
 
-/// For each column of a query's result, whether it is copied from the source as it is.
-fn copied_columns(plan: &LogicalPlan) -> BTreeMap<String, bool> {
+/// The columns of a query's result that are copied from the source as they are, each with the source's name for it.
+fn copied_columns(plan: &LogicalPlan) -> BTreeMap<String, String> {
     let LogicalPlan::Projection(projection) = plan else {
         return BTreeMap::new();
     };
@@ -208,7 +213,13 @@ fn copied_columns(plan: &LogicalPlan) -> BTreeMap<String, bool> {
             Expr::Alias(alias) => alias.expr.as_ref(),
             other => other,
         };
-        matches!(inner, Expr::Column(_))
+        match inner {
+            Expr::Column(column) => Some(column.name.clone()),
+            _ => None,
+        }
     });
-    names.zip(copied).collect()
+    names
+        .zip(copied)
+        .filter_map(|(name, from)| Some((name, from?)))
+        .collect()
 }

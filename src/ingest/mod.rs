@@ -60,6 +60,8 @@ pub struct Summary {
     pub quarantined: u64,
     /// Billing periods whose charges are new or changed.
     pub charged_periods: Vec<String>,
+    /// What the user should look at.
+    pub warnings: Vec<String>,
 }
 
 impl Summary {
@@ -259,12 +261,17 @@ pub async fn run(
             summary.rows_out += row.rows_out;
             summary.duplicates += row.rows_duplicate;
             summary.quarantined += row.rows_quarantined;
-            // Also the periods that the delivery before it filled, which may have no charge left.
-            if let Some(before) = ledger.get(&row.source, &row.interval) {
-                summary.charged(before);
+            if row.rows_in == 0 {
+                summary.warnings.push(format!(
+                    "source `{}`, {}: the files hold no row",
+                    row.source, row.interval
+                ));
             }
             summary.charged(&row);
-            ledger.replace(row);
+            // Also the periods that the delivery before it filled, which may have no charge left.
+            if let Some(before) = ledger.replace(row) {
+                summary.charged(&before);
+            }
         }
     }
     if !pending.is_empty() || !retired.is_empty() {

@@ -2,8 +2,9 @@
 //!
 //! Besides the file's own columns the table has `_row`: the row's number in the file, from 1 (a CSV's header is not
 //! counted). Columns that the mapping declares optional and the file lacks are there as nulls. Everything in a CSV is
-//! text, and an empty field is null.
+//! text, and an empty field is a null.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::fs::File;
@@ -12,8 +13,11 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringViewBuilder, new_null_array};
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow::array::{
+    Array, ArrayRef, AsArray, Int64Array, RecordBatch, StringViewBuilder, new_null_array,
+};
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, Field, Float64Type, Schema, SchemaRef};
 use async_trait::async_trait;
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::error::DataFusionError;
@@ -29,6 +33,7 @@ use parquet::arrow::arrow_reader::{
 };
 
 use super::files::{InputFile, vanished};
+use crate::engine::to_text;
 use crate::error::{Error, Result};
 
 /// Rows of a batch handed to the mapping.
@@ -154,8 +159,7 @@ impl SourceFile {
                 if rows.binary_search(number).is_err() {
                     continue;
                 }
-                let kept: Vec<usize> = (0..self.columns.fields().len()).collect();
-                let row = batch.slice(at, 1).project(&kept)?;
+                let row = self.legible(&batch.slice(at, 1))?;
                 let mut writer = arrow::json::LineDelimitedWriter::new(Vec::new());
                 writer.write(&row)?;
                 writer.finish()?;
@@ -166,6 +170,32 @@ impl SourceFile {
             }
         }
         Ok(raw)
+    }
+
+    /// The file's own columns of one row, in a form that JSON can hold: it has no NaN and no infinity, so a double that is
+    /// one becomes text.
+    fn legible(&self, row: &RecordBatch) -> Result<RecordBatch> {
+        let mut fields = vec![];
+        let mut columns = vec![];
+        for (field, column) in self.columns.fields().iter().zip(row.columns()) {
+            let finite = !column.data_type().is_floating()
+                || cast(column, &DataType::Float64)?
+                    .as_primitive::<Float64Type>()
+                    .iter()
+                    .flatten()
+                    .all(f64::is_finite);
+            let column = if finite {
+                Arc::clone(column)
+            } else {
+                to_text(column)?
+            };
+            fields.push(Field::new(field.name(), column.data_type().clone(), true));
+            columns.push(column);
+        }
+        Ok(RecordBatch::try_new(
+            Arc::new(Schema::new(fields)),
+            columns,
+        )?)
     }
 
     /// Batches with the columns of `schema` (a projection of this file's), of all rows or at least those numbered in `only`.
@@ -338,6 +368,18 @@ fn csv_header(path: &Path, gzip: bool) -> Result<(u8, Vec<String>)> {
     Ok((delimiter, names))
 }
 
+/// Text of which some bytes are not UTF-8: those are written as `\xE9`, so that none is lost.
+fn escaped(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(bytes.len());
+    for chunk in bytes.utf8_chunks() {
+        text.push_str(chunk.valid());
+        for byte in chunk.invalid() {
+            text.push_str(&format!("\\x{byte:02X}"));
+        }
+    }
+    text
+}
+
 /// The rows of a CSV in batches of text columns; broken rows are noted in the file's defects and passed on with nulls.
 struct CsvBatches {
     reader: csv::Reader<Box<dyn BufRead + Send>>,
@@ -399,23 +441,31 @@ impl CsvBatches {
                 break;
             }
             self.row += 1;
-            if record.len() != builders.len() {
-                let reason = format!(
-                    "has {} fields where the header has {}",
-                    record.len(),
-                    builders.len()
-                );
+            let width = builders.len();
+            if record.len() != width {
+                let reason = format!("has {} fields where the header has {}", record.len(), width);
                 self.note("(row)", reason);
             }
+            let field = |at: usize| -> Option<Cow<'_, [u8]>> {
+                let own = record.get(at)?;
+                if at + 1 < width || record.len() == width {
+                    return Some(Cow::Borrowed(own));
+                }
+                // What lies beyond the header's columns is kept with the last of them.
+                let rest: Vec<&[u8]> = record.iter().skip(at).collect();
+                Some(Cow::Owned(rest.join(&b',')))
+            };
             for (at, builder) in builders.iter_mut().enumerate() {
-                match record.get(at).map(std::str::from_utf8) {
-                    // A CSV has no other way to write that there is nothing.
-                    Some(Ok("")) | None => builder.append_null(),
-                    Some(Ok(text)) => builder.append_value(text),
-                    Some(Err(_)) => {
+                let Some(bytes) = field(at).filter(|b| !b.is_empty()) else {
+                    // A CSV has no other way to say that there is no value.
+                    builder.append_null();
+                    continue;
+                };
+                match std::str::from_utf8(&bytes) {
+                    Ok(text) => builder.append_value(text),
+                    Err(_) => {
                         self.note(self.names.field(at).name(), "is not valid UTF-8".into());
-                        let lossy = String::from_utf8_lossy(record.get(at).unwrap_or_default());
-                        builder.append_value(lossy);
+                        builder.append_value(escaped(&bytes));
                     }
                 }
             }

@@ -146,6 +146,9 @@ impl Night<'_> {
                         ingest::survey(&engine, self.pipeline, &self.library, self.date).await?;
                     let threads = self.pipeline.threads();
                     ingested = ingest::run(&engine, &dir, survey, self.date, threads).await?;
+                    for warning in &ingested.warnings {
+                        observer(Progress::Warning(warning));
+                    }
                     let s = &ingested;
                     let message = format!(
                         "{} rows in, {} duplicates, {} quarantined; {} intervals new or changed, {} unchanged",
@@ -216,13 +219,17 @@ impl Night<'_> {
                         .iter()
                         .map(|(m, r)| format!("{m} {r:.4}"))
                         .collect();
-                    let message = format!(
-                        "recall@{}: {}, popularity {:.4}, {} users",
-                        verdict.k,
-                        found.join(", "),
-                        verdict.baseline,
-                        verdict.users
-                    );
+                    let message = if verdict.users == 0 {
+                        "no user to judge by".to_string()
+                    } else {
+                        format!(
+                            "recall@{}: {}, popularity {:.4}, {} users",
+                            verdict.k,
+                            found.join(", "),
+                            verdict.baseline,
+                            verdict.users
+                        )
+                    };
                     (verdict.models.len() as u64, message)
                 }
                 Stage::Attribute => {

@@ -34,6 +34,8 @@ pub struct ReportData {
     pub sources: Vec<SourceRows>,
     /// Rejected rows, one per source × column × reason.
     pub quarantine: Vec<QuarantineGroup>,
+    /// Rejected charges whose currency cannot be read: they are in no section.
+    pub without_currency: u64,
     /// Stages of the run, in the order in which they ran.
     pub stages: Vec<StageRun>,
 }

@@ -87,7 +87,7 @@ impl Loader<'_> {
     }
 
     async fn load(&self, pipeline: &Pipeline, date: NaiveDate) -> Result<ReportData> {
-        let currencies = self.currencies().await?;
+        let (currencies, without_currency) = self.currencies().await?;
         let days: BTreeSet<NaiveDate> = currencies
             .iter()
             .flat_map(|c| c.daily.iter().map(|d| d.day))
@@ -136,12 +136,27 @@ impl Loader<'_> {
             quality: quality.into_iter().map(|(_, q)| q).collect(),
             sources: self.rows("sources", source).await?,
             quarantine: self.rows("quarantine", group).await?,
+            without_currency,
             stages: self.rows("stages", stage).await?,
         })
     }
 
-    async fn currencies(&self) -> Result<Vec<CurrencyData>> {
+    /// The data of each currency, and the rejected charges that name none that can be read.
+    async fn currencies(&self) -> Result<(Vec<CurrencyData>, u64)> {
         let mut found: BTreeMap<String, CurrencyData> = BTreeMap::new();
+        let mut without = 0;
+        for (currency, line) in self
+            .rows("reconciliation", |row| {
+                Ok((row.needed("currency")?, reconciliation(row)?))
+            })
+            .await?
+        {
+            if line.line == Line::Quarantined && Currency::parse(&currency).is_err() {
+                without += line.rows;
+            } else {
+                entry(&mut found, currency)?.reconciliation.push(line);
+            }
+        }
         macro_rules! gather {
             ($file:literal, $field:ident, $make:expr) => {
                 for (currency, row) in self
@@ -152,19 +167,17 @@ impl Loader<'_> {
                 }
             };
         }
-        gather!("reconciliation", reconciliation, reconciliation);
         gather!("costs", costs, cost);
         gather!("days", daily, day);
         gather!("units", units, unit);
         gather!("resources", resources, resource);
-        Ok(found.into_values().collect())
+        Ok((found.into_values().collect(), without))
     }
 }
 
-/// The data of one currency. A quarantined charge may name none that can be read; it is shown in the quarantine alone.
+/// The data of one currency.
 fn entry(found: &mut BTreeMap<String, CurrencyData>, code: String) -> Result<&mut CurrencyData> {
-    let currency = Currency::parse(&code).or_else(|_| Currency::parse("XXX"));
-    let currency = currency.map_err(|e| Error::check(e.to_string()))?;
+    let currency = Currency::parse(&code).map_err(|e| Error::check(e.to_string()))?;
     Ok(found.entry(code).or_insert_with(|| CurrencyData {
         currency,
         costs: vec![],

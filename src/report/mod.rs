@@ -50,6 +50,17 @@ pub struct Written {
     pub csv: Vec<PathBuf>,
 }
 
+/// Makes the folder `out` and tries whether it can be written, for those who end a long work with a report.
+pub fn prepare(out: &Path) -> Result<(), ReportError> {
+    fs::create_dir_all(out)
+        .and_then(|()| tempfile::tempfile_in(out))
+        .map(drop)
+        .map_err(|source| ReportError::Io {
+            path: out.to_owned(),
+            source,
+        })
+}
+
 /// Writes `report.html` and `csv/*.csv` under `out`, which is made where it is missing.
 ///
 /// All of it is rendered before the first file is touched, and each file is

@@ -408,6 +408,7 @@ pub fn shop() -> ReportData {
                 example: "focus-2026-11.csv, row 911".to_owned(),
             },
         ],
+        without_currency: 0,
         stages: vec![
             stage("ingest", 1.91, 2_016_874, None),
             stage("features", 0.62, 1_204_511, None),

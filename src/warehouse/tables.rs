@@ -250,7 +250,8 @@ pub static TABLES: &[Table] = &[
         order: &[],
         columns: &[
             req("usage_start", Timestamp, "start of the interval").check(&[PlausibleTime]),
-            req("usage_end", Timestamp, "end of the interval").check(&[After("usage_start")]),
+            req("usage_end", Timestamp, "end of the interval")
+                .check(&[After("usage_start"), PlausibleTime]),
             req("resource_id", Text, "resource, as the bill names it"),
             req("model_id", Text, "model that used it"),
             opt("model_version", Text, "its version"),

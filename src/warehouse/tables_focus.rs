@@ -94,7 +94,7 @@ pub const CHARGES: &[Column] = &[
             true,
             "BillingPeriodEnd, UTC, not itself in the period",
         ),
-        &[Check::After("billing_period_start")],
+        &[Check::After("billing_period_start"), Check::PlausibleTime],
     ),
     checked(
         col(
@@ -112,7 +112,7 @@ pub const CHARGES: &[Column] = &[
             true,
             "ChargePeriodEnd, UTC, not itself in the period",
         ),
-        &[Check::After("charge_period_start")],
+        &[Check::After("charge_period_start"), Check::PlausibleTime],
     ),
     col(
         "charge_category",

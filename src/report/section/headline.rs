@@ -173,6 +173,13 @@ fn attention(data: &ReportData, views: &[View]) -> Result<String, ReportError> {
             out.push_str(&alert(&text));
         }
     }
+    if data.without_currency > 0 {
+        let text = format!(
+            "{} whose currency cannot be read were rejected and are in none of these figures. <a href=\"#rejected\">See why</a>.",
+            counted(data.without_currency, "charge", "charges")
+        );
+        out.push_str(&alert(&text));
+    }
     for stage in data.stages.iter().filter(|stage| stage.status != "done") {
         let text = format!(
             "Stage <b>{}</b> of the run is “{}”, not done. <a href=\"#run\">See the run</a>.",
