@@ -20,7 +20,7 @@ reach as (
     group by item_id
 ),
 banded as (
-    select item_id, cast(ntile(4) over (partition by category order by price, item_id) as int) as price_band
+    select item_id, cast(ntile(4) over (partition by category, currency order by price, item_id) as int) as price_band
     from items
     where price is not null
 )

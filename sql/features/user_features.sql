@@ -1,6 +1,7 @@
 -- user_features: one row per user seen in the window.
 -- Inputs: events (the window, nothing at or after as_of()), sessions, users (the newest snapshot).
--- spend counts purchases in the user's most frequent currency only: currencies are never added.
+-- spend counts purchases in the user's most frequent currency only, and price_band the prices in the one seen most:
+-- currencies are never added.
 with counted as (
     select
         user_id,
@@ -11,8 +12,7 @@ with counted as (
         count(*) filter (where event_type = 'click') as clicks,
         count(*) filter (where event_type = 'cart') as carts,
         count(*) filter (where event_type = 'purchase') as purchases,
-        max(event_time) as last_time,
-        avg(price) filter (where event_type in ('view', 'click', 'cart', 'purchase')) as mean_price
+        max(event_time) as last_time
     from events
     group by user_id
 ),
@@ -30,6 +30,21 @@ spent as (
     from events
     where event_type = 'purchase' and price is not null and quantity is not null and currency is not null
     group by user_id, currency
+),
+seen as (
+    select
+        user_id,
+        currency,
+        avg(price) as mean_price,
+        row_number() over (partition by user_id order by count(*) desc, currency) as place
+    from events
+    where event_type in ('view', 'click', 'cart', 'purchase') and price is not null
+    group by user_id, currency
+),
+banded as (
+    select user_id, cast(ntile(4) over (partition by currency order by mean_price, user_id) as int) as price_band
+    from seen
+    where place = 1
 )
 select
     counted.user_id,
@@ -45,13 +60,11 @@ select
     spent.currency,
     (date_part('epoch', as_of()) - date_part('epoch', last_time)) / 86400 as recency_days,
     cast(bought as double) / nullif(sessions, 0) as conversion,
-    case
-        when mean_price is not null
-        then cast(ntile(4) over (partition by mean_price is null order by mean_price, counted.user_id) as int)
-    end as price_band,
+    price_band,
     users.country,
     users.tags
 from counted
 left join visits on visits.user_id = counted.user_id
 left join spent on spent.user_id = counted.user_id and spent.place = 1
+left join banded on banded.user_id = counted.user_id
 left join users on users.user_id = counted.user_id

@@ -348,7 +348,7 @@ pub static TABLES: &[Table] = &[
             opt(
                 "price_band",
                 Int32,
-                "quartile of the mean price seen, 1 cheapest to 4",
+                "quartile of the mean price seen, in the currency seen most and among its users, 1 cheapest to 4",
             ),
             opt("country", Text, "country, from the user export"),
             opt("tags", TextList, "segments, from the user export"),
@@ -390,7 +390,7 @@ pub static TABLES: &[Table] = &[
             opt(
                 "price_band",
                 Int32,
-                "quartile of the price within its category, 1 cheapest to 4",
+                "quartile of the price within its category and currency, 1 cheapest to 4",
             ),
             opt("category", Text, "category, from the catalogue"),
             opt("brand", Text, "brand, from the catalogue"),
