@@ -10,7 +10,14 @@ cost as (
     from model_days
     group by day, model_id, currency
 )
-select served.ds, served.model_id, served.currency, served.run_cost, cost.run_cost, served.full_cost, cost.full_cost
+select
+    served.ds,
+    served.model_id,
+    served.currency,
+    served.run_cost,
+    cost.run_cost as run_cost_of_model,
+    served.full_cost,
+    cost.full_cost as full_cost_of_model
 from served
 left join cost on cost.day = served.ds and cost.model_id = served.model_id and cost.currency = served.currency
 where (served.run_cost is distinct from cost.run_cost) or (served.full_cost is distinct from cost.full_cost)

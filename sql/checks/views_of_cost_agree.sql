@@ -22,7 +22,14 @@ total as (
     select billing_period, currency, sum(effective) filter (where basis = 'usage') as usage, sum(effective) as allocation
     from allocations group by billing_period, currency
 )
-select views.billing_period, views.currency, views.view, views.usage, total.usage, views.allocation, total.allocation
+select
+    coalesce(views.billing_period, total.billing_period) as billing_period,
+    coalesce(views.currency, total.currency) as currency,
+    views.view,
+    views.usage,
+    total.usage as usage_allocated,
+    views.allocation,
+    total.allocation as allocation_allocated
 from views
 full join total on total.billing_period = views.billing_period and total.currency = views.currency
 where (views.usage is distinct from total.usage) or (views.allocation is distinct from total.allocation)

@@ -166,7 +166,7 @@ impl Mapping {
         let message = error.to_string();
         let missing = message
             .split_once("No field named ")
-            .map(|(_, rest)| rest.split(". ").next().unwrap_or(rest))
+            .and_then(|(_, rest)| rest.lines().next()?.split(". ").next())
             .map(|name| {
                 name.trim_end_matches('.')
                     .trim_start_matches("source.")
