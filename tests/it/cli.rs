@@ -276,9 +276,9 @@ fn the_documentation_of_the_tables_is_the_programs_own() {
     let printed = text(&recost(dir.path(), &["tables", "--markdown"]).stdout);
     let file = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/tables.md");
     let committed = std::fs::read_to_string(file).unwrap();
-    assert_eq!(
-        printed.trim(),
-        committed.trim(),
-        "recost tables --markdown > docs/tables.md"
+    let differs = printed.lines().zip(committed.lines()).find(|(a, b)| a != b);
+    assert!(
+        printed.trim() == committed.trim(),
+        "run: recost tables --markdown > docs/tables.md\n{differs:?}"
     );
 }
