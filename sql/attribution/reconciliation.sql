@@ -1,7 +1,8 @@
 -- reconciliation: one row per currency × issuer × basis × line of a billing period.
--- Inputs: charges, allocations, quarantine, deliveries (one billing period).
+-- Inputs: charges, allocations, restatements, quarantine, deliveries (one billing period).
 -- bill = attributed + idle + unallocated, so difference = 0, on either basis. Beside them: quarantined charges, which the
--- bill line does not hold, and ingest_rounding, the digits past 18 places that reading the bill took away.
+-- bill line does not hold; ingest_rounding, the digits past 18 places that reading the bill took away; and restated, what
+-- came later for closed periods and is booked in this one, one line per closed period.
 with bill as (
     select
         billing_currency as currency,
@@ -62,6 +63,15 @@ union all
 select currency, issuer, 'usage', 'ingest_rounding', rounded, 0, 0, billed_rounding, effective_rounding
 from bill
 where rounded > 0
+union all
+select
+    currency, 'closed period ' || restated_period, basis, 'restated', count(*),
+    sum(case when basis = 'usage' then usage_billed else allocation_billed end),
+    sum(case when basis = 'usage' then usage_effective else allocation_effective end),
+    null, null
+from restatements
+cross join bases
+group by currency, restated_period, basis
 union all
 select
     coalesce(currency, 'unknown'), source, 'usage', 'quarantined', count(*),

@@ -40,6 +40,7 @@
 mod allocate;
 mod attribute;
 mod charge;
+pub mod close;
 mod compile;
 mod defaults;
 mod driver;

@@ -13,8 +13,8 @@ use chrono::{Days, NaiveDate};
 use futures::StreamExt;
 
 use super::allocate::{AllocationWriter, BatchColumns, ChargeBatch};
-use super::serve;
 use super::{AttributeError, Attributor, DriverRow, DriverTable, Rule, Warning};
+use super::{close, serve};
 use crate::config::Pipeline;
 use crate::engine::{Engine, Library, Options};
 use crate::error::{Error, Result};
@@ -25,6 +25,8 @@ use crate::warehouse::{Table, store, table};
 pub struct Summary {
     /// Billing periods attributed.
     pub periods: Vec<String>,
+    /// Closed billing periods whose bills came later.
+    pub restated: Vec<String>,
     /// Charges read.
     pub charges: u64,
     /// Allocations written.
@@ -104,18 +106,21 @@ pub async fn run(
         }
     }
     let mut summary = Summary::default();
+    let closed = close::closed(&Engine::open(options, Some(snapshot), None)?).await?;
     for period in charged {
-        if period < first && !changed.contains(&period) && done.contains(&period) {
+        let known = done.contains(&period);
+        if closed.contains(&period) || (period < first && !changed.contains(&period) && known) {
             continue;
         }
         let engine = Engine::open(options, Some(snapshot), None)?;
         let filter = format!("billing_period = '{period}'");
         engine.restrict("charges", &filter).await?;
+        let into = (contract("allocations")?, snapshot);
         period_of(
             pipeline,
             library,
             &engine,
-            snapshot,
+            into,
             &rules,
             &period,
             &mut summary,
@@ -125,10 +130,52 @@ pub async fn run(
         summary.periods.push(period);
     }
 
+    // Closed periods whose bills are others today: those with late charges, and those that lost a delivery.
+    let mut restated: BTreeSet<String> = store::partitions(snapshot, contract("late_charges")?)?
+        .into_iter()
+        .collect();
+    restated.extend(closed.intersection(changed).cloned());
+    for period in restated {
+        let engine = Engine::open(options, Some(snapshot), None)?;
+        close::stand_of_today(&engine, &period).await?;
+        let into = (contract("late_allocations")?, snapshot);
+        period_of(
+            pipeline,
+            library,
+            &engine,
+            into,
+            &rules,
+            &period,
+            &mut summary,
+        )
+        .await
+        .map_err(|e| e.context(format!("closed billing period {period}")))?;
+        summary.restated.push(period);
+    }
+    if !summary.restated.is_empty() {
+        let open = close::open_period(window.1, &closed);
+        let rows = close::restate(library, options, snapshot, &summary.restated, &open).await?;
+        if rows > 0 {
+            summary.warnings.push(format!(
+                "bills of closed periods ({}) came later; their difference is restated in {open}",
+                summary.restated.join(", ")
+            ));
+        }
+        if !summary.periods.contains(&open) {
+            summary.periods.push(open);
+        }
+    }
+
     for period in &summary.periods {
         let engine = Engine::open(options, Some(snapshot), None)?;
         let filter = format!("billing_period = '{period}'");
-        for name in ["charges", "allocations", "deliveries", "quarantine"] {
+        for name in [
+            "charges",
+            "allocations",
+            "restatements",
+            "deliveries",
+            "quarantine",
+        ] {
             let filter = match name {
                 "deliveries" => "kind = 'charges'".to_string(),
                 "quarantine" => quarantine_filter(&engine, period).await?,
@@ -203,17 +250,16 @@ async fn quarantine_filter(engine: &Engine, period: &str) -> Result<String> {
     ))
 }
 
-/// Attributes the charges of one billing period.
+/// Attributes the charges of one billing period into `table` of the snapshot.
 async fn period_of(
     pipeline: &Pipeline,
     library: &Library,
     engine: &Engine,
-    snapshot: &Path,
+    (table, snapshot): (&'static Table, &Path),
     rules: &[Rule],
     period: &str,
     summary: &mut Summary,
 ) -> Result<()> {
-    let table = contract("allocations")?;
     let drivers = drivers(library, engine, rules).await?;
     let models = models(pipeline);
     let mut attributor = Attributor::new(rules, drivers, &models).map_err(failed)?;

@@ -18,7 +18,7 @@ pub struct Args {
 pub async fn run(args: &Args, printer: &mut Printer) -> Result<()> {
     let (pipeline, library, date) = args.night.load()?;
     let warehouse = Warehouse::new(&pipeline.warehouse);
-    let snapshot = published(&warehouse)?;
+    let snapshot = warehouse.published()?;
     let charges = table("charges").ok_or_else(|| Error::unexpected("no table charges"))?;
     let periods = store::partitions(&snapshot, charges)?;
     let options = Options::of(&pipeline, date);
@@ -32,15 +32,4 @@ pub async fn run(args: &Args, printer: &mut Printer) -> Result<()> {
     .await?;
     printer.result(&format!("{held} checks hold on {}", snapshot.display()));
     Ok(())
-}
-
-/// The published snapshot, or an error that says what to do.
-pub fn published(warehouse: &Warehouse) -> Result<std::path::PathBuf> {
-    warehouse.snapshot().ok_or_else(|| {
-        Error::config(format!(
-            "nothing was published in {} yet",
-            warehouse.root().display()
-        ))
-        .help("run the pipeline first: recost run PIPELINE")
-    })
 }

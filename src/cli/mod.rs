@@ -1,6 +1,7 @@
 //! The command line: one file per subcommand, one place that prints, one mapping from errors to exit codes.
 
 mod check;
+mod close;
 mod demo;
 mod devices;
 mod generate;
@@ -65,6 +66,8 @@ enum Command {
     Run(run::Args),
     /// Runs the data checks on what is published.
     Check(check::Args),
+    /// Closes a billing period: what comes later for it is restated, never changed.
+    Close(close::Args),
     /// Writes the cost report: HTML and CSV.
     Report(report::Args),
     /// Queries the published tables.
@@ -196,6 +199,7 @@ async fn dispatch(command: Command, printer: &mut Printer) -> Result<()> {
         Command::Plan(args) => plan::run(&args, printer).await,
         Command::Run(args) => run::run(&args, printer).await,
         Command::Check(args) => check::run(&args, printer).await,
+        Command::Close(args) => close::run(&args, printer).await,
         Command::Report(args) => report::run(&args, printer).await,
         Command::Sql(args) => sql::run(&args, printer).await,
         Command::Tables(args) => tables::run(&args, printer),

@@ -9,7 +9,7 @@ use clap::ValueEnum;
 use parquet::arrow::ArrowWriter;
 
 use super::print::Printer;
-use super::{check::published, load, yesterday};
+use super::{load, yesterday};
 use crate::engine::{Engine, Options};
 use crate::error::Result;
 use crate::warehouse::Warehouse;
@@ -38,7 +38,7 @@ enum Format {
 pub async fn run(args: &Args, printer: &mut Printer) -> Result<()> {
     let (pipeline, _) = load(&args.pipeline)?;
     let warehouse = Warehouse::new(&pipeline.warehouse);
-    let snapshot = published(&warehouse)?;
+    let snapshot = warehouse.published()?;
     let options = Options::of(&pipeline, yesterday());
     let engine = Engine::open(&options, Some(&snapshot), Some(&warehouse.runs()))?;
     let frame = engine.query(&args.query).await?;

@@ -6,6 +6,7 @@
 //! | `setting('name')` | a number of the pipeline file |
 //! | `known(x)` | `x`, or null where a text is empty, blank, `NULL` or `(null)` |
 //! | `json(x)` | a map as the text of a JSON object; a text as `known(x)` |
+//! | `sha256_hex(x)` | SHA-256 of a text, as hexadecimal digits |
 //! | `text(x)` | `x` as text: a double becomes its shortest decimal that reads back as the same double |
 
 use std::collections::BTreeMap;
@@ -20,6 +21,7 @@ use datafusion::logical_expr::{
     ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
 use datafusion::prelude::SessionContext;
+use sha2::{Digest, Sha256};
 
 use super::{Options, interval_end_us};
 use crate::error::{Error, nearest};
@@ -53,6 +55,11 @@ pub(super) fn register(ctx: &SessionContext, options: &Options) {
             body: Body::Json,
         },
         Function {
+            name: "sha256_hex",
+            signature: any(),
+            body: Body::Sha256,
+        },
+        Function {
             name: "text",
             signature: any(),
             body: Body::Text,
@@ -77,6 +84,7 @@ enum Body {
     Setting(BTreeMap<String, u64>),
     Known,
     Json,
+    Sha256,
     Text,
 }
 
@@ -93,7 +101,7 @@ impl ScalarUDFImpl for Function {
         Ok(match (&self.body, args) {
             (Body::AsOf(_), _) => DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
             (Body::Setting(_), _) => DataType::Float64,
-            (Body::Text | Body::Json, _) => DataType::Utf8View,
+            (Body::Text | Body::Json | Body::Sha256, _) => DataType::Utf8View,
             (Body::Known, [ty]) if is_text(ty) => DataType::Utf8View,
             (Body::Known, [ty]) => ty.clone(),
             (Body::Known, _) => return exec_err!("known takes one argument"),
@@ -120,6 +128,7 @@ impl ScalarUDFImpl for Function {
                     None => known(&to_text(array)?),
                 })
             }),
+            Body::Sha256 => on_array(args, |array| Ok(sha256(&to_text(array)?))),
             Body::Text => on_array(args, to_text),
         }
     }
@@ -180,6 +189,17 @@ fn known(array: &ArrayRef) -> ArrayRef {
             })
             .collect::<StringViewArray>(),
     )
+}
+
+fn sha256(array: &ArrayRef) -> ArrayRef {
+    let digest = |text: &str| hex(&Sha256::digest(text.as_bytes()));
+    let digests = array.as_string_view().iter().map(|t| t.map(digest));
+    Arc::new(digests.collect::<StringViewArray>())
+}
+
+/// Bytes as lower-case hexadecimal digits.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|b| format!("{b:02x}")).collect()
 }
 
 /// A map of texts as a JSON object, its keys in order.

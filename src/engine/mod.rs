@@ -26,7 +26,7 @@ use futures::StreamExt;
 use crate::config::Pipeline;
 use crate::error::{Error, Result, nearest};
 use crate::warehouse::{TABLES, Table, TableWriter};
-pub(crate) use functions::to_text;
+pub(crate) use functions::{hex, to_text};
 pub use library::Library;
 
 /// What a session needs to know.
@@ -251,9 +251,23 @@ impl Engine {
     /// # Errors
     /// As [`Engine::query`].
     pub async fn restrict(&self, name: &str, predicate: &str) -> Result<()> {
-        let frame = self
-            .query(&format!("select * from {name} where {predicate}"))
-            .await?;
+        self.replace(name, &format!("select * from {name} where {predicate}"))
+            .await
+    }
+
+    /// Puts the rows of a query, which may read the table itself, in the place of a table.
+    ///
+    /// # Errors
+    /// As [`Engine::query`].
+    pub async fn replace(&self, name: &str, sql: &str) -> Result<()> {
+        self.replace_with(name, self.query(sql).await?)
+    }
+
+    /// Puts a frame in the place of a table or view.
+    ///
+    /// # Errors
+    /// When the catalogue refuses it.
+    pub fn replace_with(&self, name: &str, frame: DataFrame) -> Result<()> {
         self.ctx.deregister_table(name)?;
         self.ctx.register_table(name, frame.into_view())?;
         Ok(())

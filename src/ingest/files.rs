@@ -9,6 +9,7 @@ use chrono::{Datelike, NaiveDate, TimeDelta};
 use sha2::{Digest, Sha256};
 
 use crate::config::source::{Interval, Source};
+use crate::engine::hex;
 use crate::error::{Error, Kind, Result};
 
 /// One interval of one source, as it was delivered.
@@ -102,11 +103,6 @@ fn sha256(path: &Path) -> Result<String> {
         }
     }
     Ok(hex(&hasher.finalize()))
-}
-
-/// Bytes as lower-case hexadecimal digits.
-pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|b| format!("{b:02x}")).collect()
 }
 
 /// The intervals of `source` that a run for `date` with `history_days` of history looks at, oldest first, each with

@@ -17,8 +17,8 @@ mod reader;
 mod reader_tests;
 mod rules;
 
-use std::collections::HashSet;
-use std::path::Path;
+use std::collections::{BTreeSet, HashSet};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arrow::array::AsArray;
@@ -32,6 +32,7 @@ use crate::config::source::Interval;
 use crate::config::{Pipeline, Source, SourceKind};
 use crate::engine::{Engine, Library, interval_end_us};
 use crate::error::{Error, Result};
+use crate::warehouse::store;
 use deliveries::{Ledger, Row};
 use file::{FileJob, FileOutcome};
 pub use files::{Delivery, InputFile, discover, hex};
@@ -245,8 +246,9 @@ pub async fn run(
         intervals: pending.len() as u64,
         ..Summary::default()
     };
+    let closed = Arc::new(crate::attribution::close::closed(engine).await?);
     for row in &retired {
-        remove_files(snapshot, &row.kind, &row.source, &row.interval)?;
+        take_out(snapshot, row, &closed)?;
         summary.charged(row);
         ledger.remove(row);
     }
@@ -255,7 +257,8 @@ pub async fn run(
         if of_kind.is_empty() {
             continue;
         }
-        let rows = ingest_kind(engine, snapshot, kind, &of_kind, date, threads).await?;
+        let standing = (&ledger, &closed);
+        let rows = ingest_kind(engine, snapshot, kind, &of_kind, standing, date, threads).await?;
         for row in rows {
             summary.rows_in += row.rows_in;
             summary.rows_out += row.rows_out;
@@ -308,6 +311,7 @@ async fn ingest_kind(
     snapshot: &Path,
     kind: SourceKind,
     pending: &[&Pending<'_>],
+    (ledger, closed): (&Ledger, &Arc<BTreeSet<String>>),
     date: NaiveDate,
     threads: usize,
 ) -> Result<Vec<Row>> {
@@ -318,15 +322,13 @@ async fn ingest_kind(
     order.sort_by_key(|i| (pending[*i].delivery.day, &pending[*i].source.name));
     for i in order {
         let p = pending[i];
-        remove_files(
-            snapshot,
-            p.mapping.table.name,
-            &p.source.name,
-            &p.delivery.interval,
-        )?;
+        if let Some(before) = ledger.get(&p.source.name, &p.delivery.interval) {
+            take_out(snapshot, before, closed)?;
+        }
         for (n, input) in p.delivery.files.iter().enumerate() {
             let file = SourceFile::open(input.clone(), &p.mapping.optional)?;
-            jobs.push(Arc::new(job(p, file, jobs.len(), n, date)));
+            let (ordinal, closed) = (jobs.len(), Arc::clone(closed));
+            jobs.push(Arc::new(job(p, file, (ordinal, n), date, closed)));
             owner.push(i);
         }
     }
@@ -432,7 +434,13 @@ fn stem(source: &str, interval: &str) -> String {
     format!("{source}.{interval}")
 }
 
-fn job(p: &Pending, file: Arc<SourceFile>, ordinal: usize, n: usize, date: NaiveDate) -> FileJob {
+fn job(
+    p: &Pending,
+    file: Arc<SourceFile>,
+    (ordinal, n): (usize, usize),
+    date: NaiveDate,
+    closed: Arc<BTreeSet<String>>,
+) -> FileJob {
     let interval = p.source.interval();
     let day = p.delivery.day;
     let fixed = Target::Fixed(day.to_string());
@@ -443,7 +451,7 @@ fn job(p: &Pending, file: Arc<SourceFile>, ordinal: usize, n: usize, date: Naive
         SourceKind::Users => (Some(("user_id", scope(day))), fixed),
         SourceKind::Usage if interval == Interval::Day => (None, fixed),
         SourceKind::Usage => (None, Target::DayOf("usage_start")),
-        SourceKind::Charges => (None, Target::MonthOf("billing_period_start")),
+        SourceKind::Charges => (None, Target::BillingPeriod(closed)),
     };
     let daily = interval == Interval::Day;
     FileJob {
@@ -471,29 +479,60 @@ fn scope(day: NaiveDate) -> u64 {
     u64::from(chrono::Datelike::num_days_from_ce(&day).unsigned_abs())
 }
 
-/// Removes what an earlier delivery of an interval wrote.
-fn remove_files(snapshot: &Path, table: &str, source: &str, interval: &str) -> Result<()> {
-    let prefix = format!("{}.", stem(source, interval));
-    for name in [table, "quarantine"] {
-        let mut folders = vec![snapshot.join(name)];
-        while let Some(folder) = folders.pop() {
-            let Ok(entries) = std::fs::read_dir(&folder) else {
+/// Takes out of the tables what an earlier delivery of an interval brought. Charges are kept, in `superseded_charges`; those
+/// of closed billing periods stay where they are.
+fn take_out(snapshot: &Path, before: &Row, closed: &BTreeSet<String>) -> Result<()> {
+    let prefix = format!("{}.", stem(&before.source, &before.interval));
+    let charges = before.kind == SourceKind::Charges.table();
+    let tables: &[&str] = if charges {
+        &["charges", "late_charges", "quarantine"]
+    } else {
+        &[&before.kind, "quarantine"]
+    };
+    for name in tables {
+        for path in files_below(&snapshot.join(name)) {
+            let Some(file) = path.file_name().map(|n| n.to_string_lossy().into_owned()) else {
                 continue;
             };
-            for path in entries.flatten().map(|e| e.path()) {
-                let ours = path
-                    .file_name()
-                    .is_some_and(|n| n.to_string_lossy().starts_with(&prefix));
-                if path.is_dir() {
-                    folders.push(path);
-                } else if ours {
-                    std::fs::remove_file(&path)
-                        .map_err(|e| Error::io("cannot remove", &path, &e))?;
-                }
+            if !file.starts_with(&prefix) {
+                continue;
+            }
+            let partition = path.parent().and_then(Path::file_name).unwrap_or_default();
+            let period = partition.to_string_lossy();
+            let period = period.strip_prefix("billing_period=").unwrap_or_default();
+            if *name == "charges" && closed.contains(period) {
+                continue;
+            }
+            if charges && *name != "quarantine" {
+                let dir = snapshot.join("superseded_charges").join(partition);
+                store::make_dir(&dir)?;
+                let kept = dir.join(format!("{}.{file}", before.delivery_id));
+                std::fs::rename(&path, &kept).map_err(|e| Error::io("cannot move", &path, &e))?;
+            } else {
+                std::fs::remove_file(&path).map_err(|e| Error::io("cannot remove", &path, &e))?;
             }
         }
     }
     Ok(())
+}
+
+/// The files in a folder and the folders below it; none where there is no such folder.
+fn files_below(dir: &Path) -> Vec<PathBuf> {
+    let mut files = vec![];
+    let mut folders = vec![dir.to_path_buf()];
+    while let Some(folder) = folders.pop() {
+        let Ok(entries) = std::fs::read_dir(&folder) else {
+            continue;
+        };
+        for path in entries.flatten().map(|e| e.path()) {
+            if path.is_dir() {
+                folders.push(path);
+            } else {
+                files.push(path);
+            }
+        }
+    }
+    files
 }
 
 /// Runs `work` on every file, `threads` at a time, each in a small session of its own. Results are in the order of `jobs`.

@@ -1,7 +1,8 @@
 //! Writes the rows of one source file to the partitions they belong to.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use arrow::array::{ArrayRef, AsArray, BooleanArray, RecordBatch};
 use arrow::compute::filter_record_batch;
@@ -10,7 +11,7 @@ use chrono::DateTime;
 
 use crate::error::{Error, Result};
 use crate::warehouse::store::partition_dir;
-use crate::warehouse::{Table, TableWriter};
+use crate::warehouse::{Table, TableWriter, table};
 
 /// Files open at once for one source file; rows come mostly in order of time, so few are needed.
 const OPEN_FILES: usize = 32;
@@ -22,8 +23,8 @@ pub enum Target {
     Fixed(String),
     /// The day of this timestamp column.
     DayOf(&'static str),
-    /// The month of this timestamp column.
-    MonthOf(&'static str),
+    /// The billing period of a charge. Rows of the periods that are closed go to `late_charges` instead.
+    BillingPeriod(Arc<BTreeSet<String>>),
 }
 
 /// A writer of one source file's rows.
@@ -64,7 +65,7 @@ impl PartitionedWriter {
                 return self.writer(value)?.write(batch);
             }
             Target::DayOf(column) => (*column, "%Y-%m-%d"),
-            Target::MonthOf(column) => (*column, "%Y-%m"),
+            Target::BillingPeriod(_) => ("billing_period_start", "%Y-%m"),
         };
         let times: ArrayRef = batch
             .column_by_name(column)
@@ -101,12 +102,19 @@ impl PartitionedWriter {
                 self.close_all()?;
             }
             let n = self.written.entry(value.clone()).or_insert(0);
-            let dir = partition_dir(&self.snapshot, self.table, &value);
+            let table = match &self.target {
+                Target::BillingPeriod(closed) if closed.contains(&value) => {
+                    table("late_charges")
+                        .ok_or_else(|| Error::unexpected("no table late_charges"))?
+                }
+                _ => self.table,
+            };
+            let dir = partition_dir(&self.snapshot, table, &value);
             std::fs::create_dir_all(&dir)
                 .map_err(|e| Error::io("cannot make the folder", &dir, &e))?;
             let path = dir.join(format!("{}.{n:03}.parquet", self.stem));
             *n += 1;
-            let writer = TableWriter::create(self.table, &path)?;
+            let writer = TableWriter::create(table, &path)?;
             self.open.insert(value.clone(), writer);
         }
         self.open

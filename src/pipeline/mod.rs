@@ -1,5 +1,6 @@
 //! A night: which stages run, over what, in which order; what was done is written down, and published in one step.
 
+pub mod close;
 pub mod ledger;
 pub mod run;
 
@@ -62,6 +63,8 @@ impl Stage {
                 "users",
                 "usage",
                 "charges",
+                "late_charges",
+                "superseded_charges",
                 "deliveries",
                 "quarantine",
             ],
@@ -71,6 +74,8 @@ impl Stage {
             Stage::Evaluate => &["evaluation"],
             Stage::Attribute => &[
                 "allocations",
+                "late_allocations",
+                "restatements",
                 "model_costs",
                 "recommendation_costs",
                 "unit_costs",

@@ -78,6 +78,15 @@ pub fn window(pipeline: &Pipeline, date: NaiveDate) -> (NaiveDate, NaiveDate) {
     )
 }
 
+/// What the lock file says of its holder.
+pub(super) fn lock_note() -> String {
+    format!(
+        "process {} since {}",
+        std::process::id(),
+        Utc::now().format("%F %T UTC")
+    )
+}
+
 impl Night<'_> {
     /// Runs the night: locks, stages, checks, publishes. Whatever fails, the published tables stay as they were.
     ///
@@ -88,12 +97,7 @@ impl Night<'_> {
         attribution::stage::rules(self.pipeline, &self.library)?;
         let device = compute::open(&self.device)?;
         let warehouse = Warehouse::new(&self.pipeline.warehouse);
-        let note = format!(
-            "process {} since {}",
-            std::process::id(),
-            Utc::now().format("%F %T UTC")
-        );
-        let lock = warehouse.lock(&note)?;
+        let lock = warehouse.lock(&lock_note())?;
         let mut ledger = Ledger::start(&warehouse, self.date, &device.info().name)?;
         let staging = warehouse.stage(&ledger.run_id, &lock)?;
         let result = self
@@ -368,6 +372,7 @@ pub async fn check(
         );
         engine.restrict("deliveries", &all).await?;
     }
+    attribution::close::hashes(&engine, library).await?;
     let days = Engine::open(options, Some(snapshot), None)?;
     attribution::stage::restrict_days(&days, window).await?;
     let (first, last) = window;

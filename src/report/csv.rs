@@ -94,6 +94,7 @@ fn line(line: Line) -> String {
         Line::Unallocated => "unallocated",
         Line::Difference => "difference",
         Line::Quarantined => "quarantined",
+        Line::Restated => "restated",
         Line::IngestRounding => "ingest_rounding",
     }
     .to_owned()

@@ -145,6 +145,8 @@ pub enum Line {
     Unallocated,
     /// Bill less the three above: zero in a published run.
     Difference,
+    /// What came later for closed periods, booked in this one; beside the bill, not part of it.
+    Restated,
     /// Rejected charges; beside the bill, not part of it.
     Quarantined,
     /// What reading amounts at scale 18 took away; beside the bill.

@@ -27,13 +27,7 @@ pub async fn load(
     period: Option<&str>,
 ) -> Result<ReportData> {
     let warehouse = Warehouse::new(&pipeline.warehouse);
-    let snapshot = warehouse.snapshot().ok_or_else(|| {
-        Error::config(format!(
-            "nothing was published in {} yet",
-            warehouse.root().display()
-        ))
-        .help("run the pipeline first: recost run PIPELINE")
-    })?;
+    let snapshot = warehouse.published()?;
     let options = Options::of(pipeline, date);
     let engine = Engine::open(&options, Some(&snapshot), Some(&warehouse.runs()))?;
     if let Some(period) = period {
@@ -274,6 +268,7 @@ fn reconciliation(row: &Row<'_>) -> Result<ReconciliationLine> {
             "idle" => Line::Idle,
             "unallocated" => Line::Unallocated,
             "difference" => Line::Difference,
+            "restated" => Line::Restated,
             "quarantined" => Line::Quarantined,
             "ingest_rounding" => Line::IngestRounding,
             _ => {

@@ -65,6 +65,20 @@ impl Warehouse {
         self.current().canonicalize().ok()
     }
 
+    /// The published snapshot's own folder, or an error that says what to do.
+    ///
+    /// # Errors
+    /// `Kind::Config` before the first run.
+    pub fn published(&self) -> Result<PathBuf> {
+        self.snapshot().ok_or_else(|| {
+            Error::config(format!(
+                "nothing was published in {} yet",
+                self.root.display()
+            ))
+            .help("run the pipeline first: recost run PIPELINE")
+        })
+    }
+
     /// Makes the folders and takes the lock.
     ///
     /// # Errors

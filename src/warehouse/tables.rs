@@ -69,6 +69,70 @@ const fn model_columns() -> [Column; 3] {
 }
 const MODEL: [Column; 3] = model_columns();
 
+/// Currency and key of a closed period's costs, and their four amounts.
+const fn keyed_costs() -> [Column; 10] {
+    [
+        req("currency", Text, "ISO 4217 code of the amounts"),
+        req("target", Text, "model, idle or unallocated"),
+        MODEL[0],
+        MODEL[1],
+        MODEL[2],
+        req(
+            "category",
+            Text,
+            "compute, storage, network, licence, labour, operations or other",
+        ),
+        req("usage_billed", Money, "BilledCost, usage basis").unit("currency"),
+        req("usage_effective", Money, "EffectiveCost, usage basis").unit("currency"),
+        req("allocation_billed", Money, "BilledCost, allocation basis").unit("currency"),
+        req(
+            "allocation_effective",
+            Money,
+            "EffectiveCost, allocation basis",
+        )
+        .unit("currency"),
+    ]
+}
+const KEYED_COSTS: [Column; 10] = keyed_costs();
+
+const ALLOCATION: &[Column] = &[
+    req("row_id", Text, "row of charges, or the idle pool"),
+    req("day", Date, "day on which the charge period starts"),
+    req("currency", Text, "ISO 4217 code of the amounts"),
+    req("issuer", Text, "who sent the bill"),
+    req("target", Text, "model, idle or unallocated"),
+    MODEL[0],
+    MODEL[1],
+    MODEL[2],
+    opt("reason", Text, "why it is unallocated"),
+    req(
+        "category",
+        Text,
+        "compute, storage, network, licence, labour, operations or other",
+    ),
+    req(
+        "charge_category",
+        Text,
+        "ChargeCategory of the bill row: Usage, Purchase, Tax, Credit, Adjustment",
+    ),
+    req("rule", Text, "rule that routed it"),
+    req("rule_version", Text, "version of that rule"),
+    opt(
+        "driver",
+        Text,
+        "what the split is proportional to; null where nothing was split",
+    ),
+    opt("weight", Whole, "the target's share of weight_total"),
+    opt("weight_total", Whole, "sum of the weights"),
+    req("billed", Money, "BilledCost: what ties to the invoice").unit("currency"),
+    req("effective", Money, "EffectiveCost: cost as incurred").unit("currency"),
+    req(
+        "basis",
+        Text,
+        "usage: what was used; allocation: idle moved on to those who used the machine",
+    ),
+];
+
 /// All tables, in the order in which the data flows.
 pub static TABLES: &[Table] = &[
     Table {
@@ -148,6 +212,20 @@ pub static TABLES: &[Table] = &[
     Table {
         name: "charges",
         grain: "row of an active bill or ledger delivery",
+        partition: Partition::BillingPeriod,
+        order: &[],
+        columns: super::tables_focus::CHARGES,
+    },
+    Table {
+        name: "late_charges",
+        grain: "row of a bill that came after its billing period was closed; restatements are made of them",
+        partition: Partition::BillingPeriod,
+        order: &[],
+        columns: super::tables_focus::CHARGES,
+    },
+    Table {
+        name: "superseded_charges",
+        grain: "row of a bill that a newer delivery replaced",
         partition: Partition::BillingPeriod,
         order: &[],
         columns: super::tables_focus::CHARGES,
@@ -503,43 +581,7 @@ pub static TABLES: &[Table] = &[
             "model_version",
             "stage",
         ],
-        columns: &[
-            req("row_id", Text, "row of charges, or the idle pool"),
-            req("day", Date, "day on which the charge period starts"),
-            req("currency", Text, "ISO 4217 code of the amounts"),
-            req("issuer", Text, "who sent the bill"),
-            req("target", Text, "model, idle or unallocated"),
-            MODEL[0],
-            MODEL[1],
-            MODEL[2],
-            opt("reason", Text, "why it is unallocated"),
-            req(
-                "category",
-                Text,
-                "compute, storage, network, licence, labour, operations or other",
-            ),
-            req(
-                "charge_category",
-                Text,
-                "ChargeCategory of the bill row: Usage, Purchase, Tax, Credit, Adjustment",
-            ),
-            req("rule", Text, "rule that routed it"),
-            req("rule_version", Text, "version of that rule"),
-            opt(
-                "driver",
-                Text,
-                "what the split is proportional to; null where nothing was split",
-            ),
-            opt("weight", Whole, "the target's share of weight_total"),
-            opt("weight_total", Whole, "sum of the weights"),
-            req("billed", Money, "BilledCost: what ties to the invoice").unit("currency"),
-            req("effective", Money, "EffectiveCost: cost as incurred").unit("currency"),
-            req(
-                "basis",
-                Text,
-                "usage: what was used; allocation: idle moved on to those who used the machine",
-            ),
-        ],
+        columns: ALLOCATION,
     },
     Table {
         name: "model_costs",
@@ -701,6 +743,82 @@ pub static TABLES: &[Table] = &[
                 Residue,
                 "on the line ingest_rounding: digits past 18 places, effective",
             ),
+        ],
+    },
+    Table {
+        name: "closes",
+        grain: "billing period that was closed",
+        partition: Partition::None,
+        order: &["billing_period"],
+        columns: &[
+            req("billing_period", Text, "the period, YYYY-MM"),
+            req("closed_at", Timestamp, "when it was closed"),
+            req("run_id", Text, "run that closed it"),
+            req("charges", Int64, "rows of its bills"),
+            req(
+                "hash",
+                Text,
+                "SHA-256 over its snapshot and the restatements booked in it",
+            ),
+        ],
+    },
+    Table {
+        name: "snapshots",
+        grain: "closed billing period × currency × target × model × version × stage × category, as it was when closed",
+        partition: Partition::BillingPeriod,
+        order: &[
+            "currency",
+            "target",
+            "model_id",
+            "model_version",
+            "stage",
+            "category",
+        ],
+        columns: &KEYED_COSTS,
+    },
+    Table {
+        name: "late_allocations",
+        grain: "charge × target of a closed billing period as its bills stand today",
+        partition: Partition::BillingPeriod,
+        order: &[
+            "row_id",
+            "basis",
+            "target",
+            "model_id",
+            "model_version",
+            "stage",
+        ],
+        columns: ALLOCATION,
+    },
+    Table {
+        name: "restatements",
+        grain: "open billing period × closed period restated in it × currency × target × model × version × stage × category",
+        partition: Partition::BillingPeriod,
+        order: &[
+            "restated_period",
+            "currency",
+            "target",
+            "model_id",
+            "model_version",
+            "stage",
+            "category",
+        ],
+        columns: &[
+            req(
+                "restated_period",
+                Text,
+                "closed billing period whose cost is another today",
+            ),
+            KEYED_COSTS[0],
+            KEYED_COSTS[1],
+            KEYED_COSTS[2],
+            KEYED_COSTS[3],
+            KEYED_COSTS[4],
+            KEYED_COSTS[5],
+            KEYED_COSTS[6],
+            KEYED_COSTS[7],
+            KEYED_COSTS[8],
+            KEYED_COSTS[9],
         ],
     },
     Table {

@@ -3,7 +3,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod bad_input;
+mod bills;
 mod cli;
+mod close;
 mod deliveries;
 mod night;
 mod shop;

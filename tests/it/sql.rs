@@ -94,6 +94,10 @@ impl Session {
     /// one billing period.
     async fn views(&mut self, window: (NaiveDate, NaiveDate)) -> Result<()> {
         let (mut views, mut by_day) = (vec![], vec![]);
+        recost::attribution::close::hashes(&self.engine, &self.library).await?;
+        // Every closed period is looked at here.
+        let closed = "select distinct billing_period from snapshots";
+        self.engine.view("restated_periods", closed).await?;
         for folder in [
             "features",
             "attribution",

@@ -9,12 +9,13 @@ use crate::report::text::{count, escape, exact, group, label, places};
 use crate::report::view::{Pair, View};
 use std::collections::BTreeSet;
 
-const LINES: [(Line, &str); 6] = [
+const LINES: [(Line, &str); 7] = [
     (Line::Bill, "The bill"),
     (Line::Attributed, "less: attributed to models"),
     (Line::Idle, "less: idle"),
     (Line::Unallocated, "less: unallocated"),
     (Line::Difference, "Difference"),
+    (Line::Restated, "Beside the bill: restated"),
     (Line::Quarantined, "Beside the bill: rejected"),
 ];
 
