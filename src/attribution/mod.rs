@@ -44,6 +44,7 @@ pub mod close;
 mod compile;
 mod defaults;
 mod driver;
+pub mod explain;
 mod finish;
 mod follow;
 mod map;

@@ -4,6 +4,7 @@ mod check;
 mod close;
 mod demo;
 mod devices;
+mod explain;
 mod generate;
 mod init;
 mod plan;
@@ -68,6 +69,8 @@ enum Command {
     Check(check::Args),
     /// Closes a billing period: what comes later for it is restated, never changed.
     Close(close::Args),
+    /// Shows where each cent of a charge went, or where a model's cost came from.
+    Explain(explain::Args),
     /// Writes the cost report: HTML and CSV.
     Report(report::Args),
     /// Queries the published tables.
@@ -200,6 +203,7 @@ async fn dispatch(command: Command, printer: &mut Printer) -> Result<()> {
         Command::Run(args) => run::run(&args, printer).await,
         Command::Check(args) => check::run(&args, printer).await,
         Command::Close(args) => close::run(&args, printer).await,
+        Command::Explain(args) => explain::run(&args, printer).await,
         Command::Report(args) => report::run(&args, printer).await,
         Command::Sql(args) => sql::run(&args, printer).await,
         Command::Tables(args) => tables::run(&args, printer),

@@ -4,6 +4,7 @@ use std::io::{IsTerminal, Write};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
+use miette::MietteHandlerOpts;
 use tracing_subscriber::EnvFilter;
 
 use super::LogFormat;
@@ -28,6 +29,11 @@ pub fn start_logging(format: LogFormat) {
     };
     // A second call (tests) keeps the first logger.
     drop(result);
+    if !std::io::stderr().is_terminal() {
+        // In a log an error's sentence is one line, however long its paths are.
+        let lines = |_: &_| Box::new(MietteHandlerOpts::new().wrap_lines(false).build()) as _;
+        drop(miette::set_hook(Box::new(lines)));
+    }
 }
 
 impl Printer {

@@ -3,14 +3,12 @@
 use std::path::PathBuf;
 
 use arrow::array::RecordBatch;
-use arrow::compute::cast;
-use arrow::datatypes::DataType;
 use clap::ValueEnum;
 use parquet::arrow::ArrowWriter;
 
 use super::print::Printer;
 use super::{load, yesterday};
-use crate::engine::{Engine, Options};
+use crate::engine::{Engine, Options, rows};
 use crate::error::Result;
 use crate::warehouse::Warehouse;
 
@@ -62,7 +60,7 @@ pub async fn run(args: &Args, printer: &mut Printer) -> Result<()> {
         Format::Json => {
             let mut writer = arrow::json::LineDelimitedWriter::new(Vec::new());
             for batch in &batches {
-                writer.write(&exact(batch)?)?;
+                writer.write(&rows::exact(batch)?)?;
             }
             writer.finish()?;
             printer.bytes(&writer.into_inner());
@@ -76,19 +74,4 @@ pub async fn run(args: &Args, printer: &mut Printer) -> Result<()> {
         }
     }
     Ok(())
-}
-
-/// Decimals as text: most JSON parsers read a number as a double, which cannot hold an amount.
-fn exact(batch: &RecordBatch) -> Result<RecordBatch> {
-    let schema = batch.schema();
-    let mut columns = Vec::with_capacity(batch.num_columns());
-    for (field, column) in schema.fields().iter().zip(batch.columns()) {
-        let column = if field.data_type().is_decimal() {
-            cast(column, &DataType::Utf8)?
-        } else {
-            std::sync::Arc::clone(column)
-        };
-        columns.push((field.name(), column));
-    }
-    Ok(RecordBatch::try_from_iter(columns)?)
 }

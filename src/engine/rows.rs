@@ -27,6 +27,43 @@ pub fn map<T>(batches: &[RecordBatch], make: impl Fn(&Row<'_>) -> Result<T>) -> 
     Ok(out)
 }
 
+/// A batch with its decimals as text: most JSON parsers read a number as a double, which cannot hold an amount.
+///
+/// # Errors
+/// Those of the cast.
+pub fn exact(batch: &RecordBatch) -> Result<RecordBatch> {
+    let schema = batch.schema();
+    let mut columns = Vec::with_capacity(batch.num_columns());
+    for (field, column) in schema.fields().iter().zip(batch.columns()) {
+        let column = if field.data_type().is_decimal() {
+            cast(column, &DataType::Utf8)?
+        } else {
+            std::sync::Arc::clone(column)
+        };
+        columns.push((field.name(), column));
+    }
+    Ok(RecordBatch::try_from_iter(columns)?)
+}
+
+/// The rows of a small result as JSON objects, decimals as text.
+///
+/// # Errors
+/// Those of writing JSON.
+pub fn exact_json(
+    batches: &[RecordBatch],
+) -> Result<Vec<serde_json::Map<String, serde_json::Value>>> {
+    let mut rows = vec![];
+    for batch in batches.iter().filter(|b| b.num_rows() > 0) {
+        let mut writer = arrow::json::ArrayWriter::new(Vec::new());
+        writer.write(&exact(batch)?)?;
+        writer.finish()?;
+        let more: Vec<_> = serde_json::from_slice(&writer.into_inner())
+            .map_err(|e| Error::unexpected(format!("a result is no JSON: {e}")))?;
+        rows.extend::<Vec<_>>(more);
+    }
+    Ok(rows)
+}
+
 impl Row<'_> {
     fn value(&self, name: &str, ty: &DataType) -> Result<Option<ArrayRef>> {
         let column = self

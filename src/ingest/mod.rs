@@ -30,12 +30,12 @@ use sha2::{Digest, Sha256};
 
 use crate::config::source::Interval;
 use crate::config::{Pipeline, Source, SourceKind};
-use crate::engine::{Engine, Library, interval_end_us};
+use crate::engine::{Engine, Library, hex, interval_end_us};
 use crate::error::{Error, Result};
 use crate::warehouse::store;
 use deliveries::{Ledger, Row};
 use file::{FileJob, FileOutcome};
-pub use files::{Delivery, InputFile, discover, hex};
+pub use files::{Delivery, InputFile, discover};
 use mapping::Mapping;
 use partitions::Target;
 use quarantine::Rejects;

@@ -718,7 +718,7 @@ pub static TABLES: &[Table] = &[
             req(
                 "line",
                 Text,
-                "bill, attributed, idle, unallocated, difference; quarantined and ingest_rounding beside them",
+                "bill, attributed, idle, unallocated, difference; restated, quarantined and ingest_rounding beside them",
             ),
             req("rows", Int64, "rows behind the line"),
             opt(

@@ -7,6 +7,7 @@ mod bills;
 mod cli;
 mod close;
 mod deliveries;
+mod explain;
 mod night;
 mod shop;
 mod sql;

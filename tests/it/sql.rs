@@ -98,11 +98,15 @@ impl Session {
         // Every closed period is looked at here.
         let closed = "select distinct billing_period from snapshots";
         self.engine.view("restated_periods", closed).await?;
+        // No limit either.
+        let all = "select * from allocations";
+        self.engine.view("largest", all).await?;
         for folder in [
             "features",
             "attribution",
             "attribution/drivers",
             "checks",
+            "explain",
             "reports",
         ] {
             let schema = last(folder);

@@ -7,7 +7,7 @@ use crate::shop::{copy, recost, text};
 const FIXTURE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/worked-example");
 
 /// The example's project after its night.
-fn project() -> TempDir {
+pub fn project() -> TempDir {
     let dir = TempDir::new().unwrap();
     copy(FIXTURE.as_ref(), dir.path());
     let out = recost(

@@ -1,0 +1,133 @@
+//! Following the money: from a bill row to where each cent of it went, and from a model's cost to the rows behind it.
+
+use arrow::array::RecordBatch;
+use serde_json::{Map, Value};
+
+use crate::engine::rows::exact_json;
+use crate::engine::{Engine, Library};
+use crate::error::{Error, Result, nearest};
+
+/// One row of an explanation; amounts are texts with all their digits.
+pub type Row = Map<String, Value>;
+
+/// An explanation, as rows of the SQL files of `explain/`.
+#[derive(Debug, Clone, serde::Serialize)]
+#[serde(untagged)]
+pub enum Explanation {
+    /// Of a charge: more than one row where a prefix of the id names several, or a closed period's bill came again.
+    Charge {
+        /// The charges.
+        charges: Vec<Row>,
+        /// Where each went.
+        parts: Vec<Row>,
+    },
+    /// Of a model.
+    Model {
+        /// The model.
+        model_id: String,
+        /// Its cost by billing period, stage, category, rule and driver.
+        totals: Vec<Row>,
+        /// Its largest allocations, with the bill's file and row.
+        largest: Vec<Row>,
+        /// What was restated of it.
+        restatements: Vec<Row>,
+    },
+}
+
+/// Which of a model's costs.
+#[derive(Debug, Clone, Default)]
+pub struct Filter {
+    /// Only this billing period.
+    pub period: Option<String>,
+    /// Only this stage.
+    pub stage: Option<String>,
+    /// Number of bill rows to show.
+    pub limit: usize,
+}
+
+/// Explains `subject`: the id of a charge or the start of one, else a model.
+///
+/// # Errors
+/// `Kind::Config` when it is neither.
+pub async fn explain(
+    engine: &Engine,
+    library: &Library,
+    subject: &str,
+    filter: &Filter,
+) -> Result<Explanation> {
+    let id = quoted(subject);
+    // Ids are hexadecimal, so the end of the range is past every id that begins with the subject.
+    let range = format!("row_id >= '{id}' and row_id <= '{id}~'");
+    let charge = engine.clone();
+    if subject.len() >= 6 && !subject.contains('~') {
+        let found = ["charges", "late_charges"].map(|t| format!("select 1 from {t} where {range}"));
+        let sql = format!("{} limit 1", found.join(" union all "));
+        if engine.collect(&sql).await?.iter().any(|b| b.num_rows() > 0) {
+            for name in ["charges", "late_charges", "allocations", "late_allocations"] {
+                charge.restrict(name, &range).await?;
+            }
+            return Ok(Explanation::Charge {
+                charges: rows(&charge, library, "charges").await?,
+                parts: rows(&charge, library, "parts").await?,
+            });
+        }
+    }
+    model(engine, library, subject, filter).await
+}
+
+async fn model(
+    engine: &Engine,
+    library: &Library,
+    subject: &str,
+    filter: &Filter,
+) -> Result<Explanation> {
+    let known = engine
+        .collect("select distinct model_id from allocations where model_id is not null order by 1")
+        .await?;
+    let known = crate::engine::rows::map(&known, |row| row.needed("model_id"))?;
+    if !known.iter().any(|m| m == subject) {
+        let error = Error::config(format!(
+            "`{subject}` is neither a charge nor a model that cost anything"
+        ));
+        return Err(match nearest(subject, known.iter().map(String::as_str)) {
+            Some(near) => error.help(format!("did you mean `{near}`?")),
+            None => error.help(
+                "give a row_id of `charges`, six digits of it at least, or the id of a model",
+            ),
+        });
+    }
+    let mut of = format!("model_id = '{}'", quoted(subject));
+    if let Some(stage) = &filter.stage {
+        of.push_str(&format!(" and stage = '{}'", quoted(stage)));
+    }
+    let mut within = of.clone();
+    if let Some(period) = &filter.period {
+        within.push_str(&format!(" and billing_period = '{}'", quoted(period)));
+    }
+    engine.restrict("allocations", &within).await?;
+    engine.restrict("restatements", &of).await?;
+    let largest = format!(
+        "select * from allocations
+         order by abs(effective) desc, abs(billed) desc, row_id, stage limit {}",
+        filter.limit
+    );
+    engine.view("largest", &largest).await?;
+    Ok(Explanation::Model {
+        model_id: subject.to_string(),
+        totals: rows(engine, library, "model_totals").await?,
+        largest: rows(engine, library, "model_charges").await?,
+        restatements: rows(engine, library, "model_restatements").await?,
+    })
+}
+
+/// The rows of one SQL file of `explain/`.
+async fn rows(engine: &Engine, library: &Library, file: &str) -> Result<Vec<Row>> {
+    let sql = library.get(&format!("explain/{file}.sql"))?;
+    let batches: Vec<RecordBatch> = engine.collect(sql).await?;
+    exact_json(&batches)
+}
+
+/// Text between quotes in SQL.
+fn quoted(text: &str) -> String {
+    text.replace('\'', "''")
+}

@@ -1,0 +1,321 @@
+//! `recost explain`: where each cent of a charge went, or where a model's cost came from.
+
+use std::path::PathBuf;
+
+use clap::ValueEnum;
+use serde_json::Value;
+
+use super::print::Printer;
+use super::{load, yesterday};
+use crate::attribution::explain::{Explanation, Filter, Row, explain};
+use crate::engine::{Engine, Options};
+use crate::error::{Error, Result};
+use crate::warehouse::Warehouse;
+
+/// Arguments of `recost explain`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The pipeline file.
+    pipeline: PathBuf,
+    /// The row_id of a charge or the start of one, or the id of a model.
+    #[arg(value_name = "CHARGE|MODEL")]
+    subject: String,
+    /// Of a model, only this billing period.
+    #[arg(long, value_name = "YYYY-MM")]
+    period: Option<String>,
+    /// Of a model, only this stage: development, training, deployment, operations or upgrade.
+    #[arg(long)]
+    stage: Option<String>,
+    /// Of a model, how many bill rows to show, largest first.
+    #[arg(long, default_value_t = 20)]
+    limit: usize,
+    /// How it is written to standard output.
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    format: Format,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Format {
+    Text,
+    Json,
+}
+
+/// Runs the command.
+pub async fn run(args: &Args, printer: &mut Printer) -> Result<()> {
+    let (pipeline, library) = load(&args.pipeline)?;
+    let snapshot = Warehouse::new(&pipeline.warehouse).published()?;
+    let options = Options::of(&pipeline, yesterday());
+    let engine = Engine::open(&options, Some(&snapshot), None)?;
+    let filter = Filter {
+        period: args.period.clone(),
+        stage: args.stage.clone(),
+        limit: args.limit,
+    };
+    let found = explain(&engine, &library, &args.subject, &filter).await?;
+    let text = match args.format {
+        Format::Json => serde_json::to_string_pretty(&found)
+            .map_err(|e| Error::unexpected(format!("the explanation is no JSON: {e}")))?,
+        Format::Text => match &found {
+            Explanation::Charge { charges, parts } => of_charges(charges, parts),
+            Explanation::Model {
+                model_id,
+                totals,
+                largest,
+                restatements,
+            } => of_model(model_id, totals, largest, restatements),
+        },
+    };
+    printer.result(&text);
+    Ok(())
+}
+
+/// A cell as text; empty where there is none.
+fn cell<'a>(row: &'a Row, name: &str) -> std::borrow::Cow<'a, str> {
+    match row.get(name) {
+        None | Some(Value::Null) => "".into(),
+        Some(Value::String(text)) => text.as_str().into(),
+        Some(other) => other.to_string().into(),
+    }
+}
+
+/// An amount without the zeros that end it, but with two digits at least.
+fn amount(row: &Row, name: &str) -> String {
+    let text = cell(row, name);
+    let Some((whole, digits)) = text.split_once('.') else {
+        return text.into_owned();
+    };
+    format!("{whole}.{:0<2}", digits.trim_end_matches('0'))
+}
+
+/// The cells that are not empty, in a row.
+fn words(row: &Row, names: &[&str]) -> String {
+    let found: Vec<_> = names.iter().map(|n| cell(row, n)).collect();
+    let found: Vec<&str> = found
+        .iter()
+        .map(|c| c.as_ref())
+        .filter(|c| !c.is_empty())
+        .collect();
+    found.join(", ")
+}
+
+/// Who an amount went to.
+fn target(row: &Row) -> String {
+    match cell(row, "target").as_ref() {
+        "model" => words(row, &["model_id", "model_version", "stage"]),
+        "unallocated" => format!("unallocated: {}", cell(row, "reason")),
+        other => other.to_string(),
+    }
+}
+
+/// Lines of columns, the first `left` of them flush left.
+fn columns(rows: &[Vec<String>], left: usize) -> Vec<String> {
+    let count = rows.first().map_or(0, Vec::len);
+    let width = |c: usize| rows.iter().map(|r| r[c].chars().count()).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..count).map(width).collect();
+    rows.iter()
+        .map(|row| {
+            let cells = row
+                .iter()
+                .zip(&widths)
+                .enumerate()
+                .map(|(c, (cell, width))| {
+                    let pad = " ".repeat(width - cell.chars().count());
+                    if c < left {
+                        format!("{cell}{pad}")
+                    } else {
+                        format!("{pad}{cell}")
+                    }
+                });
+            format!("  {}", cells.collect::<Vec<_>>().join("  "))
+                .trim_end()
+                .to_string()
+        })
+        .collect()
+}
+
+fn of_charges(charges: &[Row], parts: &[Row]) -> String {
+    let mut lines = vec![];
+    for charge in charges {
+        let id = cell(charge, "row_id");
+        let (held, late) = (
+            cell(charge, "held_in"),
+            cell(charge, "held_in") == "late_charges",
+        );
+        if !lines.is_empty() {
+            lines.push(String::new());
+        }
+        lines.push(format!("charge {id}"));
+        if late {
+            lines.push(
+                "  came after its billing period was closed; restated in the open one".into(),
+            );
+        }
+        for (what, names) in [
+            ("bill", &["billing_period", "issuer", "invoice_id"][..]),
+            (
+                "what",
+                &[
+                    "charge_category",
+                    "charge_class",
+                    "service_name",
+                    "resource_id",
+                    "charge_description",
+                ],
+            ),
+            ("when", &["charge_period_start", "charge_period_end"]),
+            ("from", &["source", "file", "delivery_id"]),
+        ] {
+            lines.push(format!("  {what}  {}", words(charge, names)));
+        }
+        if let Some(last) = lines.last_mut() {
+            last.push_str(&format!(", row {}", cell(charge, "row")));
+        }
+        lines.push(format!(
+            "  cost  billed {} {currency}, effective {} {currency}",
+            amount(charge, "billed"),
+            amount(charge, "effective"),
+            currency = cell(charge, "currency")
+        ));
+        let held_parts = held.replace("charges", "allocations");
+        let of: Vec<&Row> = parts
+            .iter()
+            .filter(|p| cell(p, "row_id") == id && cell(p, "held_in") == held_parts)
+            .collect();
+        let Some(first) = of.first() else {
+            lines.push("  its period was not attributed yet".into());
+            continue;
+        };
+        let driver = match cell(first, "driver").as_ref() {
+            "" => String::new(),
+            driver => format!(", by {driver}"),
+        };
+        lines.push(format!(
+            "  rule  {} (version {}){driver}",
+            cell(first, "rule"),
+            cell(first, "rule_version")
+        ));
+        let mut table = vec![
+            ["went to", "category", "weight", "of", "billed", "effective"]
+                .map(String::from)
+                .to_vec(),
+        ];
+        for part in &of {
+            table.push(vec![
+                target(part),
+                cell(part, "category").into_owned(),
+                cell(part, "weight").into_owned(),
+                cell(part, "weight_total").into_owned(),
+                amount(part, "billed"),
+                amount(part, "effective"),
+            ]);
+        }
+        lines.extend(columns(&table, 2));
+    }
+    lines.join("\n")
+}
+
+fn of_model(model: &str, totals: &[Row], largest: &[Row], restatements: &[Row]) -> String {
+    let mut lines = vec![format!(
+        "model {model}: cost by period, stage, category and rule"
+    )];
+    let mut table = vec![
+        [
+            "period",
+            "stage",
+            "category",
+            "rule",
+            "",
+            "usage basis",
+            "allocation basis",
+            "billed",
+        ]
+        .map(String::from)
+        .to_vec(),
+    ];
+    for row in totals {
+        let mut cells: Vec<String> = ["billing_period", "stage", "category", "rule", "currency"]
+            .iter()
+            .map(|n| cell(row, n).into_owned())
+            .collect();
+        cells.extend(
+            ["usage_effective", "allocation_effective", "usage_billed"].map(|n| amount(row, n)),
+        );
+        table.push(cells);
+    }
+    lines.extend(columns(&table, 5));
+    lines.push(format!(
+        "\nits {} largest parts, and the bill rows they come from",
+        largest.len()
+    ));
+    let mut table = vec![
+        [
+            "charge",
+            "stage",
+            "effective",
+            "",
+            "of the row's",
+            "file and row",
+        ]
+        .map(String::from)
+        .to_vec(),
+    ];
+    for row in largest {
+        let from = match cell(row, "file").as_ref() {
+            "" => "idle moved on to those who used the machine".to_string(),
+            file => format!(
+                "{} {file}, row {}{}",
+                cell(row, "source"),
+                cell(row, "row"),
+                match words(row, &["service_name", "resource_id"]).as_str() {
+                    "" => String::new(),
+                    what => format!(": {what}"),
+                }
+            ),
+        };
+        table.push(vec![
+            cell(row, "row_id").into_owned(),
+            cell(row, "stage").into_owned(),
+            amount(row, "effective"),
+            cell(row, "currency").into_owned(),
+            amount(row, "charge_effective"),
+            from,
+        ]);
+    }
+    // The last column is left as it is: nothing stands behind it.
+    let last: Vec<String> = table.iter_mut().filter_map(Vec::pop).collect();
+    for (line, last) in columns(&table, 2).into_iter().zip(last) {
+        lines.push(format!("{line}  {last}"));
+    }
+    if !restatements.is_empty() {
+        lines.push("\nrestated for closed periods".into());
+        let mut table = vec![
+            [
+                "booked in",
+                "for",
+                "stage",
+                "category",
+                "",
+                "usage basis",
+                "allocation basis",
+            ]
+            .map(String::from)
+            .to_vec(),
+        ];
+        for row in restatements {
+            let mut cells: Vec<String> = [
+                "billing_period",
+                "restated_period",
+                "stage",
+                "category",
+                "currency",
+            ]
+            .iter()
+            .map(|n| cell(row, n).into_owned())
+            .collect();
+            cells.extend(["usage_effective", "allocation_effective"].map(|n| amount(row, n)));
+            table.push(cells);
+        }
+        lines.extend(columns(&table, 5));
+    }
+    lines.join("\n")
+}

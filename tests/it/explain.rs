@@ -1,0 +1,106 @@
+//! `recost explain`: every figure down to the rows of the bill.
+
+use insta::assert_snapshot;
+use tempfile::TempDir;
+
+use crate::bills::Bills;
+use crate::shop::{recost, text};
+use crate::worked_example::project;
+
+fn explain(dir: &TempDir, args: &[&str]) -> String {
+    let all = [&["explain", "pipeline.toml"], args].concat();
+    let out = recost(dir.path(), &all);
+    assert!(out.status.success(), "{}", text(&out.stderr));
+    text(&out.stdout)
+}
+
+fn row_id(dir: &TempDir, resource: &str) -> String {
+    let sql = format!("select row_id from charges where resource_id = '{resource}'");
+    let out = recost(
+        dir.path(),
+        &["sql", "pipeline.toml", &sql, "--format", "csv"],
+    );
+    text(&out.stdout).lines().nth(1).unwrap().to_string()
+}
+
+/// Ids change with any change of a mapping.
+fn without_ids(text: &str) -> String {
+    let mut settings = insta::Settings::clone_current();
+    settings.add_filter("[0-9a-f]{32}", "[ID]");
+    settings.add_filter(r"\bh[0-9a-f]{16}\b", "[VERSION]");
+    let _bound = settings.bind_to_scope();
+    assert_snapshot!(text);
+    text.to_string()
+}
+
+#[test]
+fn each_cent_of_a_charge() {
+    let dir = project();
+    let id = row_id(&dir, "gpu-node");
+    let whole = explain(&dir, &[&id]);
+    without_ids(&whole);
+    assert_eq!(
+        explain(&dir, &[&id[..8]]),
+        whole,
+        "the start of an id is enough"
+    );
+    let json: serde_json::Value =
+        serde_json::from_str(&explain(&dir, &[&id, "--format", "json"])).unwrap();
+    assert_eq!(json["charges"][0]["billed"], "98.400000000000000000");
+    let parts = json["parts"].as_array().unwrap();
+    assert_eq!(parts.len(), 4);
+    assert_eq!(parts[0]["effective"], "41.000000000000000000");
+}
+
+#[test]
+fn where_a_models_cost_came_from() {
+    let dir = project();
+    without_ids(&explain(&dir, &["A"]));
+    let training = explain(&dir, &["A", "--stage", "training", "--limit", "1"]);
+    assert!(training.contains("42.171428571428571429"), "{training}");
+    assert!(!training.contains("deployment"), "{training}");
+}
+
+#[test]
+fn what_is_neither_a_charge_nor_a_model_names_the_nearest() {
+    let dir = project();
+    let out = recost(dir.path(), &["explain", "pipeline.toml", "a"]);
+    assert_eq!(out.status.code(), Some(2));
+    assert!(
+        text(&out.stderr).contains("did you mean `A`?"),
+        "{}",
+        text(&out.stderr)
+    );
+    let quote = recost(dir.path(), &["explain", "pipeline.toml", "x' or '1'='1"]);
+    assert_eq!(quote.status.code(), Some(2));
+}
+
+#[test]
+fn a_closed_months_charge_and_its_correction_stand_side_by_side() {
+    let row = |amount: &str| {
+        format!(
+            "USD,2026-10-01,2026-11-01,2026-10-01,2026-10-02,Usage,Cloud,r1,{amount},{amount},\"{{\"\"model\"\":\"\"A\"\"}}\""
+        )
+    };
+    let bills = Bills::new(&[&row("100")]);
+    bills.run_ok("2026-10-31");
+    assert!(
+        bills
+            .recost(&["close", "pipeline.toml", "2026-10"])
+            .status
+            .success()
+    );
+    bills.deliver(&[row("70")]);
+    bills.run_ok("2026-11-01");
+    let out = text(&bills.recost(&["explain", "pipeline.toml", "A"]).stdout);
+    for says in ["100.00", "restated for closed periods", "-30.00"] {
+        assert!(out.contains(says), "{says}\n{out}");
+    }
+    let id = bills.query("select row_id from late_charges").remove(0);
+    let out = text(&bills.recost(&["explain", "pipeline.toml", &id]).stdout);
+    assert!(
+        out.contains("came after its billing period was closed"),
+        "{out}"
+    );
+    assert!(out.contains("70.00"), "{out}");
+}
