@@ -67,6 +67,18 @@ impl fmt::Display for Residue {
 }
 
 impl Money {
+    /// `self × factor / count`, half-even at scale 18; `None` when `count` is 0, for a ratio without a denominator is no 0.
+    ///
+    /// # Errors
+    /// When `self × factor` leaves the range.
+    pub fn per(self, factor: u64, count: u64) -> Result<Option<Money>, MoneyError> {
+        if count == 0 {
+            return Ok(None);
+        }
+        let product = self.0.checked_mul(i128::from(factor));
+        let product = product.ok_or(MoneyError::Overflow)?;
+        Ok(Some(Money(div_half_even(product, i128::from(count)))))
+    }
     pub const ZERO: Self = Self(0);
 
     /// Sum, or [`MoneyError::Overflow`].

@@ -52,8 +52,8 @@ idle_days as (
 select
     ds, model_id, model_version, surface, currency, served, requests, clicks, purchases,
     cast(revenue as decimal(38, 18)) as revenue, run_cost, full_cost,
-    cast(run_cost as double) * 1000 / served as run_cost_per_1000,
-    cast(full_cost as double) * 1000 / served as full_cost_per_1000
+    per(run_cost, 1000, served) as run_cost_per_1000,
+    per(full_cost, 1000, served) as full_cost_per_1000
 from served
 union all
 select day, model_id, model_version, null, currency, 0, 0, 0, 0, null, run_cost, full_cost, null, null

@@ -1,5 +1,5 @@
 -- I10: the costs of the recommendations that a model served on a day add up to what the model cost on that day.
--- Inputs: recommendation_costs, model_days. Days on which nothing was served have no recommendation to carry the cost.
+-- Inputs: recommendation_costs, model_days. A model that cost nothing serves for 0. Days on which nothing was served have no recommendation to carry the cost.
 with served as (
     select ds, model_id, currency, sum(run_cost) as run_cost, sum(full_cost) as full_cost
     from recommendation_costs
@@ -20,4 +20,4 @@ select
     cost.full_cost as full_cost_of_model
 from served
 left join cost on cost.day = served.ds and cost.model_id = served.model_id and cost.currency = served.currency
-where (served.run_cost is distinct from cost.run_cost) or (served.full_cost is distinct from cost.full_cost)
+where served.run_cost <> coalesce(cost.run_cost, 0) or served.full_cost <> coalesce(cost.full_cost, 0)

@@ -73,7 +73,7 @@ pub use charge::{Allocation, Basis, BoxError, Charge, Columns, Sink};
 pub use defaults::{MACHINE_DRIVERS, POOL_DRIVERS, default_rules};
 pub use driver::{DriverRow, DriverTable, DriverTableBuilder, Usage};
 pub use recommendation::split_served;
-pub use rules::{Matches, Percent, RoutingConfig, Rule, RuleTarget, TagKeys};
+pub use rules::{Deployed, Matches, Percent, RoutingConfig, Rule, RuleTarget, TagKeys};
 pub use split::{SplitError, Splitter, split, split_running, total_weight};
 pub use summary::{AttributeError, Oversubscribed, Summary, Warning};
 pub use target::{Category, ModelTarget, Reason, Stage, Target, UnknownName};

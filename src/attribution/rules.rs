@@ -29,15 +29,78 @@ use super::target::{Category, Stage};
 pub struct RoutingConfig {
     #[serde(default)]
     pub rules: Vec<Rule>,
+    /// Which resources and sub-accounts belong to which model.
+    #[serde(default)]
+    pub resources: Vec<Deployed>,
     /// Whether the default rules follow the ones written here.
     #[serde(default = "yes")]
     pub default_rules: bool,
+}
+
+/// One entry of the resource map, `[[attribution.resources]]`: what runs on a resource or in a sub-account, and when.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Deployed {
+    /// Pattern of ResourceId.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resource_id: Option<String>,
+    /// Pattern of SubAccountId.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sub_account_id: Option<String>,
+    pub model: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model_version: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stage: Option<Stage>,
+    /// First charge period start that the entry is for.
+    #[serde(
+        default,
+        deserialize_with = "date",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub from: Option<NaiveDate>,
+    /// First charge period start that it is no longer for.
+    #[serde(
+        default,
+        deserialize_with = "date",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub to: Option<NaiveDate>,
+}
+
+impl Deployed {
+    /// The entry as a rule.
+    fn rule(&self) -> Rule {
+        let on = [
+            ("resource_id", &self.resource_id),
+            ("sub_account_id", &self.sub_account_id),
+        ];
+        let on: Vec<(&str, &str)> = on
+            .into_iter()
+            .filter_map(|(column, pattern)| Some((column, pattern.as_deref()?)))
+            .collect();
+        let name: Vec<&str> = on.iter().map(|(_, pattern)| *pattern).collect();
+        let name = format!("resource map: {}", name.join(", "));
+        let mut rule = Rule {
+            model: Some(self.model.clone()),
+            model_version: self.model_version.clone(),
+            stage: self.stage,
+            from: self.from,
+            to: self.to,
+            ..Rule::new(&name, RuleTarget::Model)
+        };
+        for (column, pattern) in on {
+            rule = rule.matching(column, &[pattern]);
+        }
+        rule
+    }
 }
 
 impl Default for RoutingConfig {
     fn default() -> Self {
         Self {
             rules: Vec::new(),
+            resources: Vec::new(),
             default_rules: true,
         }
     }
@@ -47,8 +110,18 @@ impl RoutingConfig {
     /// All rules, in the order in which they are tried.
     pub fn effective_rules(&self) -> Vec<Rule> {
         let mut rules = self.rules.clone();
+        let map = self.resources.iter().map(Deployed::rule);
         if self.default_rules {
-            rules.extend(super::default_rules());
+            let mut defaults = super::default_rules();
+            // What tags and telemetry say of a resource goes before the map, and the map before shared pools.
+            let pools = defaults
+                .iter()
+                .position(|rule| rule.target == RuleTarget::Pool)
+                .unwrap_or(defaults.len());
+            defaults.splice(pools..pools, map);
+            rules.extend(defaults);
+        } else {
+            rules.extend(map);
         }
         rules
     }

@@ -1,6 +1,6 @@
 //! `recommendation_costs`: what each model cost on a day, divided over the recommendations that it showed that day.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -41,7 +41,7 @@ pub async fn run(
     window: (NaiveDate, NaiveDate),
     threads: usize,
 ) -> Result<u64> {
-    let costs = Arc::new(model_days(engine).await?);
+    let costs = Arc::new(Costs::read(engine).await?);
     let sql: Arc<str> = library.get("attribution/served.sql")?.into();
     let days: Vec<NaiveDate> = window
         .0
@@ -68,24 +68,22 @@ pub async fn run(
     Ok(rows.iter().sum())
 }
 
-/// Writes one day's partition.
+/// Writes one day's partition. Returns the recommendations that were served.
 async fn day_of(
     engine: &Engine,
     sql: &str,
     snapshot: &Path,
-    costs: &ModelDays,
+    costs: &Costs,
     day: NaiveDate,
 ) -> Result<u64> {
     let table = contract("recommendation_costs")?;
     let dir = store::replace(snapshot, table, &day.to_string())?;
     let date = Date32Type::from_naive_date(day);
-    // A day on which no model cost anything has no cost to divide.
-    if !costs.keys().any(|(d, _)| *d == date) {
-        return Ok(0);
-    }
     let mut stream = engine.between(sql, "event_time", day).await?;
     let mut writer = TableWriter::create(table, &dir.join("part-0.parquet"))?;
     let mut group = Group::default();
+    let mut count = 0;
+    let nothing = BTreeMap::new();
     loop {
         let batch = stream.next().await.transpose()?;
         let complete = match &batch {
@@ -93,48 +91,82 @@ async fn day_of(
             None => group.take()?.into_iter().collect(),
         };
         for (model, served) in complete {
-            for (currency, versions) in costs.get(&(date, model)).into_iter().flatten() {
+            let first = first_showings(&served)?;
+            let served = arrow::compute::take_record_batch(&served, &first)?;
+            count += served.num_rows() as u64;
+            for currency in costs.currencies(&model) {
+                let of = costs.days.get(&(date, model.clone()));
+                let versions = of.and_then(|c| c.get(currency)).unwrap_or(&nothing);
                 writer.write(&divide(&served, currency, versions)?)?;
             }
         }
         if batch.is_none() {
-            return writer.finish();
+            writer.finish()?;
+            return Ok(count);
         }
     }
 }
 
-async fn model_days(engine: &Engine) -> Result<ModelDays> {
-    let mut costs = ModelDays::new();
-    for batch in engine.collect("select * from model_days").await? {
-        let text = |name: &str| -> Result<StringViewArray> {
-            let column = cast(column(&batch, name)?, &DataType::Utf8View)?;
-            Ok(column.as_string_view().clone())
-        };
-        let money = |name: &str| -> Result<Decimal128Array> {
-            let column = cast(column(&batch, name)?, &Type::Money.arrow())?;
-            Ok(column.as_primitive::<Decimal128Type>().clone())
-        };
-        let (model, version) = (text("model_id")?, text("model_version")?);
-        let currency = text("currency")?;
-        let (run, full) = (money("run_cost")?, money("full_cost")?);
-        let day = column(&batch, "day")?.as_primitive::<Date32Type>().clone();
-        for row in 0..batch.num_rows() {
-            let version = version
-                .is_valid(row)
-                .then(|| version.value(row).to_string());
-            let cost = Cost {
-                run: run.value(row),
-                full: full.value(row),
-            };
-            costs
-                .entry((day.value(row), model.value(row).to_string()))
-                .or_default()
-                .entry(currency.value(row).to_string())
-                .or_default()
-                .insert(version, cost);
-        }
+/// What models cost on each day, and in which currencies.
+#[derive(Default)]
+struct Costs {
+    days: ModelDays,
+    /// Currencies in which a model cost anything in the window.
+    of_model: BTreeMap<String, BTreeSet<String>>,
+    /// Currencies in which any model did.
+    any: BTreeSet<String>,
+}
+
+impl Costs {
+    /// The currencies in which a recommendation of a model has its cost, be it 0: those of the model, else those of all
+    /// models, else `XXX`, which ISO 4217 keeps for no currency. So every recommendation served has its row.
+    fn currencies(&self, model: &str) -> impl Iterator<Item = &str> {
+        let known = self.of_model.get(model).unwrap_or(&self.any);
+        let none = known.is_empty().then_some("XXX");
+        known.iter().map(String::as_str).chain(none)
     }
-    Ok(costs)
+
+    async fn read(engine: &Engine) -> Result<Self> {
+        let mut costs = Self::default();
+        for batch in engine.collect("select * from model_days").await? {
+            let text = |name: &str| -> Result<StringViewArray> {
+                let column = cast(column(&batch, name)?, &DataType::Utf8View)?;
+                Ok(column.as_string_view().clone())
+            };
+            let money = |name: &str| -> Result<Decimal128Array> {
+                let column = cast(column(&batch, name)?, &Type::Money.arrow())?;
+                Ok(column.as_primitive::<Decimal128Type>().clone())
+            };
+            let (model, version) = (text("model_id")?, text("model_version")?);
+            let currency = text("currency")?;
+            let (run, full) = (money("run_cost")?, money("full_cost")?);
+            let day = column(&batch, "day")?.as_primitive::<Date32Type>().clone();
+            for row in 0..batch.num_rows() {
+                let version = version
+                    .is_valid(row)
+                    .then(|| version.value(row).to_string());
+                let cost = Cost {
+                    run: run.value(row),
+                    full: full.value(row),
+                };
+                let (model, currency) = (model.value(row), currency.value(row));
+                costs.any.insert(currency.to_string());
+                costs
+                    .of_model
+                    .entry(model.to_string())
+                    .or_default()
+                    .insert(currency.to_string());
+                costs
+                    .days
+                    .entry((day.value(row), model.to_string()))
+                    .or_default()
+                    .entry(currency.to_string())
+                    .or_default()
+                    .insert(version, cost);
+            }
+        }
+        Ok(costs)
+    }
 }
 
 /// The recommendations of one model, gathered from batches sorted by model.
@@ -179,21 +211,19 @@ impl Group {
     }
 }
 
-/// The rows of one model, day and currency. `served` is sorted by request and item.
+/// The rows of one model, day and currency; `rows` are the recommendations served, each once.
 ///
 /// A version's cost goes to what that version showed; the cost of versions that showed nothing that day (one in training,
 /// say), and cost that names no version, goes to all that the model showed. So the rows add up to the model's day.
 fn divide(
-    served: &RecordBatch,
+    rows: &RecordBatch,
     currency: &str,
     versions: &BTreeMap<Option<String>, Cost>,
 ) -> Result<RecordBatch> {
-    let first = first_showings(served)?;
-    let rows = arrow::compute::take_record_batch(served, &first)?;
     let n = rows.num_rows();
-    let version = cast(column(&rows, "model_version")?, &DataType::Utf8View)?;
+    let version = cast(column(rows, "model_version")?, &DataType::Utf8View)?;
     let version = version.as_string_view();
-    let compute = column(&rows, "compute_ns")?.as_primitive::<Int64Type>();
+    let compute = column(rows, "compute_ns")?.as_primitive::<Int64Type>();
     let weight = |row: usize| {
         if compute.is_valid(row) {
             compute.value(row).unsigned_abs()
@@ -239,22 +269,18 @@ fn divide(
     };
     let currencies: StringViewArray = (0..n).map(|_| Some(currency)).collect();
     Ok(RecordBatch::try_from_iter_with_nullable([
-        (
-            "request_id",
-            Arc::clone(column(&rows, "request_id")?),
-            false,
-        ),
-        ("rank", Arc::clone(column(&rows, "rank")?), false),
-        ("item_id", Arc::clone(column(&rows, "item_id")?), false),
-        ("model_id", Arc::clone(column(&rows, "model_id")?), false),
+        ("request_id", Arc::clone(column(rows, "request_id")?), false),
+        ("rank", Arc::clone(column(rows, "rank")?), false),
+        ("item_id", Arc::clone(column(rows, "item_id")?), false),
+        ("model_id", Arc::clone(column(rows, "model_id")?), false),
         (
             "model_version",
-            Arc::clone(column(&rows, "model_version")?),
+            Arc::clone(column(rows, "model_version")?),
             true,
         ),
-        ("surface", Arc::clone(column(&rows, "surface")?), true),
+        ("surface", Arc::clone(column(rows, "surface")?), true),
         ("currency", Arc::new(currencies) as ArrayRef, false),
-        ("compute_ns", Arc::clone(column(&rows, "compute_ns")?), true),
+        ("compute_ns", Arc::clone(column(rows, "compute_ns")?), true),
         ("run_cost", money(run), false),
         ("full_cost", money(full), false),
     ])?)

@@ -22,6 +22,7 @@ pub fn start_logging(format: LogFormat) {
         EnvFilter::try_from_env("RECOST_LOG").unwrap_or_else(|_| EnvFilter::new("recost=warn"));
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr);
     let result = match format {
         LogFormat::Text => builder.with_target(false).try_init(),

@@ -151,7 +151,13 @@ async fn reconciled(options: &Options, outcome: &Outcome) -> Result<Vec<String>>
             None => format!("{currency}  nothing billed"),
         });
         let mut parts = vec![];
-        for line in ["attributed", "idle", "unallocated", "quarantined", "restated"] {
+        for line in [
+            "attributed",
+            "idle",
+            "unallocated",
+            "quarantined",
+            "restated",
+        ] {
             if let Some((.., amount)) = find(line) {
                 let amount = amount.and_then(|m| m.fixed(digits).ok());
                 parts.push(format!(

@@ -147,14 +147,17 @@ pub(crate) mod x86 {
     impl F32x16 for Avx2 {
         #[inline(always)]
         unsafe fn splat(value: f32) -> Self {
+            // SAFETY: the caller vouches for the instruction set, and for sixteen floats behind a pointer.
             unsafe { Self(_mm256_set1_ps(value), _mm256_set1_ps(value)) }
         }
         #[inline(always)]
         unsafe fn load(from: *const f32) -> Self {
+            // SAFETY: the caller vouches for the instruction set, and for sixteen floats behind a pointer.
             unsafe { Self(_mm256_loadu_ps(from), _mm256_loadu_ps(from.add(8))) }
         }
         #[inline(always)]
         unsafe fn store(self, to: *mut f32) {
+            // SAFETY: the caller vouches for the instruction set, and for sixteen floats behind a pointer.
             unsafe {
                 _mm256_storeu_ps(to, self.0);
                 _mm256_storeu_ps(to.add(8), self.1);
@@ -162,6 +165,7 @@ pub(crate) mod x86 {
         }
         #[inline(always)]
         unsafe fn mul_add(self, a: Self, b: Self) -> Self {
+            // SAFETY: the caller vouches for the instruction set, and for sixteen floats behind a pointer.
             unsafe {
                 Self(
                     _mm256_fmadd_ps(self.0, a.0, b.0),
@@ -171,6 +175,7 @@ pub(crate) mod x86 {
         }
         #[inline(always)]
         unsafe fn add(self, other: Self) -> Self {
+            // SAFETY: the caller vouches for the instruction set, and for sixteen floats behind a pointer.
             unsafe {
                 Self(
                     _mm256_add_ps(self.0, other.0),
@@ -180,10 +185,12 @@ pub(crate) mod x86 {
         }
         #[inline(always)]
         unsafe fn sum(self) -> f32 {
+            // SAFETY: the caller vouches for the instruction set, and for sixteen floats behind a pointer.
             unsafe { sum8(_mm256_add_ps(self.0, self.1)) }
         }
         #[inline(always)]
         unsafe fn greater(self, other: Self) -> u32 {
+            // SAFETY: the caller vouches for the instruction set, and for sixteen floats behind a pointer.
             unsafe {
                 let low = _mm256_movemask_ps(_mm256_cmp_ps::<_CMP_GT_OQ>(self.0, other.0));
                 let high = _mm256_movemask_ps(_mm256_cmp_ps::<_CMP_GT_OQ>(self.1, other.1));
@@ -200,26 +207,32 @@ pub(crate) mod x86 {
     impl F32x16 for Avx512 {
         #[inline(always)]
         unsafe fn splat(value: f32) -> Self {
+            // SAFETY: the caller vouches for the instruction set, and for sixteen floats behind a pointer.
             unsafe { Self(_mm512_set1_ps(value)) }
         }
         #[inline(always)]
         unsafe fn load(from: *const f32) -> Self {
+            // SAFETY: the caller vouches for the instruction set, and for sixteen floats behind a pointer.
             unsafe { Self(_mm512_loadu_ps(from)) }
         }
         #[inline(always)]
         unsafe fn store(self, to: *mut f32) {
+            // SAFETY: the caller vouches for the instruction set, and for sixteen floats behind a pointer.
             unsafe { _mm512_storeu_ps(to, self.0) }
         }
         #[inline(always)]
         unsafe fn mul_add(self, a: Self, b: Self) -> Self {
+            // SAFETY: the caller vouches for the instruction set, and for sixteen floats behind a pointer.
             unsafe { Self(_mm512_fmadd_ps(self.0, a.0, b.0)) }
         }
         #[inline(always)]
         unsafe fn add(self, other: Self) -> Self {
+            // SAFETY: the caller vouches for the instruction set, and for sixteen floats behind a pointer.
             unsafe { Self(_mm512_add_ps(self.0, other.0)) }
         }
         #[inline(always)]
         unsafe fn sum(self) -> f32 {
+            // SAFETY: the caller vouches for the instruction set, and for sixteen floats behind a pointer.
             unsafe {
                 let high = _mm512_extractf64x4_pd::<1>(_mm512_castps_pd(self.0));
                 sum8(_mm256_add_ps(
@@ -230,6 +243,7 @@ pub(crate) mod x86 {
         }
         #[inline(always)]
         unsafe fn greater(self, other: Self) -> u32 {
+            // SAFETY: the caller vouches for the instruction set, and for sixteen floats behind a pointer.
             unsafe { u32::from(_mm512_cmp_ps_mask::<_CMP_GT_OQ>(self.0, other.0)) }
         }
     }

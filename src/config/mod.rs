@@ -173,6 +173,8 @@ pub struct Evaluation {
 pub struct Attribution {
     /// Ordered rules, the first match wins.
     pub rules: Vec<crate::attribution::Rule>,
+    /// Which resources and sub-accounts belong to which model, tried after tags and telemetry.
+    pub resources: Vec<crate::attribution::Deployed>,
     /// Whether the built-in rules follow the ones written here.
     pub default_rules: bool,
     /// Model ids beyond `[[models]]` that rules may name.
@@ -272,6 +274,7 @@ impl Default for Attribution {
     fn default() -> Self {
         Attribution {
             rules: vec![],
+            resources: vec![],
             default_rules: true,
             known_models: vec![],
         }
@@ -283,6 +286,7 @@ impl Attribution {
     pub fn routing(&self) -> crate::attribution::RoutingConfig {
         crate::attribution::RoutingConfig {
             rules: self.rules.clone(),
+            resources: self.resources.clone(),
             default_rules: self.default_rules,
         }
     }

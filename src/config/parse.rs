@@ -115,6 +115,14 @@ impl Pipeline {
                 "`{name}` is both a source and one of `retired_sources`"
             ));
         }
+        for entry in &self.attribution.resources {
+            if entry.resource_id.is_none() && entry.sub_account_id.is_none() {
+                return wrong(format!(
+                    "an entry of `[[attribution.resources]]` for the model `{}` names neither `resource_id` nor `sub_account_id`",
+                    entry.model
+                ));
+            }
+        }
         let mut ids = BTreeSet::new();
         for model in &self.models {
             if model.id.is_empty() || !ids.insert(&model.id) {

@@ -67,6 +67,9 @@ pub struct Source {
     /// The share of rows that may be quarantined before the run fails; by default 0.01, and 0 for charges.
     #[serde(default)]
     pub max_rejected: Option<f64>,
+    /// Whether a bill of this source may come again with an issuer or half of an issuer's rows gone; by default not.
+    #[serde(default)]
+    pub may_shrink: bool,
     /// Whether a missing night of this source stops the run; by default yes.
     #[serde(default = "yes")]
     pub required: bool,

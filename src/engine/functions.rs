@@ -3,6 +3,7 @@
 //! | function | gives |
 //! |---|---|
 //! | `as_of()` | the end of the run's data interval, a timestamp; nothing at or after it may be used |
+//! | `per(amount, n, count)` | amount × n / count, exact to 18 places, half-even; null where count is 0 |
 //! | `setting('name')` | a number of the pipeline file |
 //! | `known(x)` | `x`, or null where a text is empty, blank, `NULL` or `(null)` |
 //! | `json(x)` | a map as the text of a JSON object; a text as `known(x)` |
@@ -12,9 +13,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, Float64Array, StringViewArray, StringViewBuilder};
+use arrow::array::{
+    Array, ArrayRef, AsArray, Decimal128Array, Float64Array, StringViewArray, StringViewBuilder,
+};
 use arrow::compute::cast;
-use arrow::datatypes::{DataType, Float64Type, TimeUnit};
+use arrow::datatypes::{DataType, Decimal128Type, Float64Type, TimeUnit, UInt64Type};
 use datafusion::common::{ScalarValue, exec_err};
 use datafusion::error::Result;
 use datafusion::logical_expr::{
@@ -25,6 +28,8 @@ use sha2::{Digest, Sha256};
 
 use super::{Options, interval_end_us};
 use crate::error::{Error, nearest};
+use crate::money::Money;
+use crate::warehouse::Type;
 
 pub(super) fn register(ctx: &SessionContext, options: &Options) {
     let settings = options
@@ -53,6 +58,11 @@ pub(super) fn register(ctx: &SessionContext, options: &Options) {
             name: "json",
             signature: any(),
             body: Body::Json,
+        },
+        Function {
+            name: "per",
+            signature: Signature::any(3, Volatility::Immutable),
+            body: Body::Per,
         },
         Function {
             name: "sha256_hex",
@@ -84,6 +94,7 @@ enum Body {
     Setting(BTreeMap<String, u64>),
     Known,
     Json,
+    Per,
     Sha256,
     Text,
 }
@@ -101,6 +112,7 @@ impl ScalarUDFImpl for Function {
         Ok(match (&self.body, args) {
             (Body::AsOf(_), _) => DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
             (Body::Setting(_), _) => DataType::Float64,
+            (Body::Per, _) => Type::Money.arrow(),
             (Body::Text | Body::Json | Body::Sha256, _) => DataType::Utf8View,
             (Body::Known, [ty]) if is_text(ty) => DataType::Utf8View,
             (Body::Known, [ty]) => ty.clone(),
@@ -128,6 +140,7 @@ impl ScalarUDFImpl for Function {
                     None => known(&to_text(array)?),
                 })
             }),
+            Body::Per => per(&args),
             Body::Sha256 => on_array(args, |array| Ok(sha256(&to_text(array)?))),
             Body::Text => on_array(args, to_text),
         }
@@ -189,6 +202,38 @@ fn known(array: &ArrayRef) -> ArrayRef {
             })
             .collect::<StringViewArray>(),
     )
+}
+
+/// Amount, factor and count, row by row.
+fn per(args: &ScalarFunctionArgs) -> Result<ColumnarValue> {
+    let arrays = ColumnarValue::values_to_arrays(&args.args)?;
+    let [amounts, factors, counts] = arrays.as_slice() else {
+        return exec_err!("per() takes an amount, a factor and a count");
+    };
+    let amounts = cast(amounts, &Type::Money.arrow())?;
+    let (factors, counts) = (
+        cast(factors, &DataType::UInt64)?,
+        cast(counts, &DataType::UInt64)?,
+    );
+    let (amounts, factors, counts) = (
+        amounts.as_primitive::<Decimal128Type>(),
+        factors.as_primitive::<UInt64Type>(),
+        counts.as_primitive::<UInt64Type>(),
+    );
+    let ratio = |row: usize| -> Result<Option<i128>> {
+        if amounts.is_null(row) || factors.is_null(row) || counts.is_null(row) {
+            return Ok(None);
+        }
+        let ratio = Money(amounts.value(row)).per(factors.value(row), counts.value(row));
+        let ratio = ratio.map_err(|e| Error::check(e.to_string()))?;
+        Ok(ratio.map(|m| m.0))
+    };
+    let ratios = (0..amounts.len())
+        .map(ratio)
+        .collect::<Result<Decimal128Array>>()?;
+    Ok(ColumnarValue::Array(Arc::new(
+        ratios.with_data_type(Type::Money.arrow()),
+    )))
 }
 
 fn sha256(array: &ArrayRef) -> ArrayRef {

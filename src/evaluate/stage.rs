@@ -1,7 +1,7 @@
 //! The stage `evaluate`: trains each model again on the days before a split and ranks all items for the users of the days
 //! after it, next to popularity.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -129,6 +129,7 @@ pub async fn run(
     let mut writer = TableWriter::create(table, &dir.join("part-0.parquet"))?;
     writer.write(&rows.batch()?)?;
     writer.finish()?;
+    train::note_metrics(options, snapshot, window.1, &rows.metrics()).await?;
     let verdict = rows.verdict;
     let failing: Vec<&str> = pipeline
         .models
@@ -296,6 +297,19 @@ impl Rows {
             self.rows
                 .push(row("coverage", k, share, None, self.verdict.users));
         }
+    }
+
+    /// Of each model, its metrics as a JSON object such as `{"recall@20":0.63}`.
+    fn metrics(&self) -> BTreeMap<String, String> {
+        let mut found: BTreeMap<String, serde_json::Map<String, serde_json::Value>> =
+            BTreeMap::new();
+        for row in &self.rows {
+            let name = format!("{}@{}", row.metric, row.k);
+            let metrics = found.entry(row.model.clone()).or_default();
+            metrics.insert(name, row.value.into());
+        }
+        let text = |metrics| serde_json::Value::Object(metrics).to_string();
+        found.into_iter().map(|(id, m)| (id, text(m))).collect()
     }
 
     fn batch(&mut self) -> Result<RecordBatch> {

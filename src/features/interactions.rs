@@ -27,6 +27,9 @@ pub struct Interactions {
     pub hash: String,
 }
 
+/// User, item, weight, and whether it was bought.
+type Pair = (u32, u32, f32, bool);
+
 impl Interactions {
     /// Reads the rows that `sql` selects (user_id, item_id, weight, bought), sorted by user and item.
     ///
@@ -80,7 +83,7 @@ impl Interactions {
             place[*old as usize] = index(new)?;
         }
         let items: Vec<String> = items.into_iter().map(|(id, _)| id).collect();
-        let matrix = |keep: &dyn Fn(&(u32, u32, f32, bool)) -> Option<f32>| {
+        let matrix = |keep: &dyn Fn(&Pair) -> Option<f32>| {
             let triplets: Vec<(u32, u32, f32)> = pairs
                 .iter()
                 .filter_map(|p| Some((p.0, place[p.1 as usize], keep(p)?)))

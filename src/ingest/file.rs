@@ -180,9 +180,9 @@ impl FileJob {
         let mut bad = vec![false; rows];
         let mut rejects: Vec<(usize, String, String)> = vec![];
         if !defects.is_empty() {
-            for row in 0..rows {
-                if let Some((column, reason)) = defects.remove(&numbers.value(row)) {
-                    bad[row] = true;
+            for (row, (number, bad)) in numbers.values().iter().zip(&mut bad).enumerate() {
+                if let Some((column, reason)) = defects.remove(number) {
+                    *bad = true;
                     rejects.push((row, column, reason));
                 }
             }

@@ -23,6 +23,18 @@ pub struct Delivery {
     pub files: Vec<InputFile>,
 }
 
+impl Delivery {
+    /// Where its files lie, for messages.
+    pub fn shown(&self) -> String {
+        let paths: Vec<_> = self
+            .files
+            .iter()
+            .map(|f| f.path.display().to_string())
+            .collect();
+        paths.join(", ")
+    }
+}
+
 /// A file as it was when it was found.
 #[derive(Debug, Clone)]
 pub struct InputFile {

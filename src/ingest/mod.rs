@@ -17,7 +17,7 @@ mod reader;
 mod reader_tests;
 mod rules;
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -31,8 +31,8 @@ use sha2::{Digest, Sha256};
 use crate::config::source::Interval;
 use crate::config::{Pipeline, Source, SourceKind};
 use crate::engine::{Engine, Library, hex, interval_end_us};
-use crate::error::{Error, Result};
-use crate::warehouse::store;
+use crate::error::{Error, Kind, Result};
+use crate::warehouse::{store, table};
 use deliveries::{Ledger, Row};
 use file::{FileJob, FileOutcome};
 pub use files::{Delivery, InputFile, discover};
@@ -120,6 +120,7 @@ pub struct Survey<'a> {
     pending: Vec<Pending<'a>>,
     unchanged: Vec<(String, String)>,
     retired: Vec<Row>,
+    warnings: Vec<String>,
     ledger: Ledger,
 }
 
@@ -164,8 +165,10 @@ pub async fn survey<'a>(
         pending: vec![],
         unchanged: vec![],
         retired,
+        warnings: vec![],
         ledger,
     };
+    let mut bills: BTreeMap<String, String> = BTreeMap::new();
     // All dialects first: a wrong name should not wait for the hashing of gigabytes.
     let mappings: Vec<Arc<Mapping>> = pipeline
         .sources
@@ -173,7 +176,14 @@ pub async fn survey<'a>(
         .map(|s| Mapping::of(s, library).map(Arc::new))
         .collect::<Result<_>>()?;
     for (source, mapping) in pipeline.sources.iter().zip(mappings) {
-        for delivery in discover(source, date, pipeline.run.history_days)? {
+        let deliveries = discover(source, date, pipeline.run.history_days)?;
+        survey
+            .warnings
+            .extend(gap(source, date, &deliveries, &survey.ledger));
+        for delivery in deliveries {
+            if source.kind == SourceKind::Charges {
+                only_once(&mut bills, source, &delivery)?;
+            }
             let delivery_id = delivery_id(source, &delivery, &mapping, date);
             let why = match survey.ledger.get(&source.name, &delivery.interval) {
                 Some(known) if known.delivery_id == delivery_id => {
@@ -195,6 +205,52 @@ pub async fn survey<'a>(
         }
     }
     Ok(survey)
+}
+
+/// Notes the files of a bill by their content.
+///
+/// # Errors
+/// `Kind::Check` when the same bill is there twice: it would count twice.
+fn only_once(
+    bills: &mut BTreeMap<String, String>,
+    source: &Source,
+    delivery: &Delivery,
+) -> Result<()> {
+    for file in &delivery.files {
+        let shown = format!("{} (source `{}`)", file.path.display(), source.name);
+        if let Some(other) = bills.insert(file.sha256.clone(), shown.clone()) {
+            return Err(Error::check(format!(
+                "{shown} has the same content as {other}: the bill would count twice"
+            ))
+            .help("remove one of the two, or narrow the sources' paths"));
+        }
+    }
+    Ok(())
+}
+
+/// A word on the days of the window for which a daily source has nothing, though it has for days before them.
+fn gap(
+    source: &Source,
+    date: NaiveDate,
+    deliveries: &[Delivery],
+    ledger: &Ledger,
+) -> Option<String> {
+    if source.interval() != Interval::Day {
+        return None;
+    }
+    let first = deliveries.first()?.day;
+    let there = |day: &NaiveDate| {
+        deliveries.iter().any(|d| d.day == *day)
+            || ledger.get(&source.name, &day.to_string()).is_some()
+    };
+    let days = first.iter_days().take_while(|d| *d <= date);
+    let missing: Vec<NaiveDate> = days.filter(|d| !there(d)).collect();
+    let (from, to) = (missing.first()?, missing.last()?);
+    let days = match missing.len() {
+        1 => from.to_string(),
+        n => format!("{n} days from {from} to {to}"),
+    };
+    Some(format!("source `{}` has no file for {days}", source.name))
 }
 
 /// The intervals of sources that the pipeline file has retired.
@@ -239,14 +295,23 @@ pub async fn run(
         pending,
         unchanged,
         retired,
+        warnings,
         mut ledger,
     } = survey;
     let mut summary = Summary {
+        warnings,
         unchanged: unchanged.len() as u64,
         intervals: pending.len() as u64,
         ..Summary::default()
     };
+    let bills = pending.iter().any(|p| p.source.kind == SourceKind::Charges);
+    let before = if bills {
+        issuers(engine).await?
+    } else {
+        vec![]
+    };
     let closed = Arc::new(crate::attribution::close::closed(engine).await?);
+    let mut replaced = vec![];
     for row in &retired {
         take_out(snapshot, row, &closed)?;
         summary.charged(row);
@@ -270,6 +335,9 @@ pub async fn run(
                     row.source, row.interval
                 ));
             }
+            if let Some(old) = ledger.get(&row.source, &row.interval) {
+                replaced.push((old.delivery_id.clone(), row.delivery_id.clone()));
+            }
             summary.charged(&row);
             // Also the periods that the delivery before it filled, which may have no charge left.
             if let Some(before) = ledger.replace(row) {
@@ -277,10 +345,71 @@ pub async fn run(
             }
         }
     }
+    if !before.is_empty() {
+        for table in ["charges", "late_charges"].into_iter().filter_map(table) {
+            engine.reload(table, snapshot)?;
+        }
+        let after = issuers(engine).await?;
+        replaced.retain(|(_, new)| {
+            let of = |p: &&Pending| p.delivery_id == *new;
+            pending
+                .iter()
+                .find(of)
+                .is_some_and(|p| !p.source.may_shrink)
+        });
+        held_against(&before, &after, &replaced)?;
+    }
     if !pending.is_empty() || !retired.is_empty() {
         ledger.write(snapshot)?;
     }
     Ok(summary)
+}
+
+/// Rows of an issuer's bill in one delivery and billing period.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Issued {
+    delivery_id: String,
+    period: String,
+    issuer: String,
+    rows: u64,
+}
+
+/// The rows of each delivery of charges by issuer and billing period.
+async fn issuers(engine: &Engine) -> Result<Vec<Issued>> {
+    let sql = "select delivery_id, billing_period, coalesce(invoice_issuer_name, provider_name, source) as issuer, count(*) as rows
+               from (select * from charges union all select * from late_charges) group by 1, 2, 3 order by 1, 2, 3";
+    crate::engine::rows::map(&engine.collect(sql).await?, |row| {
+        Ok(Issued {
+            delivery_id: row.needed("delivery_id")?,
+            period: row.needed("billing_period")?,
+            issuer: row.needed("issuer")?,
+            rows: row.count("rows")?,
+        })
+    })
+}
+
+/// Holds deliveries against those that they replace (old id, new id).
+///
+/// # Errors
+/// `Kind::Check` when an issuer's bill lost more than half of its rows: half an upload looks like that, and the report would
+/// tie to it.
+fn held_against(before: &[Issued], after: &[Issued], replaced: &[(String, String)]) -> Result<()> {
+    for (old, new) in replaced {
+        for was in before.iter().filter(|i| i.delivery_id == *old) {
+            let same = |i: &&Issued| {
+                i.delivery_id == *new && i.period == was.period && i.issuer == was.issuer
+            };
+            let rows = after.iter().find(same).map_or(0, |i| i.rows);
+            if rows * 2 < was.rows {
+                return Err(Error::check(format!(
+                    "the bill of {} for {} came again with {rows} rows, and had {}",
+                    was.issuer, was.period, was.rows
+                ))
+                .help("deliver it whole, or set `may_shrink = true` for its source if that is all there is"));
+            }
+        }
+    }
+    Ok(())
 }
 
 /// The hash by which a delivery is known again: its files' contents and names, and what is done with them.
@@ -407,10 +536,23 @@ async fn ingest_kind(
         row.partitions.sort();
         row.partitions.dedup();
         row.rows_quarantined = rejects.len() as u64;
+        if row.rows_in == 0 && p.source.required {
+            return Err(Error::new(
+                Kind::SourceMissing,
+                format!(
+                    "source `{}`, {}: the files hold no row: {}",
+                    p.source.name,
+                    p.delivery.interval,
+                    p.delivery.shown()
+                ),
+            )
+            .help("deliver the export whole, or set `required = false` for a source that may have nothing to say"));
+        }
         row.rows_skipped = row
             .rows_in
             .saturating_sub(row.rows_out + row.rows_duplicate + row.rows_quarantined);
-        let allowed = p.source.rejection_limit() * row.rows_in as f64;
+        // One row of a small file is not yet a share of it.
+        let allowed = (p.source.rejection_limit() * row.rows_in as f64).ceil();
         if row.rows_quarantined as f64 > allowed {
             return Err(Error::check(format!(
                 "source `{}`, {}: {} of {} rows are wrong, and at most {} may be\n{}",
@@ -418,7 +560,7 @@ async fn ingest_kind(
                 p.delivery.interval,
                 row.rows_quarantined,
                 row.rows_in,
-                allowed.floor(),
+                allowed,
                 rejects.describe()
             ))
             .help("deliver the file corrected, or raise `max_rejected` of this source to quarantine such rows"));

@@ -239,7 +239,8 @@ impl SourceFile {
             let rows_total = usize::try_from(total).unwrap_or(usize::MAX);
             builder = builder
                 .with_row_selection(RowSelection::from_consecutive_ranges(ranges, rows_total));
-            numbers = Box::new(rows.to_vec().into_iter());
+            let rows: Vec<i64> = rows.to_vec();
+            numbers = Box::new(rows.into_iter());
         }
         let reader = builder.build().map_err(|e| broken(&path, &e))?;
         Ok(Box::new(reader.map(move |batch| {

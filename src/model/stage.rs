@@ -5,8 +5,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, FixedSizeListArray, Float32Array, Int64Array, RecordBatch, StringViewArray,
+    ArrayRef, AsArray, FixedSizeListArray, Float32Array, Float64Array, Int64Array, RecordBatch,
+    StringViewArray,
 };
+use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field};
 use chrono::NaiveDate;
 
@@ -114,9 +116,10 @@ pub async fn run(
         let started = std::time::Instant::now();
         let factors = fit(device, model, &interactions.weights)
             .map_err(|e| e.context(format!("model `{}`", model.id)))?;
+        let seconds = started.elapsed().as_secs_f64();
         trained.push(Trained {
             model_id: model.id.clone(),
-            seconds: started.elapsed().as_secs_f64(),
+            seconds,
         });
         let hyperparameters = hyperparameters(model)?;
         let users = if model.family == Family::Als {
@@ -158,7 +161,8 @@ pub async fn run(
             &written.factors.items,
         )?;
         let bytes = std::fs::read(&path).map_err(|e| Error::io("cannot read", &path, &e))?;
-        rows.push(model, &ds, hyperparameters, &interactions, device, &bytes);
+        let how = (device, seconds);
+        rows.push(model, &ds, hyperparameters, &interactions, how, &bytes);
     }
     for writer in writers {
         writer.finish()?;
@@ -245,6 +249,7 @@ fn write_factors(
 struct Rows {
     texts: Vec<[String; 8]>,
     counts: Vec<[i64; 3]>,
+    seconds: Vec<f64>,
 }
 
 impl Rows {
@@ -254,7 +259,7 @@ impl Rows {
         ds: &str,
         hyperparameters: String,
         interactions: &Interactions,
-        device: &dyn Device,
+        (device, seconds): (&dyn Device, f64),
         file: &[u8],
     ) {
         let count = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
@@ -268,6 +273,7 @@ impl Rows {
             file_name(&model.id),
             format!("{:032x}", xxhash_rust::xxh3::xxh3_128(file)),
         ]);
+        self.seconds.push(seconds);
         self.counts.push([
             count(interactions.users.len()),
             count(interactions.items.len()),
@@ -295,6 +301,62 @@ impl Rows {
             let counts = Int64Array::from_iter_values(self.counts.iter().map(|c| c[n]));
             columns.push((name, Arc::new(counts)));
         }
-        Ok(RecordBatch::try_from_iter(columns)?)
+        let seconds = Float64Array::from(self.seconds.clone());
+        columns.push(("seconds", Arc::new(seconds)));
+        let none = StringViewArray::new_null(self.texts.len());
+        columns.push(("metrics", Arc::new(none)));
+        Ok(RecordBatch::try_from_iter_with_nullable(
+            columns.into_iter().map(|(name, c)| (name, c, true)),
+        )?)
     }
+}
+
+/// Writes what the run's evaluation found of each model, a JSON object by its id, into the rows of `models`.
+///
+/// # Errors
+/// Those of reading and writing.
+pub async fn note_metrics(
+    options: &Options,
+    snapshot: &Path,
+    date: NaiveDate,
+    metrics: &BTreeMap<String, String>,
+) -> Result<()> {
+    let engine = Engine::open(options, Some(snapshot), None)?;
+    let sql = format!("select * from models where ds = date '{date}' order by model_id");
+    let mut rows = vec![];
+    for batch in engine.collect(&sql).await? {
+        let mut columns: Vec<(String, ArrayRef)> = vec![];
+        for (field, column) in batch.schema().fields().iter().zip(batch.columns()) {
+            columns.push((field.name().clone(), Arc::clone(column)));
+        }
+        let ids = batch
+            .column_by_name("model_id")
+            .map(|c| cast(c, &DataType::Utf8View));
+        let Some(ids) = ids.transpose()? else {
+            continue;
+        };
+        let found: StringViewArray = ids
+            .as_string_view()
+            .iter()
+            .map(|id| id.and_then(|id| metrics.get(id)))
+            .collect();
+        columns.retain(|(name, _)| name != "metrics");
+        columns.push(("metrics".into(), Arc::new(found)));
+        rows.push(RecordBatch::try_from_iter_with_nullable(
+            columns.into_iter().map(|(name, c)| (name, c, true)),
+        )?);
+    }
+    if rows.is_empty() {
+        return Ok(());
+    }
+    let dir = store::partition_dir(snapshot, contract("models")?, &date.to_string());
+    let path = dir.join("part-0.parquet");
+    // The file may be a hard link to the published one: it is replaced, never written into.
+    std::fs::remove_file(&path).map_err(|e| Error::io("cannot remove", &path, &e))?;
+    let mut writer = TableWriter::create(contract("models")?, &path)?;
+    for batch in &rows {
+        writer.write(batch)?;
+    }
+    writer.finish()?;
+    Ok(())
 }

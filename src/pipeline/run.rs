@@ -97,6 +97,13 @@ impl Night<'_> {
         attribution::stage::rules(self.pipeline, &self.library)?;
         let device = compute::open(&self.device)?;
         let warehouse = Warehouse::new(&self.pipeline.warehouse);
+        if warehouse.snapshot().is_none() && !self.selection.has(Stage::Ingest) {
+            return Err(Error::new(
+                Kind::NothingToDo,
+                "nothing was ingested yet, so there is nothing for the selected stage to do",
+            )
+            .help("run all stages first: leave out --select"));
+        }
         let lock = warehouse.lock(&lock_note())?;
         let mut ledger = Ledger::start(&warehouse, self.date, &device.info().name)?;
         let staging = warehouse.stage(&ledger.run_id, &lock)?;
@@ -150,6 +157,13 @@ impl Night<'_> {
                         ingest::survey(&engine, self.pipeline, &self.library, self.date).await?;
                     let threads = self.pipeline.threads();
                     ingested = ingest::run(&engine, &dir, survey, self.date, threads).await?;
+                    if !ingested.charged_periods.is_empty() && !self.selection.has(Stage::Attribute)
+                    {
+                        return Err(Error::config(
+                            "bills are new or changed, and the selection leaves out the stage that attributes them",
+                        )
+                        .help("select `ingest+`, which runs all stages from there on"));
+                    }
                     for warning in &ingested.warnings {
                         observer(Progress::Warning(warning));
                     }
@@ -401,9 +415,11 @@ pub async fn check(
             let shown = arrow::util::pretty::pretty_format_batches(&broken)?;
             return Err(Error::new(
                 Kind::Check,
-                format!("the check {name} fails, and nothing was published; the first rows that break it:\n{shown}"),
+                format!("the check {name} fails; the first rows that break it:\n{shown}"),
             )
-            .help(format!("{place} says what must hold")));
+            .help(format!(
+                "{place} says what must hold; a run that fails publishes nothing"
+            )));
         }
         held += 1;
     }

@@ -268,10 +268,10 @@ impl Lists<'_> {
             let mut items = StringViewBuilder::new();
             let mut ranks: Vec<i32> = vec![];
             let mut scores: Vec<f32> = vec![];
-            for row in start..end {
+            for (row, user) in ids.iter().enumerate().take(end).skip(start) {
                 let (found, values) = lists.row(row);
                 for (at, (item, score)) in found.iter().zip(values).enumerate() {
-                    users.append_value(&ids[row]);
+                    users.append_value(user);
                     items.append_value(&self.items[*item as usize]);
                     ranks.push(i32::try_from(at + 1).unwrap_or(i32::MAX));
                     scores.push(*score);

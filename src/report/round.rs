@@ -76,19 +76,7 @@ pub fn shares(parts: &[Money]) -> Result<Option<Vec<i128>>, ReportError> {
 
 /// `amount × factor / count`, half-even at scale 18; `None` when `count` is 0.
 pub fn per(amount: Money, factor: u64, count: u64) -> Result<Option<Money>, ReportError> {
-    if count == 0 {
-        return Ok(None);
-    }
-    let product = amount.0.checked_mul(i128::from(factor));
-    let product = product.ok_or(MoneyError::Overflow)?;
-    let count = i128::from(count);
-    let (quotient, rest) = (product.div_euclid(count), product.rem_euclid(count));
-    let up = match (rest * 2).cmp(&count) {
-        std::cmp::Ordering::Less => false,
-        std::cmp::Ordering::Equal => quotient & 1 == 1,
-        std::cmp::Ordering::Greater => true,
-    };
-    Ok(Some(Money(quotient + i128::from(up))))
+    Ok(amount.per(factor, count)?)
 }
 
 #[cfg(test)]

@@ -496,6 +496,17 @@ pub static TABLES: &[Table] = &[
             req("device", Text, "device that trained it"),
             req("file", Text, "model file, beside this table's Parquet"),
             req("file_hash", Text, "hash of the model file"),
+            req(
+                "seconds",
+                Float64,
+                "wall-clock seconds of training; differs from run to run",
+            )
+            .unit("s"),
+            opt(
+                "metrics",
+                Text,
+                "JSON: the run's evaluation of the model, such as {\"recall@20\":0.63}; null where it was not evaluated",
+            ),
         ],
     },
     Table {
@@ -626,7 +637,7 @@ pub static TABLES: &[Table] = &[
     },
     Table {
         name: "recommendation_costs",
-        grain: "recommendation served",
+        grain: "recommendation served × currency of its model's cost",
         partition: Partition::Day,
         order: &["model_id", "currency", "request_id", "item_id"],
         columns: &[
@@ -694,14 +705,14 @@ pub static TABLES: &[Table] = &[
             .unit("currency"),
             opt(
                 "run_cost_per_1000",
-                Float64,
-                "for reading only: run_cost × 1000 / served",
+                Money,
+                "run_cost × 1000 / served, half-even; null where nothing was served",
             )
             .unit("currency"),
             opt(
                 "full_cost_per_1000",
-                Float64,
-                "for reading only: full_cost × 1000 / served",
+                Money,
+                "full_cost × 1000 / served, half-even; null where nothing was served",
             )
             .unit("currency"),
         ],

@@ -373,40 +373,77 @@ fn an_empty_folder_is_an_export_that_has_not_come() {
 }
 
 #[test]
-fn an_empty_file_with_the_right_columns_is_a_day_on_which_nothing_happened() {
+fn an_empty_file_with_the_right_columns_is_an_export_that_is_not_whole() {
     let shop = published();
+    fs::remove_file(shop.file("exports/events/ds=2026-10-31/redelivered.parquet")).unwrap();
+    change(&shop.file(EVENTS), |batch| batch.slice(0, 0));
+    refused(
+        &shop,
+        Kind::SourceMissing,
+        &[
+            "source `clickstream`, 2026-10-31: the files hold no row",
+            EVENTS,
+        ],
+        "set `required = false` for a source that may have nothing to say",
+    );
+
+    // A source that may be empty: a warning, and the other days are as they were.
     let other_days = || {
         let mut files = shop.published();
         files.retain(|(name, _)| name.starts_with("events/") && !name.contains(NIGHT));
         files
     };
     let before = other_days();
-    fs::remove_file(shop.file("exports/events/ds=2026-10-31/redelivered.parquet")).unwrap();
-    change(&shop.file(EVENTS), |batch| batch.slice(0, 0));
+    shop.edit(
+        "max_rejected = 0.01 ",
+        "required = false\nmax_rejected = 0.01 ",
+    );
     let out = night(&shop);
     let log = text(&out.stderr);
     assert!(out.status.success(), "{log}");
-    assert!(
-        log.contains("source `clickstream`, 2026-10-31: the files hold no row"),
-        "{log}"
-    );
+    assert!(log.contains("the files hold no row"), "{log}");
     assert_eq!(before, other_days());
     none(&shop, "select * from events where ds = date '2026-10-31'");
-    let delivered = rows(
+    reconciles(&shop);
+}
+
+#[test]
+fn a_bill_that_is_there_twice_or_comes_again_by_half_stops_the_run() {
+    let shop = published();
+    let bill = shop.file("exports/billing/northcloud/billing_period=2026-10");
+    let whole = fs::read_dir(&bill).unwrap().next().unwrap().unwrap().path();
+    let copy = bill.join("copy.parquet");
+    fs::copy(&whole, &copy).unwrap();
+    refused(
         &shop,
-        "select rows_in, rows_out from deliveries where source = 'clickstream' and \"interval\" = '2026-10-31'",
+        Kind::Check,
+        &["copy.parquet", "has the same content as"],
+        "remove one of the two",
     );
-    assert_eq!(
-        delivered,
-        [serde_json::json!({"rows_in": 0, "rows_out": 0})]
+    fs::remove_file(&copy).unwrap();
+
+    let good = fs::read(&whole).unwrap();
+    change(&whole, |batch| batch.slice(0, batch.num_rows() / 3));
+    let gone = [
+        "the bill of northcloud for 2026-10 came again with",
+        "rows, and had",
+    ];
+    refused(&shop, Kind::Check, &gone, "may_shrink = true");
+    fs::write(&whole, good).unwrap();
+    fs::remove_dir_all(shop.file("exports/billing/northcloud")).unwrap();
+    refused(&shop, Kind::Check, &gone, "may_shrink = true");
+    shop.edit(
+        "dialect = \"focus\"                # FOCUS",
+        "dialect = \"focus\"\nmay_shrink = true # FOCUS",
     );
+    run_ok(&shop);
     reconciles(&shop);
 }
 
 #[test]
 fn a_period_that_a_newer_bill_lacks_leaves_no_cost_behind() {
     let shop = Shop::new();
-    let pipeline = "name = \"x\"\n[[sources]]\nname = \"bill\"\nkind = \"charges\"\npath = \"bill.csv\"\ndialect = \"focus\"\n";
+    let pipeline = "name = \"x\"\n[[sources]]\nname = \"bill\"\nkind = \"charges\"\npath = \"bill.csv\"\ndialect = \"focus\"\nmay_shrink = true\n";
     fs::write(shop.file("pipeline.toml"), pipeline).unwrap();
     let bill = |rows: &[&str]| {
         let head = "BilledCost,EffectiveCost,BillingCurrency,BillingPeriodStart,BillingPeriodEnd,ChargePeriodStart,ChargePeriodEnd,ChargeCategory";
@@ -590,7 +627,7 @@ fn bad_rows_of_the_clickstream_are_set_aside_with_their_text() {
         Kind::Check,
         &[
             "source `clickstream`, 2026-10-31:",
-            "at most 0 may be",
+            "at most 1 may be",
             "column (row) has 18 fields where the header has 16",
             "exports/events/ds=2026-10-31/clicks.csv row 7",
         ],
@@ -692,7 +729,7 @@ fn amounts_that_are_none_stop_the_run_and_are_kept_apart_when_they_may() {
         Kind::Check,
         &[
             "source `cloud-bills`, 2026-10: 8 of ",
-            "at most 0 may be",
+            "at most 1 may be",
             "2 × column billed_cost NaN is not a finite number",
             "billing_period=2026-10/part-00000.csv row 1)",
             "column billed_cost inf is not a finite number",

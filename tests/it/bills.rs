@@ -31,7 +31,7 @@ impl Bills {
     pub fn pipeline(&self, source: &str, more: &str) {
         let text = format!(
             "name = \"Bills\"\n{more}\n[run]\nhistory_days = 2\n[[sources]]\nname = \"{source}\"\n\
-             kind = \"charges\"\npath = \"bill.csv\"\ndialect = \"focus\"\n\
+             kind = \"charges\"\npath = \"bill.csv\"\ndialect = \"focus\"\nmay_shrink = true\n\
              [attribution]\nknown_models = [\"A\", \"B\"]\n"
         );
         std::fs::write(self.path().join("pipeline.toml"), text).unwrap();

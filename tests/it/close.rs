@@ -218,15 +218,15 @@ fn snapshots_and_restatements_lead_to_todays_recomputation_whatever_comes() {
              having sum(usage_billed) <> 0 or sum(allocation_effective) <> 0 order by 1, 2, 3, 4, 5"
         );
         let booked = format!(
-            "select period, {key}, sum(billed) as billed, sum(effective) as effective from (
-                select billing_period as period, {key}, usage_billed as billed, allocation_effective as effective from snapshots
+            "select period, {key}, sum(b) as billed, sum(e) as effective from (
+                select billing_period as period, {key}, usage_billed as b, allocation_effective as e from snapshots
                 union all
                 select restated_period, {key}, usage_billed, allocation_effective from restatements
                 union all
                 select billing_period, {key}, usage_billed, allocation_effective from model_costs
                 where billing_period not in (select billing_period from closes)
              ) group by period, {key}
-             having sum(billed) <> 0 or sum(effective) <> 0 order by 1, 2, 3, 4, 5"
+             having sum(b) <> 0 or sum(e) <> 0 order by 1, 2, 3, 4, 5"
         );
         assert_eq!(bills.query(&booked), fresh.query(&today), "seed {seed}");
     }

@@ -140,11 +140,79 @@ fn what_recommendations_cost_adds_up_to_what_their_models_cost() {
 }
 
 #[test]
+fn every_recommendation_served_has_its_row_also_where_its_model_cost_nothing() {
+    let shop = Shop::new();
+    // Only the finance ledger is left: on most days most models cost nothing.
+    std::fs::remove_dir_all(shop.file("exports/billing")).unwrap();
+    shop.edit(
+        "name = \"cloud-bills\"",
+        "name = \"cloud-bills\"\nrequired = false",
+    );
+    shop.run_ok();
+    let missing = "
+        select model_id, count(*) from (
+            select distinct cast(event_time as date), model_id, request_id, item_id from events
+            where event_type = 'impression' and model_id is not null
+        ) group by model_id
+        except
+        select model_id, sum(served) from unit_costs group by model_id";
+    assert_eq!(shop.query(missing), Vec::<String>::new());
+    let free = "select count(*) > 0 from recommendation_costs where full_cost = 0";
+    assert_eq!(shop.query(free), ["true"]);
+}
+
+#[test]
+fn a_stage_alone_says_when_it_cannot_run_alone() {
+    let shop = Shop::new();
+    let select = |stage: &str| {
+        let out = shop.recost(&[
+            "run",
+            "pipeline.toml",
+            "--date",
+            NIGHT,
+            "--device",
+            "cpu",
+            "--select",
+            stage,
+        ]);
+        (out.status.code().unwrap(), text(&out.stderr))
+    };
+    for stage in ["features", "evaluate", "attribute+"] {
+        let (code, said) = select(stage);
+        assert_eq!(
+            (code, said.contains("nothing was ingested yet")),
+            (4, true),
+            "{said}"
+        );
+    }
+    let (code, said) = select("ingest");
+    assert_eq!((code, said.contains("ingest+")), (2, true), "{said}");
+    assert!(!shop.file("warehouse/current").exists());
+    shop.run_ok();
+    assert_eq!(select("features").0, 0);
+    assert_eq!(select("ingest").0, 0);
+}
+
+#[test]
+fn a_model_has_its_seconds_and_what_its_evaluation_found() {
+    let shop = Shop::new();
+    shop.run_ok();
+    let rows = shop.query("select model_id, seconds >= 0, metrics from models order by model_id");
+    assert!(rows[0].starts_with("home-als,true,"), "{rows:?}");
+    let recall =
+        "select value from evaluation where model_id = 'home-als' and metric = 'recall' and k = 20";
+    let recall = format!("recall@20\"\":{}", shop.query(recall)[0]);
+    assert!(rows[0].contains(&recall), "{recall} {rows:?}");
+}
+
+#[test]
 fn the_same_night_in_two_places_gives_the_same_bytes() {
     let (one, two) = (Shop::new(), Shop::new());
     two.edit("# threads = 2", "threads = 1 #");
     one.run_ok();
     two.run_ok();
+    let models = "select * exclude (seconds) from models";
+    assert_eq!(one.query(models), two.query(models));
     let (one, two) = (one.published(), two.published());
     let names =
         |files: &[(String, u64)]| files.iter().map(|f| f.0.clone()).collect::<BTreeSet<_>>();

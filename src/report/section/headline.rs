@@ -90,7 +90,7 @@ fn currency(view: &View) -> Result<String, ReportError> {
             if billed == effective {
                 "the same as effective".to_owned()
             } else {
-                "ties to the invoices".to_owned()
+                "as the bills read ask for it".to_owned()
             },
         ),
         ("Effective", total, "cost as incurred".to_owned()),

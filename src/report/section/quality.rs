@@ -173,7 +173,10 @@ fn table(data: &ReportData, marks: &Marks) -> String {
             ],
         );
     }
-    table.sortable().html()
+    format!(
+        "<details><summary>The figures of every metric</summary>\n{}</details>\n",
+        table.sortable().html()
+    )
 }
 
 fn signed(value: f64) -> Cell {
