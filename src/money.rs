@@ -68,6 +68,8 @@ impl fmt::Display for Residue {
 
 impl Money {
     pub const ZERO: Self = Self(0);
+    /// One unit of the currency.
+    pub const ONE: Self = Self(10_i128.pow(SCALE));
 
     /// Sum, or [`MoneyError::Overflow`].
     pub fn checked_add(self, other: Self) -> Result<Self, MoneyError> {

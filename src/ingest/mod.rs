@@ -10,6 +10,7 @@ mod deliveries;
 mod file;
 mod files;
 mod mapping;
+mod oddities;
 mod partitions;
 mod quarantine;
 mod reader;
@@ -36,6 +37,7 @@ use deliveries::{Ledger, Row};
 use file::{FileJob, FileOutcome};
 pub use files::{Delivery, InputFile, discover, hex};
 use mapping::Mapping;
+use oddities::Oddities;
 use partitions::Target;
 use quarantine::Rejects;
 use reader::SourceFile;
@@ -256,7 +258,8 @@ pub async fn run(
             continue;
         }
         let rows = ingest_kind(engine, snapshot, kind, &of_kind, date, threads).await?;
-        for row in rows {
+        for (row, odd) in rows {
+            summary.warnings.extend(odd);
             summary.rows_in += row.rows_in;
             summary.rows_out += row.rows_out;
             summary.duplicates += row.rows_duplicate;
@@ -310,7 +313,7 @@ async fn ingest_kind(
     pending: &[&Pending<'_>],
     date: NaiveDate,
     threads: usize,
-) -> Result<Vec<Row>> {
+) -> Result<Vec<(Row, Vec<String>)>> {
     let mut jobs: Vec<Arc<FileJob>> = vec![];
     // Which of `pending` each job belongs to.
     let mut owner = vec![];
@@ -390,6 +393,8 @@ async fn ingest_kind(
             day: p.delivery.day,
             files: vec![],
         };
+        let mut further = 0;
+        let mut oddities = Oddities::default();
         for (n, job) in jobs.iter().enumerate().filter(|(n, _)| owner[*n] == i) {
             let outcome: &mut FileOutcome = &mut outcomes[n];
             row.files += 1;
@@ -397,6 +402,8 @@ async fn ingest_kind(
             row.rows_out += outcome.rows_out;
             row.rows_late += outcome.rows_late;
             row.rows_duplicate += duplicates[n];
+            further += outcome.rows_further;
+            oddities.add(outcome.oddities);
             row.partitions.append(&mut outcome.partitions);
             rejects
                 .files
@@ -407,7 +414,7 @@ async fn ingest_kind(
         row.rows_quarantined = rejects.len() as u64;
         row.rows_skipped = row
             .rows_in
-            .saturating_sub(row.rows_out + row.rows_duplicate + row.rows_quarantined);
+            .saturating_sub((row.rows_out + row.rows_duplicate + row.rows_quarantined) - further);
         let allowed = p.source.rejection_limit() * row.rows_in as f64;
         if row.rows_quarantined as f64 > allowed {
             return Err(Error::check(format!(
@@ -422,7 +429,8 @@ async fn ingest_kind(
             .help("deliver the file corrected, or raise `max_rejected` of this source to quarantine such rows"));
         }
         rejects.write(snapshot, &stem(&p.source.name, &p.delivery.interval))?;
-        rows.push(row);
+        let odd = oddities.warnings(&row.source, &row.interval);
+        rows.push((row, odd));
     }
     Ok(rows)
 }
