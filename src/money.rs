@@ -80,6 +80,8 @@ impl Money {
         Ok(Some(Money(div_half_even(product, i128::from(count)))))
     }
     pub const ZERO: Self = Self(0);
+    /// One unit of the currency.
+    pub const ONE: Self = Self(10_i128.pow(SCALE));
 
     /// Sum, or [`MoneyError::Overflow`].
     pub fn checked_add(self, other: Self) -> Result<Self, MoneyError> {

@@ -6,7 +6,7 @@
 //! | `per(amount, n, count)` | amount × n / count, exact to 18 places, half-even; null where count is 0 |
 //! | `setting('name')` | a number of the pipeline file |
 //! | `known(x)` | `x`, or null where a text is empty, blank, `NULL` or `(null)` |
-//! | `json(x)` | a map as the text of a JSON object; a text as `known(x)` |
+//! | `json(x)` | a map, or a list of structs of key and value, as the text of a JSON object; a text as `known(x)` |
 //! | `sha256_hex(x)` | SHA-256 of a text, as hexadecimal digits |
 //! | `text(x)` | `x` as text: a double becomes its shortest decimal that reads back as the same double |
 
@@ -15,6 +15,7 @@ use std::sync::Arc;
 
 use arrow::array::{
     Array, ArrayRef, AsArray, Decimal128Array, Float64Array, StringViewArray, StringViewBuilder,
+    StructArray,
 };
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Decimal128Type, Float64Type, TimeUnit, UInt64Type};
@@ -135,9 +136,12 @@ impl ScalarUDFImpl for Function {
                 })
             }),
             Body::Json => on_array(args, |array| {
-                Ok(match array.as_map_opt() {
-                    Some(map) => map_to_json(map)?,
-                    None => known(&to_text(array)?),
+                Ok(if let Some(map) = array.as_map_opt() {
+                    to_json(array, |row| Some(map.value(row)))?
+                } else if let Some(list) = array.as_list_opt::<i32>() {
+                    to_json(array, |row| list.value(row).as_struct_opt().cloned())?
+                } else {
+                    known(&to_text(array)?)
                 })
             }),
             Body::Per => per(&args),
@@ -247,17 +251,21 @@ pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|b| format!("{b:02x}")).collect()
 }
 
-/// A map of texts as a JSON object, its keys in order.
-fn map_to_json(map: &arrow::array::MapArray) -> Result<ArrayRef> {
-    let mut out = StringViewBuilder::with_capacity(map.len());
-    for row in 0..map.len() {
-        if map.is_null(row) {
+/// Rows of keys and values, each as a JSON object with its keys in order.
+fn to_json(rows: &ArrayRef, entries: impl Fn(usize) -> Option<StructArray>) -> Result<ArrayRef> {
+    let mut out = StringViewBuilder::with_capacity(rows.len());
+    for row in 0..rows.len() {
+        if rows.is_null(row) {
             out.append_null();
             continue;
         }
-        let entries = map.value(row);
-        let keys = to_text(entries.column(0))?;
-        let values = to_text(entries.column(1))?;
+        let Some(entries) = entries(row).filter(|e| e.num_columns() >= 2) else {
+            return exec_err!("json takes a map, a list of structs of key and value, or a text");
+        };
+        // A map's entries are its keys and its values, in this order; a struct says which is which.
+        let column = |name, at| entries.column_by_name(name).unwrap_or(entries.column(at));
+        let keys = to_text(column("key", 0))?;
+        let values = to_text(column("value", 1))?;
         let pairs = keys.as_string_view().iter().zip(values.as_string_view());
         let object: serde_json::Map<String, serde_json::Value> = pairs
             .filter_map(|(k, v)| Some((k?.to_string(), v.map(str::to_string).into())))

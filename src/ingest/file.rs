@@ -5,19 +5,20 @@ use std::path::Path;
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch, StringViewArray,
+    Array, ArrayRef, AsArray, BooleanArray, Int32Array, Int64Array, RecordBatch, StringViewArray,
 };
 use arrow::compute::{cast, filter_record_batch};
-use arrow::datatypes::{DataType, Int64Type, Schema, TimestampMicrosecondType};
+use arrow::datatypes::{DataType, Int32Type, Int64Type, Schema, TimestampMicrosecondType};
 use futures::StreamExt;
 use xxhash_rust::xxh3::xxh3_128;
 
 use super::convert::convert;
 use super::dedupe::{self, Held};
 use super::mapping::Mapping;
+use super::oddities::Oddities;
 use super::partitions::{PartitionedWriter, Target};
 use super::quarantine::Rejected;
-use super::reader::{ROW, SourceFile};
+use super::reader::{PART, ROW, SourceFile};
 use super::rules::{self, Limits};
 use crate::engine::{Engine, to_text};
 use crate::error::{Error, Result};
@@ -53,6 +54,10 @@ pub struct FileJob {
 pub struct FileOutcome {
     /// Rows written.
     pub rows_out: u64,
+    /// Charges that the mapping made of a row besides its first one.
+    pub rows_further: u64,
+    /// What is worth a look in a bill.
+    pub oddities: Oddities,
     /// Rows that belong to later nights.
     pub rows_later: u64,
     /// Rows written that happened before the day of their export.
@@ -177,6 +182,18 @@ impl FileJob {
             .ok_or_else(|| Error::unexpected("the row number went missing"))?;
         let numbers = cast(numbers, &DataType::Int64)?;
         let numbers = numbers.as_primitive::<Int64Type>();
+        let parts = match batch.column_by_name(PART) {
+            Some(parts) if table.name == "charges" => {
+                let parts = cast(parts, &DataType::Int32)?;
+                Some(parts.as_primitive::<Int32Type>().clone())
+            }
+            _ => None,
+        };
+        outcome.rows_further += parts
+            .iter()
+            .flat_map(|p| p.iter().flatten())
+            .filter(|p| *p > 0)
+            .count() as u64;
         let mut bad = vec![false; rows];
         let mut rejects: Vec<(usize, String, String)> = vec![];
         if !defects.is_empty() {
@@ -248,15 +265,25 @@ impl FileJob {
             }
         }
         let all_kept = keep.iter().all(|k| *k);
-        let full = self.filled(typed, numbers)?;
-        if all_kept {
-            return Ok(full);
+        let full = self.filled(typed, numbers, parts)?;
+        let kept = if all_kept {
+            full
+        } else {
+            filter_record_batch(&full, &BooleanArray::from(keep))?
+        };
+        if table.name == "charges" {
+            outcome.oddities.look(&kept);
         }
-        Ok(filter_record_batch(&full, &BooleanArray::from(keep))?)
+        Ok(kept)
     }
 
     /// The batch with the columns of `charges` that ingest fills.
-    fn filled(&self, typed: RecordBatch, numbers: &Int64Array) -> Result<RecordBatch> {
+    fn filled(
+        &self,
+        typed: RecordBatch,
+        numbers: &Int64Array,
+        parts: Option<Int32Array>,
+    ) -> Result<RecordBatch> {
         if self.mapping.table.name != "charges" {
             return Ok(typed);
         }
@@ -264,20 +291,27 @@ impl FileJob {
         let repeat = |text: &str| -> ArrayRef {
             Arc::new((0..rows).map(|_| Some(text)).collect::<StringViewArray>())
         };
-        let ids: StringViewArray = numbers
-            .values()
-            .iter()
-            .map(|n| {
-                let text = format!("{}|{}|{n}", self.delivery_id, self.file.input.sha256);
+        let part = |at: usize| parts.as_ref().map_or(0, |p| p.value(at));
+        let ids: StringViewArray = (numbers.values().iter().enumerate())
+            .map(|(at, n)| {
+                let mut text = format!("{}|{}|{n}", self.delivery_id, self.file.input.sha256);
+                if part(at) != 0 {
+                    text.push_str(&format!("|{}", part(at)));
+                }
                 Some(format!("{:032x}", xxh3_128(text.as_bytes())))
             })
             .collect();
-        let filled: [(&str, ArrayRef); 5] = [
+        let whole = || arrow::array::new_null_array(&DataType::Int32, rows);
+        let filled: [(&str, ArrayRef); 6] = [
             ("row_id", Arc::new(ids)),
             ("delivery_id", repeat(&self.delivery_id)),
             ("source", repeat(&self.source)),
             ("file", repeat(&self.file.input.name)),
             ("row", Arc::new(numbers.clone())),
+            (
+                "part",
+                parts.clone().map_or_else(whole, |p| Arc::new(p) as _),
+            ),
         ];
         let mut fields: Vec<_> = typed.schema().fields().iter().cloned().collect();
         let mut columns = typed.columns().to_vec();
@@ -285,7 +319,7 @@ impl FileJob {
             fields.push(Arc::new(arrow::datatypes::Field::new(
                 name,
                 column.data_type().clone(),
-                false,
+                name == "part",
             )));
             columns.push(column);
         }

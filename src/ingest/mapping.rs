@@ -7,7 +7,7 @@ use datafusion::logical_expr::{Expr, LogicalPlan};
 use datafusion::prelude::DataFrame;
 
 use super::convert::fits;
-use super::reader::{ROW, SourceFile};
+use super::reader::{PART, ROW, SourceFile};
 use crate::config::Source;
 use crate::engine::{Engine, Library};
 use crate::error::{Error, Kind, Result, nearest};
@@ -20,6 +20,7 @@ pub const FILLED: &[&str] = &[
     "source",
     "file",
     "row",
+    "part",
     "billed_rounding",
     "effective_rounding",
 ];
@@ -38,7 +39,7 @@ pub struct Mapping {
 
 /// A mapping over one file, ready to run.
 pub struct Planned {
-    /// The query; its columns are those of the table that the mapping gives, and `_row`.
+    /// The query; its columns are those of the table that the mapping gives, `_row`, and for charges perhaps `_part`.
     pub frame: DataFrame,
 }
 
@@ -109,6 +110,19 @@ impl Mapping {
             if name == ROW {
                 continue;
             }
+            if name == PART && self.table.name == "charges" {
+                if field.data_type().is_integer() {
+                    continue;
+                }
+                return Err(Error::config(format!(
+                    "{} gives {PART} as {}, and it is an integer",
+                    self.place,
+                    field.data_type()
+                ))
+                .help(format!(
+                    "{PART} numbers the charges that a mapping makes of one row, from 0"
+                )));
+            }
             let known = self.given().map(|c| c.name);
             let Some(column) = self.given().find(|c| c.name == name.as_str()) else {
                 let error = Error::contract(format!(
@@ -175,10 +189,10 @@ impl Mapping {
         let Some(missing) = missing else {
             return error.context(&self.place);
         };
-        let wanted = self
+        let column = self
             .given()
-            .find(|c| c.name.replace('_', "") == missing.to_lowercase().replace('_', ""))
-            .map_or(String::new(), |c| format!(", wanted as {}", c.ty.name()));
+            .find(|c| c.name.replace('_', "") == missing.to_lowercase().replace('_', ""));
+        let wanted = column.map_or(String::new(), |c| format!(", wanted as {}", c.ty.name()));
         let found: Vec<&str> = file
             .columns
             .fields()
@@ -195,10 +209,17 @@ impl Mapping {
                 found.join(", "),
             ),
         )
-        .help(format!(
-            "deliver the column, or name it on an `-- optional:` line of {}",
-            self.place
-        ))
+        .help(match column {
+            // Nothing is gained by calling it optional: the rows would be rejected one by one.
+            Some(c) if c.required => format!(
+                "deliver the column, or give {} in a dialect of your own (this one is {})",
+                c.name, self.place
+            ),
+            _ => format!(
+                "deliver the column, or name it on an `-- optional:` line of {}",
+                self.place
+            ),
+        })
     }
 }
 

@@ -9,16 +9,20 @@ mod dedupe;
 mod deliveries;
 mod file;
 mod files;
+mod issuers;
 mod mapping;
+mod oddities;
 mod partitions;
 mod quarantine;
 mod reader;
 #[cfg(test)]
 mod reader_tests;
+mod replace;
 mod rules;
+mod survey;
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
-use std::path::{Path, PathBuf};
+use std::collections::{BTreeSet, HashSet};
+use std::path::Path;
 use std::sync::Arc;
 
 use arrow::array::AsArray;
@@ -26,20 +30,23 @@ use arrow::compute::cast;
 use arrow::datatypes::DataType;
 use chrono::{NaiveDate, TimeDelta};
 use futures::{StreamExt, TryStreamExt};
-use sha2::{Digest, Sha256};
 
+use crate::config::SourceKind;
 use crate::config::source::Interval;
-use crate::config::{Pipeline, Source, SourceKind};
-use crate::engine::{Engine, Library, hex, interval_end_us};
+use crate::engine::{Engine, interval_end_us};
 use crate::error::{Error, Kind, Result};
-use crate::warehouse::{store, table};
+use crate::warehouse::table;
 use deliveries::{Ledger, Row};
 use file::{FileJob, FileOutcome};
 pub use files::{Delivery, InputFile, discover};
-use mapping::Mapping;
+use issuers::{held_against, issuers};
+use oddities::Oddities;
 use partitions::Target;
 use quarantine::Rejects;
 use reader::SourceFile;
+use replace::take_out;
+use survey::Pending;
+pub use survey::{Planned, Survey, Why, survey};
 
 /// Days around an interval in which a repeated event is looked for.
 const DEDUPE_DAYS: i64 = 7;
@@ -72,212 +79,6 @@ impl Summary {
             self.charged_periods.extend(row.partitions.iter().cloned());
         }
     }
-}
-
-/// One interval to be ingested.
-struct Pending<'a> {
-    source: &'a Source,
-    delivery: Delivery,
-    delivery_id: String,
-    mapping: Arc<Mapping>,
-    why: Why,
-}
-
-/// Why an interval is to be ingested.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Why {
-    /// The warehouse does not have it.
-    New,
-    /// Its files or their mapping are not those that were ingested.
-    Changed,
-}
-
-impl Why {
-    /// The word for it.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Why::New => "new",
-            Why::Changed => "changed",
-        }
-    }
-}
-
-/// An interval that would be ingested, as a plan shows it.
-#[derive(Debug, Clone, Copy)]
-pub struct Planned<'a> {
-    /// Name of the source.
-    pub source: &'a str,
-    /// Day, billing period, or `whole`.
-    pub interval: &'a str,
-    /// Number of its files.
-    pub files: usize,
-    /// Why.
-    pub why: Why,
-}
-
-/// What of the sources is new or changed.
-pub struct Survey<'a> {
-    pending: Vec<Pending<'a>>,
-    unchanged: Vec<(String, String)>,
-    retired: Vec<Row>,
-    warnings: Vec<String>,
-    ledger: Ledger,
-}
-
-impl Survey<'_> {
-    /// Each interval that would be ingested.
-    pub fn pending(&self) -> impl Iterator<Item = Planned<'_>> {
-        self.pending.iter().map(|p| Planned {
-            source: &p.source.name,
-            interval: &p.delivery.interval,
-            files: p.delivery.files.len(),
-            why: p.why,
-        })
-    }
-
-    /// Source and interval of those that would be removed, because their source is retired.
-    pub fn retired(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.retired
-            .iter()
-            .map(|r| (r.source.as_str(), r.interval.as_str()))
-    }
-
-    /// Source and interval of those that are there already, unchanged.
-    pub fn unchanged(&self) -> &[(String, String)] {
-        &self.unchanged
-    }
-}
-
-/// Looks at every source and finds what a run for `date` would ingest.
-///
-/// # Errors
-/// `Kind::SourceMissing` when the night's own interval of a required source is not there; `Kind::Config` for an unknown
-/// dialect.
-pub async fn survey<'a>(
-    engine: &Engine,
-    pipeline: &'a Pipeline,
-    library: &Library,
-    date: NaiveDate,
-) -> Result<Survey<'a>> {
-    let ledger = Ledger::read(engine).await?;
-    let retired = retired(&ledger, pipeline)?;
-    let mut survey = Survey {
-        pending: vec![],
-        unchanged: vec![],
-        retired,
-        warnings: vec![],
-        ledger,
-    };
-    let mut bills: BTreeMap<String, String> = BTreeMap::new();
-    // All dialects first: a wrong name should not wait for the hashing of gigabytes.
-    let mappings: Vec<Arc<Mapping>> = pipeline
-        .sources
-        .iter()
-        .map(|s| Mapping::of(s, library).map(Arc::new))
-        .collect::<Result<_>>()?;
-    for (source, mapping) in pipeline.sources.iter().zip(mappings) {
-        let deliveries = discover(source, date, pipeline.run.history_days)?;
-        survey
-            .warnings
-            .extend(gap(source, date, &deliveries, &survey.ledger));
-        for delivery in deliveries {
-            if source.kind == SourceKind::Charges {
-                only_once(&mut bills, source, &delivery)?;
-            }
-            let delivery_id = delivery_id(source, &delivery, &mapping, date);
-            let why = match survey.ledger.get(&source.name, &delivery.interval) {
-                Some(known) if known.delivery_id == delivery_id => {
-                    survey
-                        .unchanged
-                        .push((source.name.clone(), delivery.interval.clone()));
-                    continue;
-                }
-                Some(_) => Why::Changed,
-                None => Why::New,
-            };
-            survey.pending.push(Pending {
-                source,
-                delivery,
-                delivery_id,
-                mapping: Arc::clone(&mapping),
-                why,
-            });
-        }
-    }
-    Ok(survey)
-}
-
-/// Notes the files of a bill by their content.
-///
-/// # Errors
-/// `Kind::Check` when the same bill is there twice: it would count twice.
-fn only_once(
-    bills: &mut BTreeMap<String, String>,
-    source: &Source,
-    delivery: &Delivery,
-) -> Result<()> {
-    for file in &delivery.files {
-        let shown = format!("{} (source `{}`)", file.path.display(), source.name);
-        if let Some(other) = bills.insert(file.sha256.clone(), shown.clone()) {
-            return Err(Error::check(format!(
-                "{shown} has the same content as {other}: the bill would count twice"
-            ))
-            .help("remove one of the two, or narrow the sources' paths"));
-        }
-    }
-    Ok(())
-}
-
-/// A word on the days of the window for which a daily source has nothing, though it has for days before them.
-fn gap(
-    source: &Source,
-    date: NaiveDate,
-    deliveries: &[Delivery],
-    ledger: &Ledger,
-) -> Option<String> {
-    if source.interval() != Interval::Day {
-        return None;
-    }
-    let first = deliveries.first()?.day;
-    let there = |day: &NaiveDate| {
-        deliveries.iter().any(|d| d.day == *day)
-            || ledger.get(&source.name, &day.to_string()).is_some()
-    };
-    let days = first.iter_days().take_while(|d| *d <= date);
-    let missing: Vec<NaiveDate> = days.filter(|d| !there(d)).collect();
-    let (from, to) = (missing.first()?, missing.last()?);
-    let days = match missing.len() {
-        1 => from.to_string(),
-        n => format!("{n} days from {from} to {to}"),
-    };
-    Some(format!("source `{}` has no file for {days}", source.name))
-}
-
-/// The intervals of sources that the pipeline file has retired.
-///
-/// # Errors
-/// `Kind::Config` for a source that the file neither names nor retires: its rows would go on counting, and a bill whose
-/// source was renamed would count twice.
-fn retired(ledger: &Ledger, pipeline: &Pipeline) -> Result<Vec<Row>> {
-    let named = |row: &&Row| {
-        let same = |s: &Source| s.name == row.source && s.kind.table() == row.kind;
-        !pipeline.sources.iter().any(same)
-    };
-    let gone: Vec<Row> = ledger.rows().filter(named).cloned().collect();
-    let known = |row: &&Row| !pipeline.retired_sources.contains(&row.source);
-    if let Some(row) = gone.iter().find(known) {
-        return Err(Error::config(format!(
-            "{}: the warehouse holds {} of the source `{}`, which the file no longer names",
-            pipeline.file.display(),
-            row.kind,
-            row.source
-        ))
-        .help(format!(
-            "give the source its old name again, or remove what it brought with: retired_sources = [\"{}\"]",
-            row.source
-        )));
-    }
-    Ok(gone)
 }
 
 /// Ingests what `survey` found into the snapshot being staged.
@@ -324,7 +125,8 @@ pub async fn run(
         }
         let standing = (&ledger, &closed);
         let rows = ingest_kind(engine, snapshot, kind, &of_kind, standing, date, threads).await?;
-        for row in rows {
+        for (row, odd) in rows {
+            summary.warnings.extend(odd);
             summary.rows_in += row.rows_in;
             summary.rows_out += row.rows_out;
             summary.duplicates += row.rows_duplicate;
@@ -365,75 +167,6 @@ pub async fn run(
     Ok(summary)
 }
 
-/// Rows of an issuer's bill in one delivery and billing period.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Issued {
-    delivery_id: String,
-    period: String,
-    issuer: String,
-    rows: u64,
-}
-
-/// The rows of each delivery of charges by issuer and billing period.
-async fn issuers(engine: &Engine) -> Result<Vec<Issued>> {
-    let sql = "select delivery_id, billing_period, coalesce(invoice_issuer_name, provider_name, source) as issuer, count(*) as rows
-               from (select * from charges union all select * from late_charges) group by 1, 2, 3 order by 1, 2, 3";
-    crate::engine::rows::map(&engine.collect(sql).await?, |row| {
-        Ok(Issued {
-            delivery_id: row.needed("delivery_id")?,
-            period: row.needed("billing_period")?,
-            issuer: row.needed("issuer")?,
-            rows: row.count("rows")?,
-        })
-    })
-}
-
-/// Holds deliveries against those that they replace (old id, new id).
-///
-/// # Errors
-/// `Kind::Check` when an issuer's bill lost more than half of its rows: half an upload looks like that, and the report would
-/// tie to it.
-fn held_against(before: &[Issued], after: &[Issued], replaced: &[(String, String)]) -> Result<()> {
-    for (old, new) in replaced {
-        for was in before.iter().filter(|i| i.delivery_id == *old) {
-            let same = |i: &&Issued| {
-                i.delivery_id == *new && i.period == was.period && i.issuer == was.issuer
-            };
-            let rows = after.iter().find(same).map_or(0, |i| i.rows);
-            if rows * 2 < was.rows {
-                return Err(Error::check(format!(
-                    "the bill of {} for {} came again with {rows} rows, and had {}",
-                    was.issuer, was.period, was.rows
-                ))
-                .help("deliver it whole, or set `may_shrink = true` for its source if that is all there is"));
-            }
-        }
-    }
-    Ok(())
-}
-
-/// The hash by which a delivery is known again: its files' contents and names, and what is done with them.
-fn delivery_id(source: &Source, delivery: &Delivery, mapping: &Mapping, date: NaiveDate) -> String {
-    let mut hasher = Sha256::new();
-    let mut add = |text: &str| {
-        hasher.update(text.as_bytes());
-        hasher.update([0]);
-    };
-    add(&source.name);
-    add(source.kind.table());
-    add(&delivery.interval);
-    if source.interval() == Interval::Whole {
-        // Each night takes what has happened by then.
-        add(&date.to_string());
-    }
-    add(&mapping.text);
-    for file in &delivery.files {
-        add(&file.name);
-        add(&file.sha256);
-    }
-    hex(&hasher.finalize()[..16])
-}
-
 /// Ingests all pending intervals of one kind together, so that rows repeated across files and days are seen.
 async fn ingest_kind(
     engine: &Engine,
@@ -443,7 +176,7 @@ async fn ingest_kind(
     (ledger, closed): (&Ledger, &Arc<BTreeSet<String>>),
     date: NaiveDate,
     threads: usize,
-) -> Result<Vec<Row>> {
+) -> Result<Vec<(Row, Vec<String>)>> {
     let mut jobs: Vec<Arc<FileJob>> = vec![];
     // Which of `pending` each job belongs to.
     let mut owner = vec![];
@@ -521,6 +254,8 @@ async fn ingest_kind(
             day: p.delivery.day,
             files: vec![],
         };
+        let mut further = 0;
+        let mut oddities = Oddities::default();
         for (n, job) in jobs.iter().enumerate().filter(|(n, _)| owner[*n] == i) {
             let outcome: &mut FileOutcome = &mut outcomes[n];
             row.files += 1;
@@ -528,6 +263,8 @@ async fn ingest_kind(
             row.rows_out += outcome.rows_out;
             row.rows_late += outcome.rows_late;
             row.rows_duplicate += duplicates[n];
+            further += outcome.rows_further;
+            oddities.add(outcome.oddities);
             row.partitions.append(&mut outcome.partitions);
             rejects
                 .files
@@ -550,7 +287,7 @@ async fn ingest_kind(
         }
         row.rows_skipped = row
             .rows_in
-            .saturating_sub(row.rows_out + row.rows_duplicate + row.rows_quarantined);
+            .saturating_sub((row.rows_out + row.rows_duplicate + row.rows_quarantined) - further);
         // One row of a small file is not yet a share of it.
         let allowed = (p.source.rejection_limit() * row.rows_in as f64).ceil();
         if row.rows_quarantined as f64 > allowed {
@@ -566,7 +303,8 @@ async fn ingest_kind(
             .help("deliver the file corrected, or raise `max_rejected` of this source to quarantine such rows"));
         }
         rejects.write(snapshot, &stem(&p.source.name, &p.delivery.interval))?;
-        rows.push(row);
+        let odd = oddities.warnings(&row.source, &row.interval);
+        rows.push((row, odd));
     }
     Ok(rows)
 }
@@ -619,62 +357,6 @@ fn job(
 /// Keys of snapshots of different days do not repeat each other.
 fn scope(day: NaiveDate) -> u64 {
     u64::from(chrono::Datelike::num_days_from_ce(&day).unsigned_abs())
-}
-
-/// Takes out of the tables what an earlier delivery of an interval brought. Charges are kept, in `superseded_charges`; those
-/// of closed billing periods stay where they are.
-fn take_out(snapshot: &Path, before: &Row, closed: &BTreeSet<String>) -> Result<()> {
-    let prefix = format!("{}.", stem(&before.source, &before.interval));
-    let charges = before.kind == SourceKind::Charges.table();
-    let tables: &[&str] = if charges {
-        &["charges", "late_charges", "quarantine"]
-    } else {
-        &[&before.kind, "quarantine"]
-    };
-    for name in tables {
-        for path in files_below(&snapshot.join(name)) {
-            let Some(file) = path.file_name().map(|n| n.to_string_lossy().into_owned()) else {
-                continue;
-            };
-            if !file.starts_with(&prefix) {
-                continue;
-            }
-            let partition = path.parent().and_then(Path::file_name).unwrap_or_default();
-            let period = partition.to_string_lossy();
-            let period = period.strip_prefix("billing_period=").unwrap_or_default();
-            if *name == "charges" && closed.contains(period) {
-                continue;
-            }
-            if charges && *name != "quarantine" {
-                let dir = snapshot.join("superseded_charges").join(partition);
-                store::make_dir(&dir)?;
-                let kept = dir.join(format!("{}.{file}", before.delivery_id));
-                std::fs::rename(&path, &kept).map_err(|e| Error::io("cannot move", &path, &e))?;
-            } else {
-                std::fs::remove_file(&path).map_err(|e| Error::io("cannot remove", &path, &e))?;
-            }
-        }
-    }
-    Ok(())
-}
-
-/// The files in a folder and the folders below it; none where there is no such folder.
-fn files_below(dir: &Path) -> Vec<PathBuf> {
-    let mut files = vec![];
-    let mut folders = vec![dir.to_path_buf()];
-    while let Some(folder) = folders.pop() {
-        let Ok(entries) = std::fs::read_dir(&folder) else {
-            continue;
-        };
-        for path in entries.flatten().map(|e| e.path()) {
-            if path.is_dir() {
-                folders.push(path);
-            } else {
-                files.push(path);
-            }
-        }
-    }
-    files
 }
 
 /// Runs `work` on every file, `threads` at a time, each in a small session of its own. Results are in the order of `jobs`.

@@ -40,6 +40,8 @@ use crate::error::{Error, Result};
 const BATCH_ROWS: usize = 8192;
 /// Name of the column with the row's number.
 pub const ROW: &str = "_row";
+/// Name of the column by which a mapping onto `charges` tells the charges apart that it makes of one row.
+pub const PART: &str = "_part";
 
 /// A row that cannot be read as it stands: its column and what is wrong.
 pub type Defect = (String, String);

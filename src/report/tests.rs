@@ -337,7 +337,7 @@ fn days_follow_the_totals_that_the_cost_tables_show() {
     );
     assert_eq!(
         last("By day", "Total")[1..],
-        ["0.10", "0.04", "0.06"].map(str::to_owned)[..]
+        ["0.06", "0.04", "0.10"].map(str::to_owned)[..]
     );
 }
 

@@ -211,7 +211,7 @@ pub static TABLES: &[Table] = &[
     },
     Table {
         name: "charges",
-        grain: "row of an active bill or ledger delivery",
+        grain: "charge of an active bill or ledger delivery: a row, or a part of one",
         partition: Partition::BillingPeriod,
         order: &[],
         columns: super::tables_focus::CHARGES,

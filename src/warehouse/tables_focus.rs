@@ -1,7 +1,7 @@
 //! The columns of `charges`: the FOCUS names in snake_case, and where the row came from.
 
 use super::contract::{Check, Column, Type};
-use Type::{Int64, Money, Residue, Text, Timestamp};
+use Type::{Int32, Int64, Money, Residue, Text, Timestamp};
 
 const fn col(name: &'static str, ty: Type, required: bool, doc: &'static str) -> Column {
     Column {
@@ -35,7 +35,7 @@ pub const CHARGES: &[Column] = &[
         "row_id",
         Text,
         true,
-        "hash of the delivery, the file and the row number",
+        "hash of the delivery, the file, the row number and the part",
     ),
     col("delivery_id", Text, true, "delivery that brought it"),
     col(
@@ -55,6 +55,12 @@ pub const CHARGES: &[Column] = &[
         Int64,
         true,
         "row number in the file, from 1, a CSV's header not counted",
+    ),
+    col(
+        "part",
+        Int32,
+        false,
+        "which of the charges that the dialect makes of the row, from 0; null where it makes one",
     ),
     money("billed_cost", true, "BilledCost: what the invoice asks for"),
     money("effective_cost", true, "EffectiveCost: cost as incurred"),

@@ -1,6 +1,6 @@
 //! Closing a month, and what its bills bring later: always a restatement, never a change.
 
-use crate::bills::Bills;
+use crate::billing::Bills;
 use crate::shop::text;
 
 /// A charge of `amount` for the resource on a day of a month of 2026, tagged with a model, or with none.

@@ -1,6 +1,6 @@
 //! Bills that change between nights: sources renamed or retired, periods that lose their charges.
 
-use crate::bills::Bills;
+use crate::billing::Bills;
 
 const AUGUST: &str = "USD,2026-08-01,2026-09-01,2026-08-03,2026-08-04,Usage,Cloud,,5,5,";
 const OCTOBER: &str = "USD,2026-10-01,2026-11-01,2026-10-01,2026-10-02,Usage,Cloud,,20.83,20.83,";

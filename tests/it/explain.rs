@@ -3,7 +3,7 @@
 use insta::assert_snapshot;
 use tempfile::TempDir;
 
-use crate::bills::Bills;
+use crate::billing::Bills;
 use crate::shop::{recost, text};
 use crate::worked_example::project;
 

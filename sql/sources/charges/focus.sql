@@ -1,6 +1,7 @@
 -- FOCUS 1.0 to 1.4, any issuer, Parquet or CSV → charges: one row per row of the bill.
 -- known() turns the texts that real exports write for null (empty, NULL, (null)) into null; json() writes a map as a JSON object.
 -- 1.3 renamed ProviderName to ServiceProviderName and PublisherName to HostProviderName.
+-- Eight columns are needed, since nothing stands in for them: both costs, currency, both periods and the category.
 -- optional: ListCost, ContractedCost, BillingAccountId, BillingAccountName, ChargeClass, ChargeDescription
 -- optional: ChargeFrequency, InvoiceIssuerName, InvoiceId, ProviderName, ServiceProviderName, PublisherName
 -- optional: HostProviderName, SubAccountId, SubAccountName, ServiceCategory, ServiceSubcategory, ServiceName
@@ -24,7 +25,13 @@ select
     known("ChargeCategory") as charge_category,
     known("ChargeClass") as charge_class,
     known("ChargeDescription") as charge_description,
-    known("ChargeFrequency") as charge_frequency,
+    -- Issuers differ in capitals: Usage-Based, Usage-based.
+    case lower(known("ChargeFrequency"))
+        when 'usage-based' then 'Usage-Based'
+        when 'one-time' then 'One-Time'
+        when 'recurring' then 'Recurring'
+        else known("ChargeFrequency")
+    end as charge_frequency,
     known("InvoiceIssuerName") as invoice_issuer_name,
     known("InvoiceId") as invoice_id,
     coalesce(known("ServiceProviderName"), known("ProviderName")) as provider_name,
