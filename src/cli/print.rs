@@ -97,6 +97,24 @@ impl Printer {
         };
     }
 
+    /// The end of a stage.
+    pub fn stage(&mut self, stage: &str, seconds: f64, rows: u64, message: &str) {
+        if self.format == LogFormat::Text {
+            let rows = thousands(rows);
+            let text = format!("{stage:<10} {seconds:>8.2} s {rows:>12} rows  {message}");
+            return self.line("stage", text.trim_end());
+        }
+        let line = serde_json::json!({
+            "time": chrono::Utc::now().to_rfc3339(),
+            "event": "stage",
+            "stage": stage,
+            "seconds": seconds,
+            "rows": rows,
+            "message": message,
+        });
+        let _ = writeln!(std::io::stderr().lock(), "{line}");
+    }
+
     /// A warning.
     pub fn warning(&mut self, text: &str) {
         let text = match self.format {

@@ -2,7 +2,7 @@
 
 use chrono::NaiveDate;
 
-use super::print::{Printer, thousands};
+use super::print::Printer;
 use super::{Night, parse_choice, parse_selection, selection};
 use crate::compute::Choice;
 use crate::config::Pipeline;
@@ -69,14 +69,12 @@ pub async fn night(
             Progress::Begin(stage) => printer.begin(stage.name()),
             Progress::Warning(text) => printer.warning(text),
             Progress::End(stage, entry) => {
-                let text = format!(
-                    "{:<10} {:>8.2} s {:>12} rows  {}",
+                printer.stage(
                     stage.name(),
                     entry.seconds().unwrap_or(0.0),
-                    thousands(entry.rows.unwrap_or(0)),
-                    entry.message.as_deref().unwrap_or("")
+                    entry.rows.unwrap_or(0),
+                    entry.message.as_deref().unwrap_or(""),
                 );
-                printer.line("stage", text.trim_end());
             }
         })
         .await?;
@@ -173,7 +171,10 @@ async fn reconciled(options: &Options, outcome: &Outcome) -> Result<Vec<String>>
                 exact(d.3)
             )
         });
-        lines.push(format!("     {}{difference}", parts.join(", ")));
+        lines.push(format!(
+            "     effective, usage basis: {}{difference}",
+            parts.join(", ")
+        ));
     }
     Ok(lines)
 }

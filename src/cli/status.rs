@@ -110,7 +110,7 @@ pub async fn run(args: &Args, printer: &mut Printer) -> Result<()> {
             if missing.is_empty() {
                 String::new()
             } else {
-                format!("; missing {}", missing.join(", "))
+                format!("; missing {}", days(missing))
             }
         ));
     }
@@ -124,4 +124,14 @@ pub async fn run(args: &Args, printer: &mut Printer) -> Result<()> {
     }
     printer.result(&lines.join("\n"));
     Ok(())
+}
+
+/// Few days by name, many as a range.
+fn days(missing: &[String]) -> String {
+    match missing {
+        [first, .., last] if missing.len() > 4 => {
+            format!("{} days from {first} to {last}", missing.len())
+        }
+        few => few.join(", "),
+    }
 }

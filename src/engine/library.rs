@@ -46,6 +46,7 @@ pub const SHIPPED: &[(&str, &str)] = shipped![
     "features/item_features.sql",
     "features/sessions.sql",
     "features/user_features.sql",
+    "reports/bridge.sql",
     "reports/costs.sql",
     "reports/days.sql",
     "reports/quality.sql",

@@ -6,12 +6,13 @@
 use std::path::Path;
 
 use chrono::NaiveDate;
+use futures::future::try_join_all;
 
 use crate::engine::{Engine, Library, Options};
 use crate::error::{Error, Result};
-use crate::warehouse::{store, table};
+use crate::warehouse::{Table, store, table};
 
-/// Table and rows of each feature table written, in order.
+/// Table and rows of each feature table written, by name.
 pub type Written = Vec<(String, u64)>;
 
 /// Runs the files over the window that ends on `window.1` and writes their partitions of that day.
@@ -28,21 +29,60 @@ pub async fn run(
     engine.restrict_to(window).await?;
     let ds = window.1.to_string();
     let mut written = vec![];
-    for (name, sql) in library.ordered(&engine, "features")? {
-        let place = || library.describe(&format!("features/{name}.sql"));
-        let table = table(name).ok_or_else(|| {
-            Error::config(format!("{}: there is no table `{name}`", place()))
-                .help("name the file after a table of `recost tables`")
-        })?;
-        let dir = store::replace(snapshot, table, &ds)?;
-        let rows = engine
-            .write(sql, table, &dir)
-            .await
-            .map_err(|e| e.context(place()))?;
-        written.push((name.to_string(), rows));
-        // Those that come after read this day's rows of it, from the file just written.
-        engine.reload(table, snapshot)?;
-        engine.restrict(name, &format!("ds = date '{ds}'")).await?;
+    for wave in waves(&engine, library.ordered(&engine, "features")?)? {
+        // The files of a wave read nothing of each other. Sorting and writing of one file keeps one core busy.
+        let mut running = vec![];
+        for (name, sql) in &wave {
+            let place = library.describe(&format!("features/{name}.sql"));
+            let table = contract(name, &place)?;
+            let dir = store::replace(snapshot, table, &ds)?;
+            let (engine, sql) = (engine.clone(), (*sql).to_string());
+            running.push(tokio::spawn(async move {
+                let rows = engine.write(&sql, table, &dir).await;
+                rows.map_err(|e| e.context(place))
+            }));
+        }
+        for ((name, _), rows) in wave.iter().zip(try_join_all(running).await.map_err(ended)?) {
+            written.push(((*name).to_string(), rows?));
+        }
+        // Those that come after read this day's rows, from the files just written.
+        for (name, _) in wave {
+            engine.reload(contract(name, name)?, snapshot)?;
+            engine.restrict(name, &format!("ds = date '{ds}'")).await?;
+        }
     }
+    written.sort();
     Ok(written)
+}
+
+fn ended(error: tokio::task::JoinError) -> Error {
+    Error::unexpected(format!("a worker ended early: {error}"))
+}
+
+fn contract(name: &str, place: &str) -> Result<&'static Table> {
+    table(name).ok_or_else(|| {
+        Error::config(format!("{place}: there is no table `{name}`"))
+            .help("name the file after a table of `recost tables`")
+    })
+}
+
+/// Name and text of a SQL file.
+type Sql<'a> = (&'a str, &'a str);
+
+/// The files in groups, each of which reads nothing but what the groups before it make.
+fn waves<'a>(engine: &Engine, files: Vec<Sql<'a>>) -> Result<Vec<Vec<Sql<'a>>>> {
+    let mut waves: Vec<Vec<Sql>> = vec![];
+    for (name, sql) in files {
+        let inputs = engine.inputs(sql)?;
+        let made_in = |wave: &Vec<Sql>| {
+            wave.iter()
+                .any(|(made, _)| inputs.iter().any(|i| i == made))
+        };
+        let after = waves.iter().rposition(made_in).map_or(0, |last| last + 1);
+        match waves.get_mut(after) {
+            Some(wave) => wave.push((name, sql)),
+            None => waves.push(vec![(name, sql)]),
+        }
+    }
+    Ok(waves)
 }

@@ -109,6 +109,7 @@ pub fn tables(data: &ReportData) -> Result<Vec<CsvFile>, ReportError> {
         per_1000(data)?,
         reconciliation(data)?,
         resources(data)?,
+        bridge(data)?,
         quality(data)?,
         models(data)?,
         sources(data)?,
@@ -312,6 +313,29 @@ fn resources(data: &ReportData) -> Result<CsvFile, ReportError> {
                 resource.rows.to_string(),
                 resource.effective.to_string(),
                 resource.billed.to_string(),
+            ])?;
+        }
+    }
+    sheet.done()
+}
+
+fn bridge(data: &ReportData) -> Result<CsvFile, ReportError> {
+    let head = [
+        "currency",
+        "what",
+        "rows [bill rows]",
+        "billed [currency]",
+        "effective [currency]",
+    ];
+    let mut sheet = Sheet::new("billed_to_effective.csv", &head)?;
+    for section in &data.currencies {
+        for line in &section.bridge {
+            sheet.record(vec![
+                section.currency.code().to_owned(),
+                line.what.clone(),
+                line.rows.to_string(),
+                line.billed.to_string(),
+                line.effective.to_string(),
             ])?;
         }
     }

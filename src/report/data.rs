@@ -57,6 +57,8 @@ pub struct CurrencyData {
     pub reconciliation: Vec<ReconciliationLine>,
     /// The dearest idle and unallocated resources, dearest first; the rest need not be here.
     pub resources: Vec<ResourceCost>,
+    /// Why effective cost is not what was billed, one line per kind of charge.
+    pub bridge: Vec<BridgeLine>,
 }
 
 /// Where an amount ended.
@@ -172,6 +174,19 @@ pub struct ReconciliationLine {
     pub billed_rounding: Option<Residue>,
     /// On [`Line::IngestRounding`]: digits past 18 places, of `EffectiveCost`.
     pub effective_rounding: Option<Residue>,
+}
+
+/// A kind of charge whose effective cost is not what was billed.
+#[derive(Debug, Clone)]
+pub struct BridgeLine {
+    /// The kind, in words.
+    pub what: String,
+    /// Bill rows behind it.
+    pub rows: u64,
+    /// `BilledCost`.
+    pub billed: Money,
+    /// `EffectiveCost`.
+    pub effective: Money,
 }
 
 /// An idle or unallocated resource.

@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::NaiveDate;
 
 use super::data::{
-    Basis, CostLine, CurrencyData, DayCost, Line, ModelVerdict, QualityMetric, QuarantineGroup,
-    ReconciliationLine, ReportData, ResourceCost, SourceRows, StageRun, Target, UnitCost,
+    Basis, BridgeLine, CostLine, CurrencyData, DayCost, Line, ModelVerdict, QualityMetric,
+    QuarantineGroup, ReconciliationLine, ReportData, ResourceCost, SourceRows, StageRun, Target,
+    UnitCost,
 };
 use crate::config::Pipeline;
 use crate::engine::rows::{Row, map};
@@ -165,6 +166,7 @@ impl Loader<'_> {
         gather!("days", daily, day);
         gather!("units", units, unit);
         gather!("resources", resources, resource);
+        gather!("bridge", bridge, bridge);
         Ok((found.into_values().collect(), without))
     }
 }
@@ -179,6 +181,7 @@ fn entry(found: &mut BTreeMap<String, CurrencyData>, code: String) -> Result<&mu
         units: vec![],
         reconciliation: vec![],
         resources: vec![],
+        bridge: vec![],
     }))
 }
 
@@ -246,6 +249,15 @@ fn resource(row: &Row<'_>) -> Result<ResourceCost> {
         resource_id: row.text("resource_id")?,
         service: row.text("service_name")?,
         reason: row.text("reason")?,
+        rows: row.count("rows")?,
+        billed: amount(row, "billed")?,
+        effective: amount(row, "effective")?,
+    })
+}
+
+fn bridge(row: &Row<'_>) -> Result<BridgeLine> {
+    Ok(BridgeLine {
+        what: row.needed("what")?,
         rows: row.count("rows")?,
         billed: amount(row, "billed")?,
         effective: amount(row, "effective")?,

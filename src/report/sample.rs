@@ -202,6 +202,12 @@ fn section(code: &str, scale: i128, models: &[(&str, i128)]) -> CurrencyData {
         units,
         reconciliation,
         resources,
+        bridge: vec![BridgeLine {
+            what: "Purchases, whose cost is in the charges that they cover".to_owned(),
+            rows: 3,
+            billed: money(4200 * scale, 3),
+            effective: Money::ZERO,
+        }],
     }
 }
 

@@ -100,7 +100,7 @@ fn the_same_data_give_the_same_bytes() {
         .each_ref()
         .map(|folder| write(&hostile(), folder.path()).unwrap());
     let [left, right] = &written;
-    assert_eq!(left.csv.len(), 11);
+    assert_eq!(left.csv.len(), 12);
     let pairs = left
         .csv
         .iter()

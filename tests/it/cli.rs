@@ -155,7 +155,14 @@ fn progress_as_json_is_one_object_a_line() {
         .lines()
         .map(|line| serde_json::from_str(line).unwrap())
         .collect();
-    assert_eq!(events.iter().filter(|e| e["event"] == "stage").count(), 7);
+    let stages: Vec<_> = events.iter().filter(|e| e["event"] == "stage").collect();
+    assert_eq!(stages.len(), 7);
+    assert_eq!(stages[0]["stage"], "ingest");
+    assert!(
+        stages
+            .iter()
+            .all(|s| s["seconds"].is_f64() && s["rows"].is_u64())
+    );
     let missing = shop.recost(&[
         "run",
         "pipeline.toml",

@@ -1,6 +1,6 @@
 //! Where the money went: by target, stage and category, down to the leaves, and where to look first.
 
-use super::{marked, section};
+use super::{bridge, marked, section};
 use crate::money::Money;
 use crate::report::ReportError;
 use crate::report::charts::{Segment, Stack, bars, key};
@@ -27,6 +27,7 @@ pub fn html(view: &View, marks: &Marks, id: &str, heading: &str) -> Result<Strin
     }
     let mut body = basis_chart(view, marks)?;
     body.push_str(&target_table(view, marks)?);
+    body.push_str(&bridge::html(view)?);
     body.push_str(&matrix(view, marks, "stage", |line| {
         line.stage.as_deref().unwrap_or(NONE)
     })?);

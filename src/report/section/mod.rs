@@ -1,5 +1,6 @@
 //! The parts of the page, in the order in which they are read. Each returns HTML.
 
+pub mod bridge;
 pub mod costs;
 pub mod days;
 pub mod glossary;
