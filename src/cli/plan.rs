@@ -10,6 +10,9 @@ use crate::pipeline::Stage;
 use crate::pipeline::run::window;
 use crate::warehouse::{Partition, Warehouse, store, table};
 
+/// Tables that are written only when something comes for a closed billing period.
+const OF_CLOSED: [&str; 2] = ["late_allocations", "restatements"];
+
 /// Arguments of `recost plan`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -98,6 +101,9 @@ pub async fn run(args: &Args, printer: &mut Printer) -> Result<()> {
                         None => vec![],
                     };
                     let what = match table.partition {
+                        Partition::BillingPeriod if OF_CLOSED.contains(name) => {
+                            "where the bill of a closed period came later".into()
+                        }
                         Partition::Day if stage == Stage::Attribute => {
                             format!("every day from {} to {}", window.0, window.1)
                         }
