@@ -203,7 +203,7 @@ fn section(code: &str, scale: i128, models: &[(&str, i128)]) -> CurrencyData {
         reconciliation,
         resources,
         bridge: vec![BridgeLine {
-            what: "Purchases, whose cost is in the charges that they cover".to_owned(),
+            what: "Purchases that cover later charges".to_owned(),
             rows: 3,
             billed: money(4200 * scale, 3),
             effective: Money::ZERO,

@@ -10,6 +10,7 @@ mod close;
 mod deliveries;
 mod explain;
 mod night;
+mod oracle;
 mod shop;
 mod sql;
 mod worked_example;
