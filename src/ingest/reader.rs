@@ -128,6 +128,21 @@ impl SourceFile {
         }
     }
 
+    /// Whether the file has a row, found without reading more of it than that.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn holds_rows(&self) -> Result<bool> {
+        match &self.format {
+            Format::Parquet(_) => Ok(self.rows() > 0),
+            Format::Csv { gzip, delimiter } => {
+                let mut batches =
+                    CsvBatches::open(self, *gzip, *delimiter, Arc::clone(&self.schema))?;
+                Ok(batches.next().transpose()?.is_some())
+            }
+        }
+    }
+
     /// Whether every column is text that stands for something else.
     pub fn is_text(&self) -> bool {
         matches!(self.format, Format::Csv { .. })

@@ -47,3 +47,29 @@ fn a_period_that_loses_its_last_charge_loses_its_costs() {
     assert_eq!(bills.sums("allocations", "effective"), october);
     assert_eq!(bills.sums("model_costs", "usage_effective"), october);
 }
+
+#[test]
+fn months_without_a_charge_are_no_bill_that_is_there_twice() {
+    let bills = Bills::new(&[OCTOBER]);
+    let text = std::fs::read_to_string(bills.path().join("bill.csv")).unwrap();
+    let head = text.lines().next().unwrap();
+    for month in ["2026-09", "2026-10"] {
+        std::fs::write(
+            bills.path().join(format!("more-{month}.csv")),
+            format!("{head}\n"),
+        )
+        .unwrap();
+    }
+    let mut pipeline = std::fs::read_to_string(bills.path().join("pipeline.toml")).unwrap();
+    pipeline = pipeline.replace("history_days = 2", "history_days = 40");
+    pipeline.push_str(
+        "[[sources]]\nname = \"more\"\nkind = \"charges\"\npath = \"more-{period}.csv\"\ndialect = \"focus\"\nrequired = false\n",
+    );
+    std::fs::write(bills.path().join("pipeline.toml"), pipeline).unwrap();
+    let (code, said) = bills.run(NIGHT);
+    assert_eq!(code, 0, "{said}");
+    assert!(
+        said.contains("source `more`, 2026-09: the files hold no row"),
+        "{said}"
+    );
+}
