@@ -79,6 +79,9 @@ async fn day_of(
     let table = contract("recommendation_costs")?;
     let dir = store::replace(snapshot, table, &day.to_string())?;
     let date = Date32Type::from_naive_date(day);
+    if !costs.served.contains(&date) {
+        return Ok(0);
+    }
     let mut stream = engine.between(sql, "event_time", day).await?;
     let mut writer = TableWriter::create(table, &dir.join("part-0.parquet"))?;
     let mut group = Group::default();
@@ -107,10 +110,12 @@ async fn day_of(
     }
 }
 
-/// What models cost on each day, and in which currencies.
+/// What models cost on each day, in which currencies, and on which days anything was served.
 #[derive(Default)]
 struct Costs {
     days: ModelDays,
+    /// Days with an impression: asking each day of a long window alone would take far longer than asking once.
+    served: BTreeSet<i32>,
     /// Currencies in which a model cost anything in the window.
     of_model: BTreeMap<String, BTreeSet<String>>,
     /// Currencies in which any model did.
@@ -128,6 +133,12 @@ impl Costs {
 
     async fn read(engine: &Engine) -> Result<Self> {
         let mut costs = Self::default();
+        let sql = "select distinct cast(event_time as date) as day from events
+                   where event_type = 'impression' and model_id is not null and request_id is not null";
+        for batch in engine.collect(sql).await? {
+            let days = column(&batch, "day")?.as_primitive::<Date32Type>();
+            costs.served.extend(days.values());
+        }
         for batch in engine.collect("select * from model_days").await? {
             let text = |name: &str| -> Result<StringViewArray> {
                 let column = cast(column(&batch, name)?, &DataType::Utf8View)?;
