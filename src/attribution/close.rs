@@ -27,17 +27,6 @@ pub struct Closed {
     pub hash: String,
 }
 
-/// The billing periods that are closed.
-///
-/// # Errors
-/// Those of the query.
-pub async fn closed(engine: &Engine) -> Result<BTreeSet<String>> {
-    let found = engine.collect("select billing_period from closes").await?;
-    Ok(map(&found, |row| row.needed("billing_period"))?
-        .into_iter()
-        .collect())
-}
-
 /// The billing period in which restatements of a night are booked: that of its last day, or the first open one after it.
 pub fn open_period(date: NaiveDate, closed: &BTreeSet<String>) -> String {
     let mut day = date;

@@ -106,7 +106,7 @@ pub async fn run(
         }
     }
     let mut summary = Summary::default();
-    let closed = close::closed(&Engine::open(options, Some(snapshot), None)?).await?;
+    let closed = crate::ingest::closed(&Engine::open(options, Some(snapshot), None)?).await?;
     for period in charged {
         let known = done.contains(&period);
         if closed.contains(&period) || (period < first && !changed.contains(&period) && known) {

@@ -1,6 +1,6 @@
 //! The table `deliveries`: which interval of which source is in the warehouse, in which version.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -11,6 +11,7 @@ use arrow::compute::cast;
 use arrow::datatypes::{DataType, Int64Type};
 
 use crate::engine::Engine;
+use crate::engine::rows::map;
 use crate::error::{Error, Result};
 use crate::warehouse::{TableWriter, table};
 
@@ -42,6 +43,17 @@ impl Row {
             ..Row::default()
         }
     }
+}
+
+/// The billing periods that are closed.
+///
+/// # Errors
+/// Those of the query.
+pub async fn closed(engine: &Engine) -> Result<BTreeSet<String>> {
+    let found = engine.collect("select billing_period from closes").await?;
+    Ok(map(&found, |row| row.needed("billing_period"))?
+        .into_iter()
+        .collect())
 }
 
 /// The whole table.

@@ -36,6 +36,7 @@ use crate::config::source::Interval;
 use crate::engine::{Engine, interval_end_us};
 use crate::error::{Error, Kind, Result};
 use crate::warehouse::table;
+pub use deliveries::closed;
 use deliveries::{Ledger, Row};
 use file::{FileJob, FileOutcome};
 pub use files::{Delivery, InputFile, discover};
@@ -111,7 +112,7 @@ pub async fn run(
     } else {
         vec![]
     };
-    let closed = Arc::new(crate::attribution::close::closed(engine).await?);
+    let closed = Arc::new(closed(engine).await?);
     let mut replaced = vec![];
     for row in &retired {
         take_out(snapshot, row, &closed)?;
