@@ -76,10 +76,8 @@ pub async fn restate(
     );
     engine.view("restated_periods", &listed).await?;
     // The folder is emptied before it is filled, so the rows elsewhere are read first.
-    engine
-        .view("result", library.get("attribution/restatements.sql")?)
-        .await?;
-    let rows = engine.query("select * from result").await?.cache().await?;
+    let sql = library.get("attribution/restatements.sql")?;
+    let rows = engine.query(sql).await?.cache().await?;
     engine.replace_with("result", rows)?;
     let dir = store::replace(snapshot, table, open)?;
     engine.write("select * from result", table, &dir).await

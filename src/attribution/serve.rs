@@ -97,8 +97,8 @@ async fn day_of(
             let first = first_showings(&served)?;
             let served = arrow::compute::take_record_batch(&served, &first)?;
             count += served.num_rows() as u64;
+            let of = costs.days.get(&(date, model.clone()));
             for currency in costs.currencies(&model) {
-                let of = costs.days.get(&(date, model.clone()));
                 let versions = of.and_then(|c| c.get(currency)).unwrap_or(&nothing);
                 writer.write(&divide(&served, currency, versions)?)?;
             }

@@ -137,10 +137,8 @@ fn of_charges(charges: &[Row], parts: &[Row]) -> String {
     let mut lines = vec![];
     for charge in charges {
         let id = cell(charge, "row_id");
-        let (held, late) = (
-            cell(charge, "held_in"),
-            cell(charge, "held_in") == "late_charges",
-        );
+        let held = cell(charge, "held_in");
+        let late = held == "late_charges";
         if !lines.is_empty() {
             lines.push(String::new());
         }

@@ -146,10 +146,6 @@ impl Ledger {
         let dir = snapshot.join(table.name);
         std::fs::create_dir_all(&dir).map_err(|e| Error::io("cannot make the folder", &dir, &e))?;
         let path = dir.join("part-0.parquet");
-        // The file may be a hard link to the published one: it is replaced, never written into.
-        if path.exists() {
-            std::fs::remove_file(&path).map_err(|e| Error::io("cannot remove", &path, &e))?;
-        }
         let mut partitions = ListBuilder::new(StringBuilder::new());
         for row in self.rows.values() {
             partitions.append_value(row.partitions.iter().map(Some));

@@ -13,11 +13,22 @@ pub(super) struct Issued {
     rows: u64,
 }
 
-/// The rows of each delivery of charges by issuer and billing period.
-pub(super) async fn issuers(engine: &Engine) -> Result<Vec<Issued>> {
-    let sql = "select delivery_id, billing_period, coalesce(invoice_issuer_name, provider_name, source) as issuer, count(*) as rows
-               from (select * from charges union all select * from late_charges) group by 1, 2, 3 order by 1, 2, 3";
-    map(&engine.collect(sql).await?, |row| {
+/// The rows of these deliveries of charges by issuer and billing period.
+pub(super) async fn issuers(
+    engine: &Engine,
+    deliveries: impl Iterator<Item = &String>,
+) -> Result<Vec<Issued>> {
+    let ids: Vec<String> = deliveries.map(|id| format!("'{id}'")).collect();
+    if ids.is_empty() {
+        return Ok(vec![]);
+    }
+    let sql = format!(
+        "select delivery_id, billing_period, coalesce(invoice_issuer_name, provider_name, source) as issuer, count(*) as rows
+         from (select * from charges union all select * from late_charges)
+         where delivery_id in ({}) group by 1, 2, 3 order by 1, 2, 3",
+        ids.join(", ")
+    );
+    map(&engine.collect(&sql).await?, |row| {
         Ok(Issued {
             delivery_id: row.needed("delivery_id")?,
             period: row.needed("billing_period")?,

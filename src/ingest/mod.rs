@@ -106,14 +106,16 @@ pub async fn run(
         intervals: pending.len() as u64,
         ..Summary::default()
     };
-    let bills = pending.iter().any(|p| p.source.kind == SourceKind::Charges);
-    let before = if bills {
-        issuers(engine).await?
-    } else {
-        vec![]
-    };
+    let replaced: Vec<(String, String)> = pending
+        .iter()
+        .filter(|p| p.source.kind == SourceKind::Charges && !p.source.may_shrink)
+        .filter_map(|p| {
+            let old = ledger.get(&p.source.name, &p.delivery.interval)?;
+            Some((old.delivery_id.clone(), p.delivery_id.clone()))
+        })
+        .collect();
+    let before = issuers(engine, replaced.iter().map(|(old, _)| old)).await?;
     let closed = Arc::new(closed(engine).await?);
-    let mut replaced = vec![];
     for row in &retired {
         take_out(snapshot, row, &closed)?;
         summary.charged(row);
@@ -138,9 +140,6 @@ pub async fn run(
                     row.source, row.interval
                 ));
             }
-            if let Some(old) = ledger.get(&row.source, &row.interval) {
-                replaced.push((old.delivery_id.clone(), row.delivery_id.clone()));
-            }
             summary.charged(&row);
             // Also the periods that the delivery before it filled, which may have no charge left.
             if let Some(before) = ledger.replace(row) {
@@ -152,14 +151,7 @@ pub async fn run(
         for table in ["charges", "late_charges"].into_iter().filter_map(table) {
             engine.reload(table, snapshot)?;
         }
-        let after = issuers(engine).await?;
-        replaced.retain(|(_, new)| {
-            let of = |p: &&Pending| p.delivery_id == *new;
-            pending
-                .iter()
-                .find(of)
-                .is_some_and(|p| !p.source.may_shrink)
-        });
+        let after = issuers(engine, replaced.iter().map(|(_, new)| new)).await?;
         held_against(&before, &after, &replaced)?;
     }
     if !pending.is_empty() || !retired.is_empty() {

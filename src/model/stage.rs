@@ -350,10 +350,7 @@ pub async fn note_metrics(
         return Ok(());
     }
     let dir = store::partition_dir(snapshot, contract("models")?, &date.to_string());
-    let path = dir.join("part-0.parquet");
-    // The file may be a hard link to the published one: it is replaced, never written into.
-    std::fs::remove_file(&path).map_err(|e| Error::io("cannot remove", &path, &e))?;
-    let mut writer = TableWriter::create(contract("models")?, &path)?;
+    let mut writer = TableWriter::create(contract("models")?, &dir.join("part-0.parquet"))?;
     for batch in &rows {
         writer.write(batch)?;
     }

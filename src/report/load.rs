@@ -15,6 +15,7 @@ use crate::engine::{Engine, Library, Options};
 use crate::error::{Error, Result};
 use crate::evaluate::stage::BASELINE;
 use crate::money::{Currency, Money, Residue};
+use crate::pipeline::close::days_of;
 use crate::warehouse::{Warehouse, store, table};
 
 /// Reads the report on all billing periods, or on one.
@@ -32,11 +33,7 @@ pub async fn load(
     let options = Options::of(pipeline, date);
     let engine = Engine::open(&options, Some(&snapshot), Some(&warehouse.runs()))?;
     if let Some(period) = period {
-        let first =
-            NaiveDate::parse_from_str(&format!("{period}-01"), "%Y-%m-%d").map_err(|_| {
-                Error::config(format!("`{period}` is no billing period"))
-                    .help("write it as 2026-11")
-            })?;
+        let (first, last) = days_of(period)?;
         let allocations =
             table("allocations").ok_or_else(|| Error::unexpected("no table allocations"))?;
         let there = store::partitions(&snapshot, allocations)?;
@@ -51,13 +48,10 @@ pub async fn load(
                 .restrict(name, &format!("billing_period = '{period}'"))
                 .await?;
         }
-        let next = first
-            .checked_add_months(chrono::Months::new(1))
-            .unwrap_or(first);
         engine
             .restrict(
                 "unit_costs",
-                &format!("ds >= date '{first}' and ds < date '{next}'"),
+                &format!("ds between date '{first}' and date '{last}'"),
             )
             .await?;
     }

@@ -31,12 +31,18 @@ pub struct TableWriter {
 }
 
 impl TableWriter {
-    /// Creates the file `path`.
+    /// Creates the file `path`. One that is there may be a hard link to a published one: it is replaced, never written into.
     ///
     /// # Errors
     /// When the file cannot be created.
     pub fn create(table: &'static Table, path: &Path) -> Result<Self> {
         let schema = table.file_schema();
+        match std::fs::remove_file(path) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+                return Err(Error::io("cannot replace the file", path, &e));
+            }
+            _ => {}
+        }
         let file = File::create(path).map_err(|e| Error::io("cannot create the file", path, &e))?;
         let mut properties = WriterProperties::builder()
             .set_compression(Compression::ZSTD(ZstdLevel::try_new(1)?))

@@ -5,7 +5,7 @@ use std::process::Output;
 
 use tempfile::TempDir;
 
-use crate::shop::{recost, text, walk};
+use crate::shop::{query, recost, text, walk};
 
 const HEADER: &str = "BillingCurrency,BillingPeriodStart,BillingPeriodEnd,ChargePeriodStart,ChargePeriodEnd,ChargeCategory,\
                       InvoiceIssuerName,ResourceId,BilledCost,EffectiveCost,Tags,ChargeClass";
@@ -65,13 +65,7 @@ impl Bills {
 
     /// The rows of a query, as lines of CSV without the header.
     pub fn query(&self, sql: &str) -> Vec<String> {
-        let out = self.recost(&["sql", "pipeline.toml", sql, "--format", "csv"]);
-        assert!(out.status.success(), "{sql}\n{}", text(&out.stderr));
-        text(&out.stdout)
-            .lines()
-            .skip(1)
-            .map(str::to_string)
-            .collect()
+        query(self.path(), sql)
     }
 
     /// Billing period and sum of an amount of a table, one line each.

@@ -71,13 +71,7 @@ impl Shop {
 
     /// The rows of a query on the published tables, as lines of CSV without the header.
     pub fn query(&self, sql: &str) -> Vec<String> {
-        let out = self.recost(&["sql", "pipeline.toml", sql, "--format", "csv"]);
-        assert!(out.status.success(), "{sql}\n{}", text(&out.stderr));
-        text(&out.stdout)
-            .lines()
-            .skip(1)
-            .map(str::to_string)
-            .collect()
+        query(self.path(), sql)
     }
 
     /// Hash of every published file, by its path below the snapshot. Left out is what holds seconds and so differs from run
@@ -112,6 +106,17 @@ pub fn recost(dir: &Path, args: &[&str]) -> Output {
         .env("RUST_BACKTRACE", "0")
         .output()
         .unwrap()
+}
+
+/// The rows of a query on the tables of the project in `dir`, as lines of CSV without the header.
+pub fn query(dir: &Path, sql: &str) -> Vec<String> {
+    let out = recost(dir, &["sql", "pipeline.toml", sql, "--format", "csv"]);
+    assert!(out.status.success(), "{sql}\n{}", text(&out.stderr));
+    text(&out.stdout)
+        .lines()
+        .skip(1)
+        .map(str::to_string)
+        .collect()
 }
 
 /// Bytes as text.
