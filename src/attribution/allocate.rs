@@ -218,7 +218,7 @@ struct Rows {
     days: Vec<i32>,
 }
 
-const TEXT_COLUMNS: [&str; 14] = [
+const TEXT_COLUMNS: [&str; 15] = [
     "row_id",
     "currency",
     "issuer",
@@ -232,6 +232,7 @@ const TEXT_COLUMNS: [&str; 14] = [
     "rule",
     "rule_version",
     "driver",
+    "via",
     "basis",
 ];
 
@@ -268,6 +269,7 @@ impl Rows {
             Some(rule),
             Some(version),
             a.driver,
+            a.via,
             Some(a.basis.as_str()),
         ];
         for (column, text) in self.texts.iter_mut().zip(texts) {

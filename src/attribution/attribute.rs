@@ -11,8 +11,9 @@ use super::map::Map;
 use super::matching::day_of;
 use super::pool::{PartKey, Pools, Weights};
 use super::route::{Lookup, Route};
-use super::rules::Rule;
+use super::rules::Routing;
 use super::split::Splitter;
+use super::step_down::CostPools;
 use super::summary::{AttributeError, Summary};
 use super::target::{Category, Reason, Target, Targets};
 use super::validate::{Known, validate};
@@ -21,6 +22,7 @@ use crate::money::{Currency, Money};
 /// Takes charges, gives allocations; see the module's head.
 pub struct Attributor {
     pub(super) rules: Arc<[CompiledRule]>,
+    pub(super) cost_pools: Arc<CostPools>,
     pub(super) drivers: BTreeMap<String, DriverTable>,
     pub(super) targets: Targets,
     pub(super) texts: Texts,
@@ -45,6 +47,7 @@ struct Buffers {
 pub(super) struct Held {
     pub(super) row_id: Box<str>,
     pub(super) day: i32,
+    pub(super) period: (i64, i64),
     pub(super) scope: u32,
     pub(super) rule: usize,
     pub(super) category: Category,
@@ -52,24 +55,34 @@ pub(super) struct Held {
     pub(super) effective: Money,
 }
 
-/// What all parts of a charge share.
+/// An amount to be split, and what all its parts share.
+#[derive(Clone, Copy)]
 pub(super) struct Row<'a> {
     pub(super) row_id: &'a str,
+    pub(super) basis: Basis,
     pub(super) day: i32,
+    /// Charge period `[start, end)`, µs.
+    pub(super) period: (i64, i64),
     pub(super) billing_period: &'a str,
     pub(super) currency: Currency,
     pub(super) category: Category,
     pub(super) rule: Option<&'a CompiledRule>,
     pub(super) billed: Money,
     pub(super) effective: Money,
+    /// The cost pools that it came through.
+    pub(super) via: Option<&'a str>,
+    /// Where tax and credits look for what they follow; unused on the allocation basis.
     pub(super) scope: u32,
 }
 
+/// What a part was split by: driver, its weight and the sum of all weights.
+pub(super) type By<'a> = (Option<&'a str>, u128, u128);
+
 impl Attributor {
-    /// `rules` in the order in which they are tried, `drivers` by name (one, be it empty, for
-    /// each name that rules use), and the ids of all models.
+    /// Rules in the order in which they are tried and cost pools, `drivers` by name (one, be it
+    /// empty, for each name that those use), and the ids of all models.
     pub fn new(
-        rules: &[Rule],
+        routing: &Routing,
         drivers: BTreeMap<String, DriverTable>,
         models: &[String],
     ) -> Result<Self, AttributeError> {
@@ -79,16 +92,19 @@ impl Attributor {
             drivers: &names,
             columns: &[],
         };
-        let errors = validate(rules, known);
+        let errors = validate(routing, known);
         if !errors.is_empty() {
             return Err(AttributeError::Rules(errors));
         }
-        let mut targets = Targets::new(models);
-        let compiled = rules
-            .iter()
-            .map(|rule| compile(rule, &drivers, &mut targets));
+        let order = super::step_down::closing_order(&routing.pools)
+            .map_err(|error| AttributeError::Rules(vec![error]))?;
+        let mut targets = Targets::new(models, &order);
+        let mut compiled = |rule| compile(rule, &drivers, &mut targets);
+        let rules = routing.rules.iter().map(&mut compiled).collect();
+        let pools = routing.pools.iter().map(&mut compiled).collect();
         Ok(Self {
-            rules: compiled.collect(),
+            rules,
+            cost_pools: Arc::new(CostPools::new(&order, pools)),
             drivers,
             targets,
             texts: Texts::default(),
@@ -150,7 +166,9 @@ impl Attributor {
         let class = Self::class(charge);
         Row {
             row_id: charge.row_id,
+            basis: Basis::Usage,
             day: day_of(charge.period_start),
+            period: (charge.period_start, charge.period_end),
             billing_period: charge.billing_period,
             currency: charge.currency,
             category: rule
@@ -159,6 +177,7 @@ impl Attributor {
             rule,
             billed: charge.billed,
             effective: charge.effective,
+            via: None,
             scope: self.bases.scope(charge, class, &mut self.texts),
         }
     }
@@ -167,6 +186,7 @@ impl Attributor {
         self.held.push(Held {
             row_id: charge.row_id.into(),
             day: day_of(charge.period_start),
+            period: (charge.period_start, charge.period_end),
             scope: self.bases.scope(charge, class, &mut self.texts),
             rule: index,
             category: rule.category.unwrap_or(charge.category),
@@ -190,13 +210,8 @@ impl Attributor {
         if let [(target, weight)] = *parts
             && weight > 0
         {
-            return self.write(
-                row,
-                driver,
-                (target, weight, weight),
-                (row.billed, row.effective),
-                sink,
-            );
+            let whole = (row.billed, row.effective);
+            return self.give(row, target, (driver, weight, weight), whole, sink);
         }
         let mut buffers = std::mem::take(&mut self.buffers);
         buffers.weights.clear();
@@ -209,13 +224,8 @@ impl Attributor {
         if !split {
             self.buffers = buffers;
             let target = self.unallocated(Reason::NoDriver);
-            return self.write(
-                row,
-                driver,
-                (target, 1, 1),
-                (row.billed, row.effective),
-                sink,
-            );
+            let whole = (row.billed, row.effective);
+            return self.give(row, target, (driver, 1, 1), whole, sink);
         }
         self.splitter
             .split_into(row.effective.0, weights, &mut buffers.effective)
@@ -225,22 +235,32 @@ impl Attributor {
         for (&(target, weight), (&billed, &effective)) in parts.iter().zip(amounts) {
             if weight > 0 {
                 let amounts = (Money(billed), Money(effective));
-                self.write(row, driver, (target, weight, total), amounts, sink)?;
+                self.give(row, target, (driver, weight, total), amounts, sink)?;
             }
         }
         self.buffers = buffers;
         Ok(())
     }
 
-    /// Writes one part of a row and books it where tax, credits and idle pools look.
-    fn write(
+    /// Gives one part of a row to its target: writes it and books it where tax, credits and idle pools look, or
+    /// closes the cost pool that the target stands for.
+    pub(super) fn give(
         &mut self,
         row: &Row<'_>,
-        driver: Option<&str>,
-        (target, weight, weight_total): (u32, u128, u128),
+        target: u32,
+        by: By<'_>,
         (billed, effective): (Money, Money),
         sink: &mut Sink<'_>,
     ) -> Result<(), AttributeError> {
+        if let Some(pool) = self.targets.pool(target) {
+            let row = Row {
+                billed,
+                effective,
+                ..*row
+            };
+            return self.close(pool, &row, by, sink);
+        }
+        let (driver, weight, weight_total) = by;
         let to = self.targets.get(target);
         sink(&Allocation {
             row_id: row.row_id,
@@ -252,14 +272,18 @@ impl Attributor {
             rule: row.rule.map_or("", |rule| &rule.name),
             rule_version: row.rule.map_or("", |rule| &rule.version),
             driver,
+            via: row.via,
             weight,
             weight_total,
             billed,
             effective,
-            basis: Basis::Usage,
+            basis: row.basis,
         })
         .map_err(AttributeError::Sink)?;
         self.summary.allocations += 1;
+        if row.basis == Basis::Allocation {
+            return Ok(());
+        }
         let fail = |source| AttributeError::Split {
             row_id: row.row_id.to_owned(),
             source,

@@ -403,7 +403,7 @@ fn fixed_shares_dates_and_overrides() {
     before.service = Some(" feature store".to_owned());
     let mut after = before.clone();
     (after.row_id, after.period) = ("2".to_owned(), (DAY, 2 * DAY));
-    let (rows, _) = run(&file.attribution.effective_rules(), &[], &[before, after]);
+    let (rows, _) = run_with(&file.attribution.routing(), &[], &[before, after]);
     assert_eq!(
         ends(&rows, "1"),
         [end("A//deployment", "6"), end("B//deployment", "2")]
@@ -456,7 +456,7 @@ fn a_rule_s_stage_joins_a_driver_s_targets() {
 #[test]
 fn invalid_rules_and_a_failing_receiver_stop_the_run() {
     let rule = Rule::new("m", RuleTarget::Machine).driven_by("gpu");
-    let error = Attributor::new(&[rule], tables(&[]), &[])
+    let error = Attributor::new(&vec![rule].into(), tables(&[]), &[])
         .err()
         .unwrap()
         .to_string();
@@ -464,7 +464,7 @@ fn invalid_rules_and_a_failing_receiver_stop_the_run() {
         error.contains("\"m\"") && error.contains("\"gpu\""),
         "{error}"
     );
-    let mut attributor = Attributor::new(&default_rules(), tables(&[]), &[]).unwrap();
+    let mut attributor = Attributor::new(&default_rules().into(), tables(&[]), &[]).unwrap();
     let bill = Bill::new("1", "4");
     let result = attributor.push(&bill.charge(), &mut |_| Err("disk full".into()));
     assert!(matches!(result, Err(AttributeError::Sink(_))));

@@ -91,6 +91,8 @@ pub struct Allocation<'a> {
     pub rule_version: &'a str,
     /// What weighed the parts: a driver table, `shares`, `even`, `tax base`, `credit base`; `None` for a whole row.
     pub driver: Option<&'a str>,
+    /// The cost pools that the part came through, as JSON; see [`step_down`](super::step_down). `None`: none.
+    pub via: Option<&'a str>,
     /// The part's weight and the sum of all; 1 of 1 for a whole row.
     pub weight: u128,
     pub weight_total: u128,

@@ -34,6 +34,10 @@ pub(super) enum Action {
     ProviderSplit(TagKeys),
     Credit(TagKeys),
     Tax,
+    Run {
+        driver: Driver,
+        key: String,
+    },
     Machine(Driver),
     Pool {
         driver: Driver,
@@ -66,7 +70,14 @@ pub(super) fn compile(
         RuleTarget::Credit => Action::Credit(keys()),
         RuleTarget::Tax => Action::Tax,
         RuleTarget::Model => fixed(rule, targets),
+        RuleTarget::Run => Action::Run {
+            driver: driver(rule, drivers, targets),
+            key: keys().run,
+        },
         RuleTarget::Machine => Action::Machine(driver(rule, drivers, targets)),
+        RuleTarget::Pool if let Some(pool) = &rule.pool => {
+            Action::Whole(targets.model(pool, None, Stage::default()))
+        }
         RuleTarget::Pool => Action::Pool {
             driver: driver(rule, drivers, targets),
             known_resource: rule.known_resource,

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use super::attribute::{Attributor, Held, Row};
-use super::charge::{Allocation, Basis, Sink};
+use super::charge::{Basis, Sink};
 use super::compile::{Action, CREDIT_BASE, TAX_BASE};
 use super::follow::{Base, Class, Followed, Scope};
+use super::pool::PartKey;
 use super::split::SplitError;
 use super::summary::{AttributeError, Summary};
 use super::target::{Reason, Target};
@@ -82,13 +83,16 @@ impl Attributor {
             let billing_period = self.texts.get(scope.billing_period).to_owned();
             let row = Row {
                 row_id: &held.row_id,
+                basis: Basis::Usage,
                 day: held.day,
+                period: held.period,
                 billing_period: &billing_period,
                 currency: scope.currency,
                 category: held.category,
                 rule: Some(&rules[held.rule]),
                 billed: held.billed,
                 effective: held.effective,
+                via: None,
                 scope: held.scope,
             };
             match parts {
@@ -104,8 +108,10 @@ impl Attributor {
 
     /// Moves one pool's idle to those who were busy.
     fn move_idle(&mut self, pool_id: u32, sink: &mut Sink<'_>) -> Result<(), AttributeError> {
+        let rules = Arc::clone(&self.rules);
         let pool = self.pools.get(pool_id);
-        let rule = &self.rules[pool.key.rule as usize];
+        let (key, weights) = (pool.key, Arc::clone(&pool.weights));
+        let rule = &rules[key.rule as usize];
         let row_id = pool.row_id(&rule.name, &self.texts);
         let fail = |source| AttributeError::Split {
             row_id: row_id.clone(),
@@ -116,39 +122,50 @@ impl Attributor {
             Action::Machine(driver) => Some(driver.name.as_str()),
             _ => None,
         };
-        let weight_total = pool.weights.busy.iter().map(|part| part.1).sum();
-        let idle = Target::Idle {
+        let weight_total = weights.busy.iter().map(|part| part.1).sum();
+        let idle = self.targets.id(Target::Idle {
             pool: Some(pool_id),
-        };
-        for (part, shares) in pool.parts.iter().zip(pool.shares().map_err(fail)?) {
-            if (part.billed, part.effective) == (Money::ZERO, Money::ZERO) {
+        });
+        let shares = pool.shares().map_err(fail)?;
+        let parts: Vec<(PartKey, Money, Money)> = pool
+            .parts
+            .iter()
+            .map(|part| (part.key, part.billed, part.effective))
+            .collect();
+        for ((part, billed, effective), shares) in parts.into_iter().zip(shares) {
+            if (billed, effective) == (Money::ZERO, Money::ZERO) {
                 continue;
             }
-            let row = |target, weight, billed, effective| Allocation {
+            let billing_period = self.texts.get(part.billing_period).to_owned();
+            let row = Row {
                 row_id: &row_id,
-                day: part.key.day,
-                billing_period: self.texts.get(part.key.billing_period),
-                currency: pool.key.currency,
-                target,
-                category: part.key.category,
-                rule: &rule.name,
-                rule_version: &rule.version,
-                driver,
-                weight,
-                weight_total,
+                basis: Basis::Allocation,
+                day: part.day,
+                period: (key.start, key.end),
+                billing_period: &billing_period,
+                currency: key.currency,
+                category: part.category,
+                rule: Some(rule),
                 billed,
                 effective,
-                basis: Basis::Allocation,
+                via: None,
+                scope: 0,
             };
-            let billed = part.billed.checked_neg().map_err(too_large)?;
-            let effective = part.effective.checked_neg().map_err(too_large)?;
-            sink(&row(&idle, weight_total, billed, effective)).map_err(AttributeError::Sink)?;
-            for (&(target, weight), (billed, effective)) in pool.weights.busy.iter().zip(shares) {
-                let target = self.targets.get(target);
-                let row = row(target, weight, Money(billed), Money(effective));
-                sink(&row).map_err(AttributeError::Sink)?;
+            let taken = (
+                billed.checked_neg().map_err(too_large)?,
+                effective.checked_neg().map_err(too_large)?,
+            );
+            self.give(
+                &row,
+                idle,
+                (driver, weight_total, weight_total),
+                taken,
+                sink,
+            )?;
+            for (&(target, weight), (billed, effective)) in weights.busy.iter().zip(shares) {
+                let amounts = (Money(billed), Money(effective));
+                self.give(&row, target, (driver, weight, weight_total), amounts, sink)?;
             }
-            self.summary.allocations += 1 + pool.weights.busy.len() as u64;
         }
         Ok(())
     }

@@ -160,6 +160,11 @@ pub(super) struct Matcher {
 }
 
 impl Matcher {
+    /// Whether charges that start at this time, in µs, are meant.
+    pub fn covers(&self, start: i64) -> bool {
+        (self.days.0..self.days.1).contains(&day_of(start))
+    }
+
     pub fn new(rule: &Rule) -> Self {
         let day = |date: NaiveDate| date.num_days_from_ce() - EPOCH_FROM_CE;
         let condition = |(column, patterns): (&String, &Vec<String>)| {
@@ -176,13 +181,12 @@ impl Matcher {
     }
 
     pub fn matches(&self, charge: &Charge<'_>) -> bool {
-        let day = day_of(charge.period_start);
         let all = |(source, globs): &(Source, Vec<Glob>)| {
             let value = source.read(charge);
             let value = value.as_deref().unwrap_or("");
             globs.iter().any(|glob| glob.matches(value))
         };
-        (self.days.0..self.days.1).contains(&day) && self.conditions.iter().all(all)
+        self.covers(charge.period_start) && self.conditions.iter().all(all)
     }
 }
 

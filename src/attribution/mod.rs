@@ -56,6 +56,9 @@ mod rules;
 mod serve;
 mod split;
 pub mod stage;
+mod step_down;
+#[cfg(test)]
+mod step_down_tests;
 mod summary;
 mod target;
 pub(crate) mod validate;
@@ -70,10 +73,10 @@ mod test_support;
 
 pub use attribute::Attributor;
 pub use charge::{Allocation, Basis, BoxError, Charge, Columns, Sink};
-pub use defaults::{MACHINE_DRIVERS, POOL_DRIVERS, default_rules};
+pub use defaults::{MACHINE_DRIVERS, POOL_DRIVERS, RUN_TIME, RUNS, default_rules};
 pub use driver::{DriverRow, DriverTable, DriverTableBuilder, Usage};
 pub use recommendation::split_served;
-pub use rules::{Deployed, Matches, Percent, RoutingConfig, Rule, RuleTarget, TagKeys};
+pub use rules::{Deployed, Matches, Percent, Routing, RoutingConfig, Rule, RuleTarget, TagKeys};
 pub use split::{SplitError, Splitter, split, split_running, total_weight};
 pub use summary::{AttributeError, Oversubscribed, Summary, Warning};
 pub use target::{Category, ModelTarget, Reason, Stage, Target, UnknownName};

@@ -55,6 +55,16 @@ impl Attributor {
                 None => return Some(Route::Hold(Class::Credit)),
             },
             Action::Tax => return Some(Route::Hold(Class::Tax)),
+            Action::Run { driver, key } => {
+                let run = find_tag(charge.tags, key)?;
+                if run.collides {
+                    self.warn(Warning::TagCollision { key: key.clone() });
+                }
+                let always = (i64::MIN, i64::MAX);
+                let weights = self.weights(index, driver, Some(run.value), always, false)?;
+                parts.extend_from_slice(&weights.busy);
+                return Some(Route::Split(Some(&driver.name)));
+            }
             Action::Machine(driver) => {
                 let resource = charge.resource_id?;
                 let period = (charge.period_start, charge.period_end);
@@ -93,7 +103,8 @@ impl Attributor {
         Some(Route::Split(None))
     }
 
-    fn weights(
+    /// What the driver of a rule weighs a resource's targets by in a period, as [`DriverTable`](super::DriverTable) has it.
+    pub(super) fn weights(
         &mut self,
         rule: usize,
         driver: &Driver,

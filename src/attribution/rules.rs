@@ -32,6 +32,9 @@ pub struct RoutingConfig {
     /// Which resources and sub-accounts belong to which model.
     #[serde(default)]
     pub resources: Vec<Deployed>,
+    /// Cost pools: rules without a `match`, which charges reach by name.
+    #[serde(default)]
+    pub pools: Vec<Rule>,
     /// Whether the default rules follow the ones written here.
     #[serde(default = "yes")]
     pub default_rules: bool,
@@ -101,14 +104,36 @@ impl Default for RoutingConfig {
         Self {
             rules: Vec::new(),
             resources: Vec::new(),
+            pools: Vec::new(),
             default_rules: true,
         }
     }
 }
 
+/// What decides where a charge goes.
+#[derive(Debug, Clone, Default)]
+pub struct Routing {
+    /// Rules in the order in which they are tried.
+    pub rules: Vec<Rule>,
+    /// How many of them, from the first, are the user's own `[[attribution.rules]]`.
+    pub own: usize,
+    /// Cost pools.
+    pub pools: Vec<Rule>,
+}
+
+/// Rules alone, none of them a user's own.
+impl From<Vec<Rule>> for Routing {
+    fn from(rules: Vec<Rule>) -> Self {
+        Routing {
+            rules,
+            ..Routing::default()
+        }
+    }
+}
+
 impl RoutingConfig {
-    /// All rules, in the order in which they are tried.
-    pub fn effective_rules(&self) -> Vec<Rule> {
+    /// All rules, the built-in ones and those of the resource map among them.
+    pub fn routing(&self) -> Routing {
         let mut rules = self.rules.clone();
         let map = self.resources.iter().map(Deployed::rule);
         if self.default_rules {
@@ -123,7 +148,11 @@ impl RoutingConfig {
         } else {
             rules.extend(map);
         }
-        rules
+        Routing {
+            rules,
+            own: self.rules.len(),
+            pools: self.pools.clone(),
+        }
     }
 }
 
@@ -173,7 +202,10 @@ pub struct Rule {
     /// `target = "model"` with `driver = "even"`: the same share for each of these models.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub models: Option<Vec<String>>,
-    /// `target = "machine"` or `"pool"`: the driver table that splits the charge.
+    /// `target = "pool"`: the cost pool that the charge goes into, one of `[[attribution.pools]]`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pool: Option<String>,
+    /// `target = "machine"`, `"pool"` or `"run"`: the driver table that splits the charge.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub driver: Option<String>,
     /// `target = "pool"`: match only charges whose resource the driver has rows for, at any time.
@@ -198,11 +230,14 @@ pub enum RuleTarget {
     Idle,
     /// The model that the charge's tags name; without a model tag the rule does not match.
     Tags,
+    /// The models that a recorded run worked for, whose id is in the tag `run`; without such a
+    /// tag, or when the driver does not know the run, the rule does not match.
+    Run,
     /// Split by who was busy on the resource, idle apart; without driver rows for the
     /// resource in the charge period the rule does not match.
     Machine,
-    /// Split over the driver's weights in the charge period: those of the resource
-    /// when the driver knows it, else all.
+    /// Into a cost pool, or split over the driver's weights in the charge period: those of the
+    /// resource when the driver knows it, else all.
     Pool,
     /// One model, or fixed shares of several.
     Model,
@@ -220,6 +255,7 @@ impl RuleTarget {
         match self {
             Self::Idle => "idle",
             Self::Tags => "tags",
+            Self::Run => "run",
             Self::Machine => "machine",
             Self::Pool => "pool",
             Self::Model => "model",
@@ -231,13 +267,14 @@ impl RuleTarget {
     }
 }
 
-/// Tag keys that name a model, its version and its stage; case and blanks do not matter.
+/// Tag keys that name a model, its version and its stage, or a run; case and blanks do not matter.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct TagKeys {
     pub model: String,
     pub version: String,
     pub stage: String,
+    pub run: String,
 }
 
 impl Default for TagKeys {
@@ -246,6 +283,7 @@ impl Default for TagKeys {
             model: "model".to_owned(),
             version: "model_version".to_owned(),
             stage: "stage".to_owned(),
+            run: "run".to_owned(),
         }
     }
 }
@@ -384,6 +422,7 @@ impl Rule {
             model_version: None,
             shares: None,
             models: None,
+            pool: None,
             driver: None,
             known_resource: false,
             stage: None,
@@ -398,6 +437,36 @@ impl Rule {
         let patterns = patterns.iter().map(|&pattern| pattern.to_owned()).collect();
         self.matches.0.insert(column.to_owned(), patterns);
         self
+    }
+
+    /// The models and cost pools that the rule names.
+    pub fn consumers(&self) -> impl Iterator<Item = &str> {
+        let shared = self.shares.iter().flat_map(BTreeMap::keys);
+        let even = self.models.iter().flatten();
+        let one = self.model.iter().chain(&self.pool);
+        one.chain(shared).chain(even).map(String::as_str)
+    }
+
+    /// Whether no charge that `other` could match would get past this rule: for each of its days, and whatever this
+    /// one asks of a column `other` asks too, with no pattern beyond.
+    pub fn takes_all_of(&self, other: &Rule) -> bool {
+        let falls_through = match self.target {
+            RuleTarget::Tags | RuleTarget::Run | RuleTarget::Machine => true,
+            RuleTarget::Pool => self.known_resource,
+            _ => false,
+        };
+        let from = self
+            .from
+            .is_none_or(|from| other.from.is_some_and(|other| from <= other));
+        let to = self
+            .to
+            .is_none_or(|to| other.to.is_some_and(|other| other <= to));
+        let mut columns = self.matches.0.iter();
+        let asked = columns.all(|(column, patterns)| {
+            let others = other.matches.0.get(column);
+            others.is_some_and(|others| others.iter().all(|pattern| patterns.contains(pattern)))
+        });
+        !falls_through && from && to && asked
     }
 
     /// Names the driver.
@@ -455,7 +524,7 @@ mod tests {
         assert_eq!(Percent(shares), Percent::WHOLE);
         let again = read(&toml::to_string(&config).unwrap()).unwrap();
         assert_eq!(again, config);
-        assert!(config.default_rules && config.effective_rules().len() > 1);
+        assert!(config.default_rules && config.routing().rules.len() > 1);
     }
 
     #[test]

@@ -13,7 +13,7 @@ use chrono::{Days, NaiveDate};
 use futures::StreamExt;
 
 use super::allocate::{AllocationWriter, BatchColumns, ChargeBatch};
-use super::{AttributeError, Attributor, DriverRow, DriverTable, Rule, Warning};
+use super::{AttributeError, Attributor, DriverRow, DriverTable, RUNS, Routing, Warning};
 use super::{close, serve};
 use crate::config::Pipeline;
 use crate::engine::{Engine, Library, Options};
@@ -37,12 +37,12 @@ pub struct Summary {
     pub warnings: Vec<String>,
 }
 
-/// The rules of a pipeline, checked against its models and drivers.
+/// The rules and cost pools of a pipeline, checked against its models and drivers.
 ///
 /// # Errors
 /// `Kind::Config`, naming each wrong rule.
-pub fn rules(pipeline: &Pipeline, library: &Library) -> Result<Vec<Rule>> {
-    let rules = pipeline.attribution.routing().effective_rules();
+pub fn routing(pipeline: &Pipeline, library: &Library) -> Result<Routing> {
+    let routing = pipeline.attribution.routing();
     let drivers: Vec<String> = library
         .folder("attribution/drivers")
         .map(|(name, _)| name.to_string())
@@ -61,14 +61,14 @@ pub fn rules(pipeline: &Pipeline, library: &Library) -> Result<Vec<Rule>> {
         drivers: &drivers,
         columns: &columns,
     };
-    let wrong = super::validate(&rules, known);
+    let wrong = super::validate(&routing, known);
     if wrong.is_empty() {
-        return Ok(rules);
+        return Ok(routing);
     }
     let list: Vec<String> = wrong.iter().map(ToString::to_string).collect();
     Err(
         Error::config(format!("{}: {}", pipeline.file.display(), list.join("; "))).help(
-            "correct `[[attribution.rules]]`; models that are not trained here go under `[attribution] known_models`",
+            "correct `[[attribution.rules]]` or `[[attribution.pools]]`; models that are not trained here go under `[attribution] known_models`",
         ),
     )
 }
@@ -93,7 +93,7 @@ pub async fn run(
     window: (NaiveDate, NaiveDate),
     changed: &BTreeSet<String>,
 ) -> Result<Summary> {
-    let rules = rules(pipeline, library)?;
+    let routing = routing(pipeline, library)?;
     let charges = contract("charges")?;
     let allocations = contract("allocations")?;
     let first = window.0.format("%Y-%m").to_string();
@@ -121,7 +121,7 @@ pub async fn run(
             library,
             &engine,
             into,
-            &rules,
+            &routing,
             &period,
             &mut summary,
         )
@@ -144,7 +144,7 @@ pub async fn run(
             library,
             &engine,
             into,
-            &rules,
+            &routing,
             &period,
             &mut summary,
         )
@@ -256,13 +256,13 @@ async fn period_of(
     library: &Library,
     engine: &Engine,
     (table, snapshot): (&'static Table, &Path),
-    rules: &[Rule],
+    routing: &Routing,
     period: &str,
     summary: &mut Summary,
 ) -> Result<()> {
-    let drivers = drivers(library, engine, rules).await?;
+    let drivers = drivers(library, engine, routing).await?;
     let models = models(pipeline);
-    let mut attributor = Attributor::new(rules, drivers, &models).map_err(failed)?;
+    let mut attributor = Attributor::new(routing, drivers, &models).map_err(failed)?;
     let dir = store::replace(snapshot, table, period)?;
     let mut writer = AllocationWriter::create(table, &dir.join("part-0.parquet"))?;
     let mut lines = engine.stream(library.get("attribution/lines.sql")?).await?;
@@ -324,9 +324,10 @@ fn failed(error: AttributeError) -> Error {
 async fn drivers(
     library: &Library,
     engine: &Engine,
-    rules: &[Rule],
+    routing: &Routing,
 ) -> Result<std::collections::BTreeMap<String, DriverTable>> {
-    let needed: BTreeSet<&str> = rules.iter().filter_map(|r| r.driver.as_deref()).collect();
+    let named = routing.rules.iter().chain(&routing.pools);
+    let needed: BTreeSet<&str> = named.filter_map(|r| r.driver.as_deref()).collect();
     let (from, to) = charged_days(engine).await?;
     let session = engine.clone();
     session
@@ -341,7 +342,8 @@ async fn drivers(
         if !needed.contains(name) {
             continue;
         }
-        let table = read_driver(&session, sql)
+        let session = if name == RUNS { engine } else { &session };
+        let table = read_driver(session, sql)
             .await
             .map_err(|e| e.context(library.describe(&format!("attribution/drivers/{name}.sql"))))?;
         drivers.insert(name.to_string(), table);

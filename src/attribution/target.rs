@@ -178,20 +178,32 @@ pub(super) struct Targets {
     list: Vec<Target>,
     known: Vec<bool>,
     models: Map<String, Arc<str>>,
+    /// Cost pools by their name in lower case, numbered in the order in which they are closed.
+    pools: Map<String, u32>,
+    /// The targets that stand for cost pools.
+    pool_of: Map<u32, u32>,
     /// Raw (model, version, stage) of tags to ids, so that a known one costs no allocation.
     seen: Map<Box<[u8]>, u32>,
     key: Vec<u8>,
 }
 
 impl Targets {
-    pub fn new(models: &[String]) -> Self {
+    /// With the ids of all models, and the names of all cost pools in the order in which they are closed.
+    pub fn new(models: &[String], pools: &[String]) -> Self {
         let models = models
             .iter()
             .map(|id| (id.to_lowercase(), Arc::from(id.as_str())));
+        let pools = pools.iter().map(|name| name.to_lowercase()).zip(0..);
         Self {
             models: models.collect(),
+            pools: pools.collect(),
             ..Self::default()
         }
+    }
+
+    /// The cost pool that the target stands for: where the money does not stay.
+    pub fn pool(&self, id: u32) -> Option<u32> {
+        self.pool_of.get(&id).copied()
     }
 
     pub fn get(&self, id: u32) -> &Target {
@@ -217,7 +229,8 @@ impl Targets {
         id
     }
 
-    /// A model id that differs from a known one only by case is that one.
+    /// A model id that differs from a known one only by case is that one. The name of a cost pool gives the target
+    /// that stands for the pool, whatever the version and stage.
     pub fn model(&mut self, model: &str, version: Option<&str>, stage: Stage) -> u32 {
         self.key.clear();
         // Stage and length of the model keep the fields apart.
@@ -230,13 +243,23 @@ impl Targets {
         if let Some(&id) = self.seen.get(self.key.as_slice()) {
             return id;
         }
-        let known = self.models.get(&model.to_lowercase());
+        let name = model.to_lowercase();
+        let pool = self.pools.get(&name).copied();
+        let (version, stage) = match pool {
+            Some(_) => (None, Stage::default()),
+            None => (version, stage),
+        };
+        let known = self.models.get(&name);
         let target = Target::Model(ModelTarget {
             model: known.map_or_else(|| Arc::from(model), Arc::clone),
             version: version.map(Arc::from),
             stage,
         });
         let id = self.id(target);
+        if let Some(pool) = pool {
+            self.pool_of.insert(id, pool);
+            self.known[id as usize] = true;
+        }
         self.seen.insert(self.key.as_slice().into(), id);
         id
     }
@@ -272,7 +295,7 @@ mod tests {
 
     #[test]
     fn models_are_one_whatever_their_case_when_known() {
-        let mut targets = Targets::new(&["Als-Main".to_owned()]);
+        let mut targets = Targets::new(&["Als-Main".to_owned()], &[]);
         let first = targets.model("als-main", Some("1"), Stage::Training);
         assert_eq!(targets.model("ALS-MAIN", Some("1"), Stage::Training), first);
         assert_ne!(targets.model("als-main", None, Stage::Training), first);

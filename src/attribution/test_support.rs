@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 
 use super::{
-    Allocation, Attributor, Basis, Category, Charge, DriverRow, DriverTable, Rule, Stage, Summary,
-    Target,
+    Allocation, Attributor, Basis, Category, Charge, DriverRow, DriverTable, Routing, Rule, Stage,
+    Summary, Target,
 };
 use crate::money::{Currency, Money};
 
@@ -126,6 +126,7 @@ pub(super) struct Out {
     pub rule: String,
     pub rule_version: String,
     pub driver: Option<String>,
+    pub via: Option<String>,
     pub weight: (u128, u128),
     pub billed: i128,
     pub effective: i128,
@@ -153,6 +154,7 @@ impl From<&Allocation<'_>> for Out {
             rule: row.rule.to_owned(),
             rule_version: row.rule_version.to_owned(),
             driver: row.driver.map(str::to_owned),
+            via: row.via.map(str::to_owned),
             weight: (row.weight, row.weight_total),
             billed: row.billed.0,
             effective: row.effective.0,
@@ -190,12 +192,24 @@ pub(super) fn tables(rows: &[Use]) -> BTreeMap<String, DriverTable> {
         }
         (driver.to_owned(), builder.finish())
     };
-    ["gpu_ns", "cpu_ns", "bytes", "requests", "timesheet"]
-        .map(table)
-        .into()
+    [
+        "gpu_ns",
+        "cpu_ns",
+        "bytes",
+        "requests",
+        "timesheet",
+        "runs",
+        "run_time",
+    ]
+    .map(table)
+    .into()
 }
 
 pub(super) fn run(rules: &[Rule], uses: &[Use], bills: &[Bill]) -> (Vec<Out>, Summary) {
+    run_with(&rules.to_vec().into(), uses, bills)
+}
+
+pub(super) fn run_with(routing: &Routing, uses: &[Use], bills: &[Bill]) -> (Vec<Out>, Summary) {
     let models = ["A", "B", "C"].map(str::to_owned);
     let mut out = Vec::new();
     let mut sink = |row: &Allocation<'_>| {
@@ -203,7 +217,7 @@ pub(super) fn run(rules: &[Rule], uses: &[Use], bills: &[Bill]) -> (Vec<Out>, Su
         Ok(())
     };
     let mut attributor =
-        Attributor::new(rules, tables(uses), &models).unwrap_or_else(|error| panic!("{error}"));
+        Attributor::new(routing, tables(uses), &models).unwrap_or_else(|error| panic!("{error}"));
     for bill in bills {
         let done = attributor.push(&bill.charge(), &mut sink);
         done.unwrap_or_else(|error| panic!("{error}"));

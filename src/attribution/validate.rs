@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 
 use chrono::NaiveDate;
 
-use super::rules::{Percent, Rule, RuleTarget};
+use super::rules::{Percent, Routing, Rule, RuleTarget};
+use super::step_down::closing_order;
 
 /// The driver name that splits evenly over a rule's `models`.
 pub const EVEN: &str = "even";
@@ -23,7 +24,7 @@ pub struct Known<'a> {
 /// What is wrong with a rule.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RuleError {
-    #[error("rule {rule:?}: {given:?} is not a model of this pipeline{}", meant(.nearest))]
+    #[error("rule {rule:?}: {given:?} is not a model or cost pool of this pipeline{}", meant(.nearest))]
     UnknownModel {
         rule: String,
         given: String,
@@ -69,6 +70,20 @@ pub enum RuleError {
         target: &'static str,
         key: &'static str,
     },
+    #[error(
+        "rule {rule:?} can never match: {first:?} stands before it and takes all that it could; change their order, or narrow the first"
+    )]
+    Unreachable { rule: String, first: String },
+    #[error("cost pool {pool:?} has the name of a model; give it another")]
+    PoolIsModel { pool: String },
+    #[error(
+        "cost pool {pool:?}: target {target:?} is not for a pool; use \"model\" with `model`, `shares` or `models`, or \"pool\" with `driver` or `pool`"
+    )]
+    PoolTarget { pool: String, target: &'static str },
+    #[error(
+        "cost pools feed each other in a circle: {drawn}; a pool is closed once, so take one of these steps away"
+    )]
+    Cycle { drawn: String },
     #[error("rule number {number} has no name")]
     NoName { number: usize },
 }
@@ -79,34 +94,95 @@ fn meant(nearest: &Option<String>) -> String {
         .map_or_else(String::new, |name| format!("; did you mean {name:?}?"))
 }
 
-/// Checks rules in the order in which they are tried; an empty result means that all is well.
-pub fn validate(rules: &[Rule], known: Known<'_>) -> Vec<RuleError> {
+/// Checks rules in the order in which they are tried, and cost pools; an empty result means that all is well.
+pub fn validate(routing: &Routing, known: Known<'_>) -> Vec<RuleError> {
     let mut errors = Vec::new();
-    for (index, rule) in rules.iter().enumerate() {
-        if rule.name.trim().is_empty() {
-            errors.push(RuleError::NoName { number: index + 1 });
+    let pools = routing.pools.iter().map(|pool| pool.name.clone());
+    let consumers: Vec<String> = known.models.iter().cloned().chain(pools).collect();
+    let known = Names {
+        consumers: &consumers,
+        drivers: known.drivers,
+        columns: known.columns,
+    };
+    for list in [&routing.rules, &routing.pools] {
+        for (index, rule) in list.iter().enumerate() {
+            if rule.name.trim().is_empty() {
+                errors.push(RuleError::NoName { number: index + 1 });
+            }
+            if list[..index]
+                .iter()
+                .any(|earlier| same_name_and_days(earlier, rule))
+            {
+                errors.push(RuleError::Duplicate {
+                    rule: rule.name.clone(),
+                });
+            }
+            if let (Some(from), Some(to)) = (rule.from, rule.to)
+                && from >= to
+            {
+                errors.push(RuleError::Dates {
+                    rule: rule.name.clone(),
+                    from,
+                    to,
+                });
+            }
+            check_keys(rule, &mut errors);
+            check_names(rule, known, &mut errors);
         }
-        if rules[..index]
-            .iter()
-            .any(|earlier| same_name_and_days(earlier, rule))
-        {
-            errors.push(RuleError::Duplicate {
-                rule: rule.name.clone(),
-            });
-        }
-        if let (Some(from), Some(to)) = (rule.from, rule.to)
-            && from >= to
-        {
-            errors.push(RuleError::Dates {
-                rule: rule.name.clone(),
-                from,
-                to,
-            });
-        }
-        check_keys(rule, &mut errors);
-        check_names(rule, known, &mut errors);
     }
+    check_pools(
+        routing,
+        &consumers[..consumers.len() - routing.pools.len()],
+        &mut errors,
+    );
+    check_reach(&routing.rules[..routing.own], &mut errors);
     errors
+}
+
+/// What only cost pools must keep to.
+fn check_pools(routing: &Routing, models: &[String], errors: &mut Vec<RuleError>) {
+    for pool in &routing.pools {
+        let name = || pool.name.clone();
+        let same = |other: &String| other.to_lowercase() == pool.name.to_lowercase();
+        if models.iter().any(same) {
+            errors.push(RuleError::PoolIsModel { pool: name() });
+        }
+        let target = pool.target;
+        if !matches!(target, RuleTarget::Model | RuleTarget::Pool) {
+            errors.push(RuleError::PoolTarget {
+                pool: name(),
+                target: target.as_str(),
+            });
+        }
+        for (key, given) in [
+            ("match", !pool.matches.0.is_empty()),
+            ("known_resource", pool.known_resource),
+            ("category", pool.category.is_some()),
+        ] {
+            if given {
+                errors.push(RuleError::Unused {
+                    rule: name(),
+                    target: "of a cost pool",
+                    key,
+                });
+            }
+        }
+    }
+    errors.extend(closing_order(&routing.pools).err());
+}
+
+/// A rule behind one that takes all that it could match would never match.
+fn check_reach(rules: &[Rule], errors: &mut Vec<RuleError>) {
+    for (index, rule) in rules.iter().enumerate() {
+        // That a name is there twice is said already.
+        let hides = |first: &&Rule| first.name != rule.name && first.takes_all_of(rule);
+        if let Some(first) = rules[..index].iter().find(hides) {
+            errors.push(RuleError::Unreachable {
+                rule: rule.name.clone(),
+                first: first.name.clone(),
+            });
+        }
+    }
 }
 
 fn same_name_and_days(a: &Rule, b: &Rule) -> bool {
@@ -117,19 +193,20 @@ fn same_name_and_days(a: &Rule, b: &Rule) -> bool {
     a.name == b.name && starts_before_end(a, b) && starts_before_end(b, a)
 }
 
-fn check_names(rule: &Rule, known: Known<'_>, errors: &mut Vec<RuleError>) {
+/// What rules and pools may name.
+#[derive(Clone, Copy)]
+struct Names<'a> {
+    /// Models and cost pools.
+    consumers: &'a [String],
+    drivers: &'a [String],
+    columns: &'a [String],
+}
+
+fn check_names(rule: &Rule, known: Names<'_>, errors: &mut Vec<RuleError>) {
     let name = || rule.name.clone();
-    let shared = rule.shares.iter().flat_map(|shares| shares.keys());
-    let models = rule
-        .model
-        .iter()
-        .chain(shared)
-        .chain(rule.models.iter().flatten());
-    for given in models
-        .filter(|model| !known.models.contains(model))
-        .cloned()
-    {
-        let nearest = nearest(&given, known.models);
+    let unknown = |given: &&str| !known.consumers.iter().any(|consumer| consumer == given);
+    for given in rule.consumers().filter(unknown) {
+        let (nearest, given) = (nearest(given, known.consumers), given.to_owned());
         errors.push(RuleError::UnknownModel {
             rule: name(),
             given,
@@ -181,12 +258,14 @@ fn check_names(rule: &Rule, known: Known<'_>, errors: &mut Vec<RuleError>) {
 
 /// Which keys a target needs, and which it would ignore.
 fn check_keys(rule: &Rule, errors: &mut Vec<RuleError>) {
-    use RuleTarget::{Credit, Idle, Machine, Model, Pool, ProviderSplit, Tags, Tax, Unallocated};
+    use RuleTarget::{
+        Credit, Idle, Machine, Model, Pool, ProviderSplit, Run, Tags, Tax, Unallocated,
+    };
     let target = rule.target.as_str();
-    let by_table = matches!(rule.target, Machine | Pool);
-    let by_tags = matches!(rule.target, Tags | Credit | ProviderSplit);
+    let by_table = matches!(rule.target, Machine | Pool | Run) && rule.pool.is_none();
+    let by_tags = matches!(rule.target, Tags | Credit | ProviderSplit | Run);
     let is_model = rule.target == Model;
-    let staged = !matches!(rule.target, Idle | Unallocated | Tax | Credit);
+    let staged = !matches!(rule.target, Idle | Unallocated | Tax | Credit) && rule.pool.is_none();
     let keys = [
         ("model", rule.model.is_some(), is_model),
         (
@@ -201,7 +280,12 @@ fn check_keys(rule: &Rule, errors: &mut Vec<RuleError>) {
             rule.driver.is_some(),
             by_table || (is_model && rule.models.is_some()),
         ),
-        ("known_resource", rule.known_resource, rule.target == Pool),
+        ("pool", rule.pool.is_some(), rule.target == Pool),
+        (
+            "known_resource",
+            rule.known_resource,
+            rule.target == Pool && by_table,
+        ),
         ("stage", rule.stage.is_some(), staged),
         ("tag_keys", rule.tag_keys.is_some(), by_tags),
     ];
@@ -223,7 +307,7 @@ fn check_keys(rule: &Rule, errors: &mut Vec<RuleError>) {
         });
     };
     if by_table && rule.driver.is_none() {
-        missing("a `driver`");
+        missing("a `driver`, or for a pool its name as `pool`");
     }
     let ways = [
         rule.model.is_some(),
@@ -254,13 +338,10 @@ fn nearest(given: &str, known: &[String]) -> Option<String> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use super::super::rules::RoutingConfig;
     use super::*;
 
     fn check(toml: &str) -> Vec<String> {
-        #[derive(serde::Deserialize)]
-        struct File {
-            rules: Vec<Rule>,
-        }
         let names = |names: &[&str]| {
             names
                 .iter()
@@ -277,8 +358,10 @@ mod tests {
             drivers: &drivers,
             columns: &columns,
         };
-        let file: File = toml::from_str(toml).unwrap();
-        validate(&file.rules, known)
+        let file: RoutingConfig =
+            toml::from_str(&format!("default_rules = false\n{toml}")).unwrap();
+        let file = file.routing();
+        validate(&file, known)
             .iter()
             .map(ToString::to_string)
             .collect()
@@ -334,8 +417,8 @@ mod tests {
 
     #[test]
     fn default_rules_are_valid_and_valid_ones_pass() {
-        let defaults = super::super::default_rules();
-        let drivers: Vec<String> = ["gpu_ns", "cpu_ns", "bytes", "requests"]
+        let defaults = Routing::from(super::super::default_rules());
+        let drivers: Vec<String> = ["gpu_ns", "cpu_ns", "bytes", "requests", "runs", "run_time"]
             .map(str::to_owned)
             .into();
         let known = Known {

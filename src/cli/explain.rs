@@ -107,6 +107,25 @@ fn target(row: &Row) -> String {
     }
 }
 
+/// The cost pools that a part came through, in words.
+fn through(via: &str) -> String {
+    let steps: Vec<Value> = serde_json::from_str(via).unwrap_or_default();
+    let step = |step: &Value| {
+        let by = step["driver"].as_str().map_or(String::new(), |driver| {
+            let (weight, total) = (&step["weight"], &step["weight_total"]);
+            format!(" ({weight} of {total} by {driver})")
+        });
+        format!("{}{by}", step["pool"].as_str().unwrap_or_default())
+    };
+    match steps.as_slice() {
+        [] => String::new(),
+        steps => format!(
+            "  through {}",
+            steps.iter().map(step).collect::<Vec<_>>().join(" > ")
+        ),
+    }
+}
+
 /// Lines of columns, the first `left` of them flush left.
 fn columns(rows: &[Vec<String>], left: usize) -> Vec<String> {
     let count = rows.first().map_or(0, Vec::len);
@@ -207,7 +226,11 @@ fn of_charges(charges: &[Row], parts: &[Row]) -> String {
                 amount(part, "effective"),
             ]);
         }
-        lines.extend(columns(&table, 2));
+        let through = of.iter().map(|part| through(&cell(part, "via")));
+        let through = std::iter::once(String::new()).chain(through);
+        for (line, through) in columns(&table, 2).into_iter().zip(through) {
+            lines.push(format!("{line}{through}"));
+        }
     }
     lines.join("\n")
 }

@@ -30,7 +30,7 @@ pub struct Args {
 pub async fn run(args: &Args, printer: &mut Printer) -> Result<()> {
     let (pipeline, library, date) = args.night.load()?;
     let selection = selection(args.select.as_ref())?;
-    attribution::stage::rules(&pipeline, &library)?;
+    attribution::stage::routing(&pipeline, &library)?;
     let snapshot = Warehouse::new(&pipeline.warehouse).snapshot();
     let engine = Engine::open(&Options::of(&pipeline, date), snapshot.as_deref(), None)?;
     let survey = ingest::survey(&engine, &pipeline, &library, date).await?;

@@ -175,6 +175,8 @@ pub struct Attribution {
     pub rules: Vec<crate::attribution::Rule>,
     /// Which resources and sub-accounts belong to which model, tried after tags and telemetry.
     pub resources: Vec<crate::attribution::Deployed>,
+    /// Cost pools, which rules and other pools fill.
+    pub pools: Vec<crate::attribution::Rule>,
     /// Whether the built-in rules follow the ones written here.
     pub default_rules: bool,
     /// Model ids beyond `[[models]]` that rules may name.
@@ -275,6 +277,7 @@ impl Default for Attribution {
         Attribution {
             rules: vec![],
             resources: vec![],
+            pools: vec![],
             default_rules: true,
             known_models: vec![],
         }
@@ -282,13 +285,15 @@ impl Default for Attribution {
 }
 
 impl Attribution {
-    /// The rules in the form that attribution takes.
-    pub fn routing(&self) -> crate::attribution::RoutingConfig {
+    /// The rules and pools in the form that attribution takes.
+    pub fn routing(&self) -> crate::attribution::Routing {
         crate::attribution::RoutingConfig {
             rules: self.rules.clone(),
             resources: self.resources.clone(),
+            pools: self.pools.clone(),
             default_rules: self.default_rules,
         }
+        .routing()
     }
 }
 

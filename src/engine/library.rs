@@ -19,6 +19,8 @@ pub const SHIPPED: &[(&str, &str)] = shipped![
     "attribution/drivers/cpu_ns.sql",
     "attribution/drivers/gpu_ns.sql",
     "attribution/drivers/requests.sql",
+    "attribution/drivers/run_time.sql",
+    "attribution/drivers/runs.sql",
     "attribution/drivers/served.sql",
     "attribution/lines.sql",
     "attribution/model_costs.sql",

@@ -94,7 +94,7 @@ impl Night<'_> {
     /// Those of the stages; `Kind::Locked` when another run holds the warehouse.
     pub async fn run(&self, observer: &mut (dyn FnMut(Progress<'_>) + Send)) -> Result<Outcome> {
         // What can be known to be wrong is said before anything is touched.
-        attribution::stage::rules(self.pipeline, &self.library)?;
+        attribution::stage::routing(self.pipeline, &self.library)?;
         let device = compute::open(&self.device)?;
         let warehouse = Warehouse::new(&self.pipeline.warehouse);
         if warehouse.snapshot().is_none() && !self.selection.has(Stage::Ingest) {
@@ -341,6 +341,7 @@ impl Night<'_> {
             ("model_id", Arc::new(ids) as ArrayRef),
             ("model_version", text(&self.date.to_string())),
             ("stage", text(stage)),
+            ("run_id", text(run_id)),
             ("gpu_ns", number(&|s| gpu.then_some((s * 1e9) as i64))),
             ("cpu_ns", number(&|s| Some(share(s, cpu_used as f64)))),
             ("bytes", number(&|_| None)),

@@ -122,6 +122,11 @@ const ALLOCATION: &[Column] = &[
         Text,
         "what the split is proportional to; null where nothing was split",
     ),
+    opt(
+        "via",
+        Text,
+        "cost pools that it came through, as a JSON list of pool, version, driver, weight and weight_total; null: none",
+    ),
     opt("weight", Whole, "the target's share of weight_total"),
     opt("weight_total", Whole, "sum of the weights"),
     req("billed", Money, "BilledCost: what ties to the invoice").unit("currency"),
@@ -334,6 +339,7 @@ pub static TABLES: &[Table] = &[
             req("model_id", Text, "model that used it"),
             opt("model_version", Text, "its version"),
             req("stage", Text, "what for").check(&[OneOf(STAGES)]),
+            opt("run_id", Text, "run that it was part of"),
             opt("gpu_ns", Int64, "GPU time used")
                 .unit("ns")
                 .check(&[NotNegative]),

@@ -1014,7 +1014,7 @@ fn a_mistake_in_the_pipeline_file_is_shown_with_what_was_meant() {
         "[report]",
         "[[attribution.rules]]\nname = \"platform\"\ntarget = \"model\"\nmodel = \"home-asl\"\n[report]",
         &[
-            "pipeline.toml: rule \"platform\": \"home-asl\" is not a model of this pipeline; did you mean \"home-als\"?",
+            "pipeline.toml: rule \"platform\": \"home-asl\" is not a model or cost pool of this pipeline; did you mean \"home-als\"?",
         ],
         "known_models",
     );

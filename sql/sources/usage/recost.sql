@@ -1,4 +1,5 @@
 -- Dialect `recost` of the telemetry → usage: one row per resource × model × version × stage × interval.
+-- optional: run_id
 select
     _row,
     usage_start,
@@ -7,6 +8,7 @@ select
     model_id,
     model_version,
     stage,
+    run_id,
     gpu_ns,
     cpu_ns,
     bytes,
