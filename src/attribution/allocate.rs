@@ -331,9 +331,22 @@ impl AllocationWriter {
         self.interned.insert(text.to_string(), Arc::clone(&new));
         new
     }
+}
 
+/// Takes charges and their allocations, in the order in which they come.
+pub trait Receiver {
     /// Says which charge the next allocations belong to.
-    pub fn charge(&mut self, issuer: &str, charge: &Charge<'_>) {
+    fn charge(&mut self, issuer: &str, charge: &Charge<'_>);
+
+    /// Takes one allocation.
+    ///
+    /// # Errors
+    /// Those of writing.
+    fn allocation(&mut self, a: &Allocation<'_>) -> Result<()>;
+}
+
+impl Receiver for AllocationWriter {
+    fn charge(&mut self, issuer: &str, charge: &Charge<'_>) {
         self.current = (self.intern(issuer), self.intern(charge.charge_category));
         let category = charge.charge_category.trim();
         if category.eq_ignore_ascii_case("tax") || category.eq_ignore_ascii_case("credit") {
@@ -342,11 +355,7 @@ impl AllocationWriter {
         }
     }
 
-    /// Takes one allocation.
-    ///
-    /// # Errors
-    /// Those of writing.
-    pub fn push(&mut self, a: &Allocation<'_>) -> Result<()> {
+    fn allocation(&mut self, a: &Allocation<'_>) -> Result<()> {
         let origin = match a.basis {
             Basis::Usage => match self.waiting.get(a.row_id) {
                 Some(origin) => origin.clone(),
@@ -373,7 +382,9 @@ impl AllocationWriter {
         }
         Ok(())
     }
+}
 
+impl AllocationWriter {
     fn flush(&mut self) -> Result<()> {
         let batch = std::mem::take(&mut self.rows).finish()?;
         self.writer.write(&batch)

@@ -12,9 +12,9 @@ use super::matching::day_of;
 use super::pool::{PartKey, Pools, Weights};
 use super::route::{Lookup, Route};
 use super::rules::Routing;
-use super::split::Splitter;
+use super::split::{SplitError, Splitter};
 use super::step_down::CostPools;
-use super::summary::{AttributeError, Summary};
+use super::summary::{AttributeError, Summary, Taken};
 use super::target::{Category, Reason, Target, Targets};
 use super::validate::{Known, validate};
 use crate::money::{Currency, Money};
@@ -31,6 +31,7 @@ pub struct Attributor {
     pub(super) pools: Pools,
     pub(super) held: Vec<Held>,
     pub(super) summary: Summary,
+    counts_lost: bool,
     splitter: Splitter,
     buffers: Buffers,
 }
@@ -112,43 +113,78 @@ impl Attributor {
             bases: Bases::default(),
             pools: Pools::default(),
             held: Vec::new(),
-            summary: Summary::default(),
+            summary: Summary {
+                rules: vec![Taken::default(); routing.rules.len() + 1],
+                ..Summary::default()
+            },
+            counts_lost: false,
             splitter: Splitter::default(),
             buffers: Buffers::default(),
         })
+    }
+
+    /// Also counts the charges that a rule would match and an earlier one takes; see [`Taken::lost`](super::Taken::lost).
+    #[must_use]
+    pub fn counting_lost(mut self) -> Self {
+        self.counts_lost = true;
+        self
     }
 
     /// Attributes one charge, or keeps it back when it follows others.
     pub fn push(&mut self, charge: &Charge<'_>, sink: &mut Sink<'_>) -> Result<(), AttributeError> {
         self.summary.charges += 1;
         let rules = Arc::clone(&self.rules);
+        let mut parts = std::mem::take(&mut self.buffers.parts);
+        let mut decided = None;
         for (index, rule) in rules.iter().enumerate() {
-            if !rule.matcher.matches(charge) {
-                continue;
-            }
-            let mut parts = std::mem::take(&mut self.buffers.parts);
             parts.clear();
-            let found = self.route(index, rule, charge, &mut parts);
-            let done = match found {
-                Some(Route::Hold(class)) => {
-                    self.hold(index, rule, charge, class);
-                    Ok(())
-                }
-                Some(Route::Split(driver)) => {
-                    let row = self.row(charge, Some(rule));
-                    self.allocate(&row, driver, &parts, sink)
-                }
-                None => {
-                    self.buffers.parts = parts;
-                    continue;
-                }
-            };
-            self.buffers.parts = parts;
-            return done;
+            if rule.matcher.matches(charge)
+                && let Some(route) = self.route(index, rule, charge, &mut parts)
+            {
+                decided = Some((index, rule, route));
+                break;
+            }
         }
-        let row = self.row(charge, None);
-        let target = self.unallocated(Reason::NoRule);
-        self.allocate(&row, None, &[(target, 1)], sink)
+        let place = decided.as_ref().map_or(rules.len(), |(index, ..)| *index);
+        self.count(place, charge)?;
+        let done = match decided {
+            Some((index, rule, Route::Hold(class))) => {
+                self.hold(index, rule, charge, class);
+                Ok(())
+            }
+            Some((_, rule, Route::Split(driver))) => {
+                let row = self.row(charge, Some(rule));
+                self.allocate(&row, driver, &parts, sink)
+            }
+            None => {
+                let row = self.row(charge, None);
+                let target = self.unallocated(Reason::NoRule);
+                self.allocate(&row, None, &[(target, 1)], sink)
+            }
+        };
+        self.buffers.parts = parts;
+        done
+    }
+
+    fn count(&mut self, place: usize, charge: &Charge<'_>) -> Result<(), AttributeError> {
+        let taken = &mut self.summary.rules[place];
+        taken.charges += 1;
+        let sum = taken.costs.entry(charge.currency).or_default();
+        let add = |a: Money, b| {
+            a.checked_add(b).map_err(|_| AttributeError::Split {
+                row_id: charge.row_id.to_owned(),
+                source: SplitError::AmountTooLarge,
+            })
+        };
+        *sum = (add(sum.0, charge.billed)?, add(sum.1, charge.effective)?);
+        if self.counts_lost {
+            for (index, rule) in self.rules.iter().enumerate().skip(place + 1) {
+                if rule.matcher.matches(charge) {
+                    *self.summary.rules[index].lost.entry(place).or_default() += 1;
+                }
+            }
+        }
+        Ok(())
     }
 
     fn class(charge: &Charge<'_>) -> Class {

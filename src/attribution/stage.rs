@@ -6,15 +6,15 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use arrow::array::{Array, AsArray};
+use arrow::array::AsArray;
 use arrow::compute::cast;
-use arrow::datatypes::{DataType, Int64Type};
-use chrono::{Days, NaiveDate};
+use arrow::datatypes::DataType;
+use chrono::NaiveDate;
 use futures::StreamExt;
 
-use super::allocate::{AllocationWriter, BatchColumns, ChargeBatch};
-use super::{AttributeError, Attributor, DriverRow, DriverTable, RUNS, Routing, Warning};
-use super::{close, serve};
+use super::allocate::{AllocationWriter, BatchColumns, ChargeBatch, Receiver};
+use super::{AttributeError, Attributor, Routing, Taken, Warning};
+use super::{close, driver_query, serve};
 use crate::config::Pipeline;
 use crate::engine::{Engine, Library, Options};
 use crate::error::{Error, Result};
@@ -33,8 +33,36 @@ pub struct Summary {
     pub allocations: u64,
     /// Recommendations that were given their cost.
     pub recommendations: u64,
+    /// What each rule took, in their order, and at the end what no rule matched.
+    pub rules: Vec<Taken>,
     /// What the user should look at.
     pub warnings: Vec<String>,
+}
+
+impl Summary {
+    /// Adds what the rules took of one billing period.
+    pub(super) fn add_rules(&mut self, seen: &super::Summary) -> Result<()> {
+        self.rules.resize(seen.rules.len(), Taken::default());
+        for (rule, taken) in self.rules.iter_mut().zip(&seen.rules) {
+            rule.add(taken).map_err(|e| Error::check(e.to_string()))?;
+        }
+        Ok(())
+    }
+
+    /// Warns of the pipeline's own rules that no charge of the run's billing periods came to.
+    fn warn_of_unused(&mut self, routing: &Routing) {
+        let own = routing.rules[..routing.own].iter().zip(&self.rules);
+        let unused: Vec<String> = own
+            .filter(|(_, taken)| taken.charges == 0)
+            .map(|(rule, _)| format!("`{}`", rule.name))
+            .collect();
+        if !unused.is_empty() {
+            self.warnings.push(format!(
+                "no charge came to these rules: {}; `recost plan` shows whether others take their charges",
+                unused.join(", ")
+            ));
+        }
+    }
 }
 
 /// The rules and cost pools of a pipeline, checked against its models and drivers.
@@ -94,24 +122,18 @@ pub async fn run(
     changed: &BTreeSet<String>,
 ) -> Result<Summary> {
     let routing = routing(pipeline, library)?;
-    let charges = contract("charges")?;
-    let allocations = contract("allocations")?;
-    let first = window.0.format("%Y-%m").to_string();
-    let done = store::partitions(snapshot, allocations)?;
-    let charged = store::partitions(snapshot, charges)?;
     // A period that lost its last charge keeps no costs.
-    for period in done.iter().filter(|p| !charged.contains(p)) {
+    let charged = store::partitions(snapshot, contract("charges")?)?;
+    let mut done = store::partitions(snapshot, contract("allocations")?)?;
+    done.retain(|period| !charged.contains(period));
+    for period in &done {
         for name in ["allocations", "model_costs", "reconciliation"] {
             store::replace(snapshot, contract(name)?, period)?;
         }
     }
     let mut summary = Summary::default();
     let closed = crate::ingest::closed(&Engine::open(options, Some(snapshot), None)?).await?;
-    for period in charged {
-        let known = done.contains(&period);
-        if closed.contains(&period) || (period < first && !changed.contains(&period) && known) {
-            continue;
-        }
+    for period in due(snapshot, window, changed, &closed)? {
         let engine = Engine::open(options, Some(snapshot), None)?;
         let filter = format!("billing_period = '{period}'");
         engine.restrict("charges", &filter).await?;
@@ -151,6 +173,9 @@ pub async fn run(
         .await
         .map_err(|e| e.context(format!("closed billing period {period}")))?;
         summary.restated.push(period);
+    }
+    if !summary.periods.is_empty() {
+        summary.warn_of_unused(&routing);
     }
     if !summary.restated.is_empty() {
         let open = close::open_period(window.1, &closed);
@@ -212,6 +237,24 @@ pub async fn run(
     Ok(summary)
 }
 
+/// The open billing periods with charges that a run attributes: those of the window, those in `changed`, and those never
+/// attributed.
+pub(super) fn due(
+    snapshot: &Path,
+    window: (NaiveDate, NaiveDate),
+    changed: &BTreeSet<String>,
+    closed: &BTreeSet<String>,
+) -> Result<Vec<String>> {
+    let first = window.0.format("%Y-%m").to_string();
+    let done = store::partitions(snapshot, contract("allocations")?)?;
+    let mut due = store::partitions(snapshot, contract("charges")?)?;
+    due.retain(|period| {
+        let known = done.contains(period);
+        !closed.contains(period) && (*period >= first || changed.contains(period) || !known)
+    });
+    Ok(due)
+}
+
 /// Leaves in the session what belongs to the days of the window: allocations by day, events up to its end.
 pub async fn restrict_days(engine: &Engine, window: (NaiveDate, NaiveDate)) -> Result<()> {
     let (first, last) = window;
@@ -260,27 +303,10 @@ async fn period_of(
     period: &str,
     summary: &mut Summary,
 ) -> Result<()> {
-    let drivers = drivers(library, engine, routing).await?;
-    let models = models(pipeline);
-    let mut attributor = Attributor::new(routing, drivers, &models).map_err(failed)?;
+    let attributor = attributor(pipeline, library, engine, routing).await?;
     let dir = store::replace(snapshot, table, period)?;
     let mut writer = AllocationWriter::create(table, &dir.join("part-0.parquet"))?;
-    let mut lines = engine.stream(library.get("attribution/lines.sql")?).await?;
-    while let Some(batch) = lines.next().await {
-        let batch = ChargeBatch::new(batch?, period)?;
-        for row in 0..batch.rows() {
-            let columns = BatchColumns::new(&batch, row);
-            let tags = batch.tags(row)?;
-            let charge = batch.charge(row, &tags, &columns)?;
-            writer.charge(batch.issuer(row), &charge);
-            attributor
-                .push(&charge, &mut |a| writer.push(a).map_err(Into::into))
-                .map_err(failed)?;
-        }
-    }
-    let seen = attributor
-        .finish(&mut |a| writer.push(a).map_err(Into::into))
-        .map_err(failed)?;
+    let seen = charges_of(library, engine, period, attributor, &mut writer).await?;
     writer.finish()?;
     summary.charges += seen.charges;
     summary.allocations += seen.allocations;
@@ -306,7 +332,44 @@ async fn period_of(
             first.driver
         ));
     }
-    Ok(())
+    summary.add_rules(&seen)
+}
+
+/// What attributes the charges of the session by the rules of the pipeline.
+pub(super) async fn attributor(
+    pipeline: &Pipeline,
+    library: &Library,
+    engine: &Engine,
+    routing: &Routing,
+) -> Result<Attributor> {
+    let drivers = driver_query::drivers(library, engine, routing).await?;
+    Attributor::new(routing, drivers, &models(pipeline)).map_err(failed)
+}
+
+/// Attributes the charges of the session, which are of one billing period.
+pub(super) async fn charges_of(
+    library: &Library,
+    engine: &Engine,
+    period: &str,
+    mut attributor: Attributor,
+    into: &mut dyn Receiver,
+) -> Result<super::Summary> {
+    let mut lines = engine.stream(library.get("attribution/lines.sql")?).await?;
+    while let Some(batch) = lines.next().await {
+        let batch = ChargeBatch::new(batch?, period)?;
+        for row in 0..batch.rows() {
+            let columns = BatchColumns::new(&batch, row);
+            let tags = batch.tags(row)?;
+            let charge = batch.charge(row, &tags, &columns)?;
+            into.charge(batch.issuer(row), &charge);
+            attributor
+                .push(&charge, &mut |a| into.allocation(a).map_err(Into::into))
+                .map_err(failed)?;
+        }
+    }
+    attributor
+        .finish(&mut |a| into.allocation(a).map_err(Into::into))
+        .map_err(failed)
 }
 
 fn failed(error: AttributeError) -> Error {
@@ -318,135 +381,6 @@ fn failed(error: AttributeError) -> Error {
         AttributeError::Rules(_) => Error::config(error.to_string()),
         AttributeError::Split { .. } => Error::check(error.to_string()),
     }
-}
-
-/// Reads the drivers that the rules name, over the days that the charges of the session cover.
-async fn drivers(
-    library: &Library,
-    engine: &Engine,
-    routing: &Routing,
-) -> Result<std::collections::BTreeMap<String, DriverTable>> {
-    let named = routing.rules.iter().chain(&routing.pools);
-    let needed: BTreeSet<&str> = named.filter_map(|r| r.driver.as_deref()).collect();
-    let (from, to) = charged_days(engine).await?;
-    let session = engine.clone();
-    session
-        .restrict(
-            "usage",
-            &format!("ds between date '{from}' and date '{to}'"),
-        )
-        .await?;
-    session.restrict_to((from, to)).await?;
-    let mut drivers = std::collections::BTreeMap::new();
-    for (name, sql) in library.folder("attribution/drivers") {
-        if !needed.contains(name) {
-            continue;
-        }
-        let session = if name == RUNS { engine } else { &session };
-        let table = read_driver(session, sql)
-            .await
-            .map_err(|e| e.context(library.describe(&format!("attribution/drivers/{name}.sql"))))?;
-        drivers.insert(name.to_string(), table);
-    }
-    Ok(drivers)
-}
-
-/// First and last day of the charge periods, a day wider at both ends for telemetry that came late.
-async fn charged_days(engine: &Engine) -> Result<(NaiveDate, NaiveDate)> {
-    let sql = "select date_part('epoch', min(charge_period_start)), date_part('epoch', max(charge_period_end)) from charges";
-    for batch in engine.collect(sql).await? {
-        let ends = [0, 1].map(|c| {
-            let seconds = cast(batch.column(c), &DataType::Int64).ok()?;
-            let seconds = seconds.as_primitive::<Int64Type>();
-            let first = (!seconds.is_empty() && seconds.is_valid(0)).then(|| seconds.value(0))?;
-            Some(chrono::DateTime::from_timestamp(first, 0)?.date_naive())
-        });
-        if let [Some(from), Some(to)] = ends {
-            return Ok((
-                from.checked_sub_days(Days::new(1)).unwrap_or(from),
-                to.checked_add_days(Days::new(1)).unwrap_or(to),
-            ));
-        }
-    }
-    Ok((NaiveDate::default(), NaiveDate::default()))
-}
-
-async fn read_driver(engine: &Engine, sql: &str) -> Result<DriverTable> {
-    let mut builder = DriverTable::builder();
-    let mut rows = engine.stream(sql).await?;
-    while let Some(batch) = rows.next().await {
-        let batch = batch?;
-        let text = |name: &str, needed: bool| -> Result<_> {
-            match batch.column_by_name(name) {
-                Some(column) => Ok(Some(cast(column, &DataType::Utf8View)?)),
-                None if needed => Err(Error::config(format!("the driver gives no column {name}"))),
-                None => Ok(None),
-            }
-        };
-        let number = |name: &str, needed: bool| -> Result<_> {
-            let column = match batch.column_by_name(name) {
-                Some(column) if name.starts_with("period_") => {
-                    let us = crate::warehouse::Type::Timestamp.arrow();
-                    cast(&cast(column, &us)?, &DataType::Int64)?
-                }
-                Some(column) => cast(column, &DataType::Int64)?,
-                None if needed => {
-                    return Err(Error::config(format!("the driver gives no column {name}")));
-                }
-                None => return Ok(None),
-            };
-            Ok(Some(column.as_primitive::<Int64Type>().clone()))
-        };
-        let (resource, model) = (text("resource_id", false)?, text("model_id", true)?);
-        let (version, stage) = (text("model_version", false)?, text("stage", false)?);
-        let (start, end) = (number("period_start", true)?, number("period_end", true)?);
-        let (weight, reserved) = (number("weight", true)?, number("reserved", false)?);
-        let capacity = number("capacity", false)?;
-        for row in 0..batch.num_rows() {
-            fn at(column: &Option<arrow::array::ArrayRef>, row: usize) -> Option<&str> {
-                let texts = column.as_ref()?.as_string_view();
-                texts.is_valid(row).then(|| texts.value(row))
-            }
-            let count = |column: &Option<arrow::array::Int64Array>| {
-                let column = column.as_ref()?;
-                column.is_valid(row).then(|| column.value(row))
-            };
-            let natural = |value: Option<i64>| -> Result<Option<u64>> {
-                value
-                    .map(|v| {
-                        u64::try_from(v).map_err(|_| {
-                            Error::check(format!(
-                                "the driver gives the weight {v}; weights are not negative"
-                            ))
-                        })
-                    })
-                    .transpose()
-            };
-            let (Some(model), Some(start), Some(end)) =
-                (at(&model, row), count(&start), count(&end))
-            else {
-                continue;
-            };
-            let stage = at(&stage, row)
-                .map(|s| {
-                    s.parse()
-                        .map_err(|e| Error::check(format!("the driver gives a {e}")))
-                })
-                .transpose()?;
-            builder.push(&DriverRow {
-                resource_id: at(&resource, row),
-                start,
-                end,
-                model,
-                version: at(&version, row),
-                stage,
-                weight: natural(count(&weight))?.unwrap_or(0),
-                reserved: natural(count(&reserved))?,
-                capacity: natural(count(&capacity))?,
-            });
-        }
-    }
-    Ok(builder.finish())
 }
 
 /// The contract of a table that is known to exist.

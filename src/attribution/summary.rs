@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::charge::BoxError;
 use super::split::SplitError;
 use super::validate::RuleError;
+use crate::money::{Currency, Money, MoneyError};
 
 /// Why a run cannot go on.
 #[derive(Debug, thiserror::Error)]
@@ -38,9 +39,40 @@ pub struct Oversubscribed {
     pub period_end: i64,
 }
 
+/// What a rule took of the bill.
+#[derive(Debug, Clone, Default)]
+pub struct Taken {
+    /// Charges that it matched first.
+    pub charges: u64,
+    /// What those cost, billed and effective.
+    pub costs: BTreeMap<Currency, (Money, Money)>,
+    /// Charges that it would match, by the place of the rule before it that took them; only when asked for.
+    pub lost: BTreeMap<usize, u64>,
+}
+
+impl Taken {
+    /// Adds what another period has.
+    ///
+    /// # Errors
+    /// When a sum is too large.
+    pub fn add(&mut self, other: &Taken) -> Result<(), MoneyError> {
+        self.charges += other.charges;
+        for (currency, (billed, effective)) in &other.costs {
+            let sum = self.costs.entry(*currency).or_default();
+            *sum = (sum.0.checked_add(*billed)?, sum.1.checked_add(*effective)?);
+        }
+        for (rule, charges) in &other.lost {
+            *self.lost.entry(*rule).or_default() += charges;
+        }
+        Ok(())
+    }
+}
+
 /// What a run saw.
 #[derive(Debug, Default)]
 pub struct Summary {
+    /// Per rule, and at the end what no rule matched.
+    pub rules: Vec<Taken>,
     pub charges: u64,
     pub allocations: u64,
     pub idle_pools: u64,

@@ -10,6 +10,7 @@ mod init;
 mod plan;
 mod print;
 mod report;
+mod rules;
 mod run;
 mod sql;
 mod status;

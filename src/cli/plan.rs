@@ -1,9 +1,15 @@
-//! `recost plan`: what a run would do, and why.
+//! `recost plan`: what a run would do, and why, and which rules would take how much of the bill.
+
+use std::collections::BTreeSet;
+
+use chrono::NaiveDate;
 
 use super::print::Printer;
-use super::{Night, parse_selection, selection};
+use super::{Night, parse_selection, rules, selection};
 use crate::attribution;
-use crate::engine::{Engine, Options};
+use crate::attribution::preview::Preview;
+use crate::config::{Pipeline, SourceKind};
+use crate::engine::{Engine, Library, Options};
 use crate::error::Result;
 use crate::ingest::{self, Planned};
 use crate::pipeline::Stage;
@@ -38,6 +44,10 @@ pub async fn run(args: &Args, printer: &mut Printer) -> Result<()> {
     let ingests = selection.has(Stage::Ingest);
     let pending: Vec<_> = survey.pending().filter(|_| ingests).collect();
     let retired: Vec<_> = survey.retired().filter(|_| ingests).collect();
+    let preview = match selection.has(Stage::Attribute) {
+        true => Some(preview(&pipeline, &library, date, ingests).await?),
+        false => None,
+    };
     let stages: Vec<Stage> = Stage::ALL
         .into_iter()
         .filter(|s| selection.has(*s) && s.applies(&pipeline))
@@ -59,6 +69,7 @@ pub async fn run(args: &Args, printer: &mut Printer) -> Result<()> {
             "remove": retired.iter().map(|(source, interval)| serde_json::json!({
                 "source": source, "interval": interval,
             })).collect::<Vec<_>>(),
+            "attribution": preview.as_ref().map(rules::json),
             "unchanged": survey.unchanged().iter().map(|(source, interval)| serde_json::json!({
                 "source": source, "interval": interval,
             })).collect::<Vec<_>>(),
@@ -118,11 +129,38 @@ pub async fn run(args: &Args, printer: &mut Printer) -> Result<()> {
                     };
                     lines.push(format!("           {name}: {what}"));
                 }
+                if let Some(preview) = preview.as_ref().filter(|_| stage == Stage::Attribute) {
+                    lines.push(String::new());
+                    let rules = rules::lines(preview).into_iter();
+                    lines.extend(rules.map(|line| format!("           {line}")));
+                }
             }
         }
     }
     printer.result(&lines.join("\n"));
     Ok(())
+}
+
+/// Reads new bills and telemetry into a draft of the warehouse, which is thrown away, and attributes there.
+async fn preview(
+    pipeline: &Pipeline,
+    library: &Library,
+    date: NaiveDate,
+    ingests: bool,
+) -> Result<Preview> {
+    let draft = Warehouse::new(&pipeline.warehouse).draft()?;
+    let options = Options::of(pipeline, date);
+    let mut changed = BTreeSet::new();
+    if ingests {
+        let engine = Engine::open(&options, Some(draft.path()), None)?;
+        let survey = ingest::survey(&engine, pipeline, library, date).await?;
+        let survey = survey.of_kinds(&[SourceKind::Usage, SourceKind::Charges]);
+        let threads = pipeline.threads();
+        let read = ingest::run(&engine, draft.path(), survey, date, threads).await?;
+        changed.extend(read.charged_periods);
+    }
+    let window = window(pipeline, date);
+    attribution::preview::preview(pipeline, library, &options, draft.path(), window, &changed).await
 }
 
 /// One line for each run of intervals of one source that are to be read for the same reason.

@@ -76,6 +76,13 @@ impl Survey<'_> {
         })
     }
 
+    /// Only what is of these kinds; nothing else is ingested.
+    #[must_use]
+    pub fn of_kinds(mut self, kinds: &[SourceKind]) -> Self {
+        self.pending.retain(|p| kinds.contains(&p.source.kind));
+        self
+    }
+
     /// Source and interval of those that would be removed, because their source is retired.
     pub fn retired(&self) -> impl Iterator<Item = (&str, &str)> {
         self.retired

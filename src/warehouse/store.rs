@@ -130,7 +130,10 @@ impl Warehouse {
         }
         let dir = snapshots.join(format!("{run_id}.staging"));
         match self.snapshot() {
-            Some(current) => link_tree(&current, &dir)?,
+            // A file system without hard links (some network shares) costs a copy.
+            Some(current) => link_tree(&current, &dir, &|from, to| {
+                fs::hard_link(from, to).or_else(|_| fs::copy(from, to).map(|_| ()))
+            })?,
             None => make_dir(&dir)?,
         }
         Ok(Staging {
@@ -139,6 +142,22 @@ impl Warehouse {
             dir,
             published: false,
         })
+    }
+
+    /// The published snapshot as links in a temporary folder, to try in it what a run would do; removed when dropped.
+    ///
+    /// # Errors
+    /// Those of the file system.
+    pub fn draft(&self) -> Result<tempfile::TempDir> {
+        let temp = std::env::temp_dir();
+        let dir =
+            tempfile::tempdir().map_err(|e| Error::io("cannot make a folder in", &temp, &e))?;
+        if let Some(current) = self.snapshot() {
+            link_tree(&current, dir.path(), &|from, to| {
+                std::os::unix::fs::symlink(from, to)
+            })?;
+        }
+        Ok(dir)
     }
 }
 
@@ -262,7 +281,11 @@ fn read_dir(dir: &Path) -> Result<Vec<PathBuf>> {
     Ok(paths)
 }
 
-fn link_tree(from: &Path, to: &Path) -> Result<()> {
+fn link_tree(
+    from: &Path,
+    to: &Path,
+    link: &dyn Fn(&Path, &Path) -> std::io::Result<()>,
+) -> Result<()> {
     make_dir(to)?;
     for path in read_dir(from)? {
         let Some(name) = path.file_name() else {
@@ -270,10 +293,9 @@ fn link_tree(from: &Path, to: &Path) -> Result<()> {
         };
         let target = to.join(name);
         if path.is_dir() {
-            link_tree(&path, &target)?;
-        } else if fs::hard_link(&path, &target).is_err() {
-            // A file system without hard links (some network shares) costs a copy.
-            fs::copy(&path, &target).map_err(|e| Error::io("cannot copy", &path, &e))?;
+            link_tree(&path, &target, link)?;
+        } else {
+            link(&path, &target).map_err(|e| Error::io("cannot link or copy", &path, &e))?;
         }
     }
     Ok(())
