@@ -7,6 +7,8 @@
 use std::fmt;
 use std::iter::repeat_n;
 
+use arrow::datatypes::i256;
+
 /// Decimal places that [`Money`] keeps.
 pub const SCALE: u32 = 18;
 /// Decimal places that [`Residue`] keeps.
@@ -79,6 +81,28 @@ impl Money {
         let product = product.ok_or(MoneyError::Overflow)?;
         Ok(Some(Money(div_half_even(product, i128::from(count)))))
     }
+    /// `self × rate`, half-even at scale 18: an amount in another currency.
+    ///
+    /// # Errors
+    /// When the product leaves the range.
+    pub fn converted(self, rate: Money) -> Result<Money, MoneyError> {
+        let one = i256::from_i128(Self::ONE.0);
+        let product = i256::from_i128(self.0).checked_mul(i256::from_i128(rate.0));
+        let product = product.ok_or(MoneyError::Overflow)?;
+        // Towards zero, then away from it where half or more was cut off.
+        let (quotient, rest) = (product / one, product % one);
+        let twice = rest.wrapping_abs() * i256::from_i128(2);
+        let odd = quotient.wrapping_abs() % i256::from_i128(2) == i256::ONE;
+        let away = twice > one || (twice == one && odd);
+        let step = if product < i256::ZERO {
+            i256::MINUS_ONE
+        } else {
+            i256::ONE
+        };
+        let rounded = if away { quotient + step } else { quotient };
+        rounded.to_i128().map(Money).ok_or(MoneyError::Overflow)
+    }
+
     pub const ZERO: Self = Self(0);
     /// One unit of the currency.
     pub const ONE: Self = Self(10_i128.pow(SCALE));
@@ -665,8 +689,32 @@ mod tests {
         assert_eq!(cents(&[]), Vec::<String>::new());
     }
 
+    #[test]
+    fn an_amount_in_another_currency_rounds_half_to_even() {
+        let at = |amount: i128, rate: i128| Money(amount).converted(Money(rate)).unwrap().0;
+        let half = Money::ONE.0 / 2;
+        assert_eq!(
+            [1, 3, 5, -1, -3, -5].map(|amount| at(amount, half)),
+            [0, 2, 2, 0, -2, -2]
+        );
+        assert_eq!(
+            at(Money::ONE.0 * 100, 1_082_500_000_000_000_000),
+            108_250_000_000_000_000_000
+        );
+        assert!(Money(i128::MAX).converted(Money(Money::ONE.0 * 2)).is_err());
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(10_000))]
+
+        #[test]
+        fn conversion_is_the_nearest_amount(amount in any::<i128>().prop_map(|a| a >> 20), rate in 1_i128..10_i128.pow(24)) {
+            let Ok(Money(found)) = Money(amount).converted(Money(rate)) else { return Ok(()) };
+            let exact = BigInt::from(amount) * rate;
+            let off = BigInt::from(found) * Money::ONE.0 - exact;
+            prop_assert!(off.magnitude() * 2_u32 <= BigInt::from(Money::ONE.0).magnitude().clone());
+            prop_assert_eq!(Money(-amount).converted(Money(rate)).unwrap().0, -found);
+        }
 
         #[test]
         fn a_text_is_its_amount_and_residue(negative in any::<bool>(), whole in "[0-9]{1,11}", fraction in "[0-9]{0,28}", shift in -10_i32..5) {

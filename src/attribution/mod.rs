@@ -42,6 +42,7 @@ mod attribute;
 mod charge;
 pub mod close;
 mod compile;
+mod convert;
 mod defaults;
 mod driver;
 mod driver_query;

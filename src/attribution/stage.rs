@@ -14,7 +14,7 @@ use futures::StreamExt;
 
 use super::allocate::{AllocationWriter, BatchColumns, ChargeBatch, Receiver};
 use super::{AttributeError, Attributor, Routing, Taken, Warning};
-use super::{close, driver_query, serve};
+use super::{close, convert, driver_query, serve};
 use crate::config::Pipeline;
 use crate::engine::{Engine, Library, Options};
 use crate::error::{Error, Result};
@@ -127,7 +127,12 @@ pub async fn run(
     let mut done = store::partitions(snapshot, contract("allocations")?)?;
     done.retain(|period| !charged.contains(period));
     for period in &done {
-        for name in ["allocations", "model_costs", "reconciliation"] {
+        for name in [
+            "allocations",
+            "model_costs",
+            "converted_costs",
+            "reconciliation",
+        ] {
             store::replace(snapshot, contract(name)?, period)?;
         }
     }
@@ -214,6 +219,7 @@ pub async fn run(
             let sql = library.get(&format!("attribution/{name}.sql"))?;
             engine.write(sql, table, &dir).await?;
         }
+        convert::run(pipeline, library, &engine, snapshot, (period, window.1)).await?;
     }
 
     let engine = Engine::open(options, Some(snapshot), None)?;

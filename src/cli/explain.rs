@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::ValueEnum;
 use serde_json::Value;
 
-use super::print::{Printer, columns};
+use super::print::{Printer, columns, short};
 use super::{load, yesterday};
 use crate::attribution::explain::{Explanation, Filter, Row, explain};
 use crate::engine::{Engine, Options};
@@ -78,13 +78,9 @@ fn cell<'a>(row: &'a Row, name: &str) -> std::borrow::Cow<'a, str> {
     }
 }
 
-/// An amount without the zeros that end it, but with two digits at least.
+/// An amount of a row.
 fn amount(row: &Row, name: &str) -> String {
-    let text = cell(row, name);
-    let Some((whole, digits)) = text.split_once('.') else {
-        return text.into_owned();
-    };
-    format!("{whole}.{:0<2}", digits.trim_end_matches('0'))
+    short(&cell(row, name))
 }
 
 /// The cells that are not empty, in a row.

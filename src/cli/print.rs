@@ -193,6 +193,12 @@ impl miette::Diagnostic for Shown {
     }
 }
 
+/// An amount without the zeros that end it, but with two digits at least.
+pub fn short(amount: &str) -> String {
+    let (whole, digits) = amount.split_once('.').unwrap_or((amount, ""));
+    format!("{whole}.{:0<2}", digits.trim_end_matches('0'))
+}
+
 /// Lines of columns, the first `left` of them flush left.
 pub fn columns(rows: &[Vec<String>], left: usize) -> Vec<String> {
     let count = rows.first().map_or(0, Vec::len);

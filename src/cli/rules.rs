@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::print::{columns, thousands};
+use super::print::{columns, short, thousands};
 use crate::attribution::Taken;
 use crate::attribution::preview::Preview;
 
@@ -40,8 +40,8 @@ pub fn lines(preview: &Preview) -> Vec<String> {
             table.push(vec![
                 name,
                 charges,
-                billed.to_string(),
-                effective.to_string(),
+                short(&billed.to_string()),
+                short(&effective.to_string()),
                 currency.to_string(),
             ]);
             notes.push(std::mem::take(&mut note));

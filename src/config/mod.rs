@@ -181,6 +181,10 @@ pub struct Attribution {
     pub default_rules: bool,
     /// Model ids beyond `[[models]]` that rules may name.
     pub known_models: Vec<String>,
+    /// ISO 4217 code of the currency into which `converted_costs` converts; by default nothing is converted.
+    pub reporting_currency: Option<String>,
+    /// Days for which the last exchange rate before a day without one still holds.
+    pub oldest_rate_days: u32,
 }
 
 /// `[report]`: the report written after a run.
@@ -280,6 +284,8 @@ impl Default for Attribution {
             pools: vec![],
             default_rules: true,
             known_models: vec![],
+            reporting_currency: None,
+            oldest_rate_days: 7,
         }
     }
 }

@@ -7,6 +7,7 @@ use serde::de::{self, Deserialize, DeserializeOwned, Deserializer};
 
 use super::{Bytes, Pipeline};
 use crate::error::{Error, Result, Span, nearest};
+use crate::money::Currency;
 
 /// Deserialises `text`, turning a failure into an error that shows the place and names the nearest known key.
 pub(super) fn from_toml<T: DeserializeOwned>(text: &str, file: &Path) -> Result<T> {
@@ -122,6 +123,13 @@ impl Pipeline {
                     entry.model
                 ));
             }
+        }
+        if let Some(code) = &self.attribution.reporting_currency
+            && Currency::parse(code).map_or(true, |known| known.code() != code)
+        {
+            return wrong(format!(
+                "`[attribution] reporting_currency` {code:?} is no ISO 4217 currency code; write it as \"EUR\""
+            ));
         }
         let mut ids = BTreeSet::new();
         for model in &self.models {

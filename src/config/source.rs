@@ -22,16 +22,20 @@ pub enum Kind {
     Usage,
     /// Bills and the finance ledger.
     Charges,
+    /// Exchange rates.
+    #[serde(rename = "exchange_rates")]
+    ExchangeRates,
 }
 
 impl Kind {
     /// All kinds, in the order in which they are ingested.
-    pub const ALL: [Kind; 5] = [
+    pub const ALL: [Kind; 6] = [
         Kind::Events,
         Kind::Items,
         Kind::Users,
         Kind::Usage,
         Kind::Charges,
+        Kind::ExchangeRates,
     ];
 
     /// The canonical table that this kind feeds.
@@ -42,6 +46,7 @@ impl Kind {
             Kind::Users => "users",
             Kind::Usage => "usage",
             Kind::Charges => "charges",
+            Kind::ExchangeRates => "exchange_rates",
         }
     }
 }

@@ -3,6 +3,7 @@
 //! | function | gives |
 //! |---|---|
 //! | `as_of()` | the end of the run's data interval, a timestamp; nothing at or after it may be used |
+//! | `converted(amount, rate)` | amount × rate, exact to 18 places, half-even; both decimals |
 //! | `per(amount, n, count)` | amount × n / count, exact to 18 places, half-even; null where count is 0 |
 //! | `setting('name')` | a number of the pipeline file |
 //! | `known(x)` | `x`, or null where a text is empty, blank, `NULL` or `(null)` |
@@ -66,6 +67,11 @@ pub(super) fn register(ctx: &SessionContext, options: &Options) {
             body: Body::Per,
         },
         Function {
+            name: "converted",
+            signature: Signature::any(2, Volatility::Immutable),
+            body: Body::Converted,
+        },
+        Function {
             name: "sha256_hex",
             signature: any(),
             body: Body::Sha256,
@@ -96,6 +102,7 @@ enum Body {
     Known,
     Json,
     Per,
+    Converted,
     Sha256,
     Text,
 }
@@ -113,7 +120,7 @@ impl ScalarUDFImpl for Function {
         Ok(match (&self.body, args) {
             (Body::AsOf(_), _) => DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
             (Body::Setting(_), _) => DataType::Float64,
-            (Body::Per, _) => Type::Money.arrow(),
+            (Body::Per | Body::Converted, _) => Type::Money.arrow(),
             (Body::Text | Body::Json | Body::Sha256, _) => DataType::Utf8View,
             (Body::Known, [ty]) if is_text(ty) => DataType::Utf8View,
             (Body::Known, [ty]) => ty.clone(),
@@ -145,6 +152,7 @@ impl ScalarUDFImpl for Function {
                 })
             }),
             Body::Per => per(&args),
+            Body::Converted => converted(&args),
             Body::Sha256 => on_array(args, |array| Ok(sha256(&to_text(array)?))),
             Body::Text => on_array(args, to_text),
         }
@@ -237,6 +245,32 @@ fn per(args: &ScalarFunctionArgs) -> Result<ColumnarValue> {
         .collect::<Result<Decimal128Array>>()?;
     Ok(ColumnarValue::Array(Arc::new(
         ratios.with_data_type(Type::Money.arrow()),
+    )))
+}
+
+/// Amount and rate, row by row.
+fn converted(args: &ScalarFunctionArgs) -> Result<ColumnarValue> {
+    let arrays = ColumnarValue::values_to_arrays(&args.args)?;
+    let [amounts, rates] = arrays.as_slice() else {
+        return exec_err!("converted() takes an amount and a rate");
+    };
+    let (amounts, rates) = (
+        cast(amounts, &Type::Money.arrow())?,
+        cast(rates, &Type::Money.arrow())?,
+    );
+    let amounts = amounts.as_primitive::<Decimal128Type>().iter();
+    let pairs = amounts.zip(rates.as_primitive::<Decimal128Type>());
+    let one = |(amount, rate): (Option<i128>, Option<i128>)| -> Result<Option<i128>> {
+        let Some((amount, rate)) = amount.zip(rate) else {
+            return Ok(None);
+        };
+        let converted = Money(amount).converted(Money(rate));
+        let converted = converted.map_err(|e| Error::check(e.to_string()))?;
+        Ok(Some(converted.0))
+    };
+    let converted = pairs.map(one).collect::<Result<Decimal128Array>>()?;
+    Ok(ColumnarValue::Array(Arc::new(
+        converted.with_data_type(Type::Money.arrow()),
     )))
 }
 

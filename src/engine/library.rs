@@ -15,6 +15,7 @@ macro_rules! shipped {
 
 /// Path below `sql/` and text of each file inside the binary.
 pub const SHIPPED: &[(&str, &str)] = shipped![
+    "attribution/converted_costs.sql",
     "attribution/drivers/bytes.sql",
     "attribution/drivers/cpu_ns.sql",
     "attribution/drivers/gpu_ns.sql",
@@ -25,6 +26,7 @@ pub const SHIPPED: &[(&str, &str)] = shipped![
     "attribution/lines.sql",
     "attribution/model_costs.sql",
     "attribution/model_days.sql",
+    "attribution/rates.sql",
     "attribution/reconciliation.sql",
     "attribution/restatements.sql",
     "attribution/served.sql",
@@ -34,6 +36,7 @@ pub const SHIPPED: &[(&str, &str)] = shipped![
     "checks/allocation_has_lineage.sql",
     "checks/charge_is_split_exactly.sql",
     "checks/closed_period_is_unchanged.sql",
+    "checks/conversion_is_exact.sql",
     "checks/delivery_is_complete.sql",
     "checks/period_is_reconciled.sql",
     "checks/recommendations_add_up_to_model_day.sql",
@@ -64,6 +67,7 @@ pub const SHIPPED: &[(&str, &str)] = shipped![
     "sources/charges/focus.sql",
     "sources/charges/gcp_detailed.sql",
     "sources/events/recost.sql",
+    "sources/exchange_rates/recost.sql",
     "sources/items/recost.sql",
     "sources/usage/recost.sql",
     "sources/users/recost.sql",

@@ -325,6 +325,7 @@ fn job(
         SourceKind::Usage if interval == Interval::Day => (None, fixed),
         SourceKind::Usage => (None, Target::DayOf("usage_start")),
         SourceKind::Charges => (None, Target::BillingPeriod(closed)),
+        SourceKind::ExchangeRates => (None, Target::DayOf("valid_from")),
     };
     let daily = interval == Interval::Day;
     FileJob {

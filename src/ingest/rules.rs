@@ -1,7 +1,7 @@
 //! Holds the rows of a batch against the checks of the table's contract.
 
 use arrow::array::{Array, AsArray, RecordBatch};
-use arrow::datatypes::{Decimal128Type, Int32Type, Int64Type, TimestampMicrosecondType};
+use arrow::datatypes::{DataType, Decimal128Type, Int32Type, Int64Type, TimestampMicrosecondType};
 use chrono::NaiveDate;
 
 use crate::money::Currency;
@@ -169,10 +169,10 @@ fn at_least(
     };
     for row in (0..array.len()).filter(|r| array.is_valid(*r)) {
         if value(row) < least {
-            let reason = if least == 0 {
-                "is negative"
-            } else {
-                "is less than one"
+            let reason = match (least, array.data_type()) {
+                (0, _) => "is negative",
+                (_, DataType::Decimal128(..)) => "is not above zero",
+                _ => "is less than one",
             };
             note(row, column, reason.into());
         }

@@ -327,6 +327,28 @@ pub static TABLES: &[Table] = &[
         ],
     },
     Table {
+        name: "exchange_rates",
+        grain: "exchange rate; ds is the day from which it holds",
+        partition: Partition::Day,
+        order: &[],
+        columns: &[
+            req(
+                "rate_id",
+                Text,
+                "unique id of the rate, which converted amounts keep",
+            ),
+            req("valid_from", Timestamp, "from when it holds").check(&[PlausibleTime]),
+            req("from_currency", Text, "ISO 4217 code").check(&[Currency]),
+            req("to_currency", Text, "ISO 4217 code").check(&[Currency]),
+            req(
+                "rate",
+                Money,
+                "what one unit of from_currency is worth in to_currency",
+            )
+            .check(&[Positive]),
+        ],
+    },
+    Table {
         name: "usage",
         grain: "resource × model × version × stage × interval",
         partition: Partition::Day,
@@ -639,6 +661,75 @@ pub static TABLES: &[Table] = &[
                 "EffectiveCost, allocation basis: with the share of idle",
             )
             .unit("currency"),
+        ],
+    },
+    Table {
+        name: "converted_costs",
+        grain: "row of model_costs or restatements in the reporting currency, and the exchange difference of each currency",
+        partition: Partition::BillingPeriod,
+        order: &[
+            "line",
+            "day",
+            "currency",
+            "target",
+            "model_id",
+            "model_version",
+            "stage",
+            "category",
+        ],
+        columns: &[
+            req("line", Text, "cost, restatement or exchange_difference"),
+            req("day", Date, "day whose rate was taken"),
+            req("currency", Text, "ISO 4217 code of the original amounts"),
+            opt(
+                "target",
+                Text,
+                "model, idle or unallocated; null for the exchange difference",
+            ),
+            MODEL[0],
+            MODEL[1],
+            MODEL[2],
+            req("category", Text, "category of the cost"),
+            req(
+                "reporting_currency",
+                Text,
+                "ISO 4217 code of the converted amounts",
+            ),
+            opt(
+                "rate_id",
+                Text,
+                "rate of exchange_rates; null where nothing was converted",
+            ),
+            req("rate", Money, "its value"),
+            req("original_usage_billed", Money, "BilledCost, usage basis").unit("currency"),
+            req(
+                "original_usage_effective",
+                Money,
+                "EffectiveCost, usage basis",
+            )
+            .unit("currency"),
+            req(
+                "original_allocation_billed",
+                Money,
+                "BilledCost, allocation basis",
+            )
+            .unit("currency"),
+            req(
+                "original_allocation_effective",
+                Money,
+                "EffectiveCost, allocation basis",
+            )
+            .unit("currency"),
+            req("usage_billed", Money, "BilledCost, usage basis").unit("reporting_currency"),
+            req("usage_effective", Money, "EffectiveCost, usage basis").unit("reporting_currency"),
+            req("allocation_billed", Money, "BilledCost, allocation basis")
+                .unit("reporting_currency"),
+            req(
+                "allocation_effective",
+                Money,
+                "EffectiveCost, allocation basis",
+            )
+            .unit("reporting_currency"),
         ],
     },
     Table {

@@ -11,6 +11,7 @@ mod deliveries;
 mod explain;
 mod night;
 mod oracle;
+mod routing;
 mod shop;
 mod sql;
 mod worked_example;

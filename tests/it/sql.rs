@@ -98,6 +98,10 @@ impl Session {
         // Every closed period is looked at here.
         let closed = "select distinct billing_period from snapshots";
         self.engine.view("restated_periods", closed).await?;
+        let policy = "select 'EUR' as reporting_currency, date '2026-10-31' as closing_day, 7 as oldest_days";
+        self.engine.view("policy", policy).await?;
+        let rates = self.library.get("attribution/rates.sql")?;
+        self.engine.view("rates", rates).await?;
         // No limit either.
         let all = "select * from allocations";
         self.engine.view("largest", all).await?;
