@@ -193,8 +193,11 @@ impl miette::Diagnostic for Shown {
     }
 }
 
-/// An amount without the zeros that end it, but with two digits at least.
+/// An amount without the zeros that end it, but with two digits at least; nothing where there is none.
 pub fn short(amount: &str) -> String {
+    if amount.is_empty() {
+        return String::new();
+    }
     let (whole, digits) = amount.split_once('.').unwrap_or((amount, ""));
     format!("{whole}.{:0<2}", digits.trim_end_matches('0'))
 }
