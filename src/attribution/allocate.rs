@@ -246,7 +246,7 @@ impl Rows {
     fn push(&mut self, a: &Allocation<'_>, (issuer, charge_category): &Origin) -> Result<()> {
         let (target, model, reason) = match a.target {
             Target::Model(model) => ("model", Some(model), None),
-            Target::Idle { .. } => ("idle", None, None),
+            Target::Idle { .. } | Target::IdlePools => ("idle", None, None),
             Target::Unallocated { reason } => ("unallocated", None, Some(reason.as_str())),
         };
         // A charge that no rule matched is still the doing of something with a name.

@@ -6,13 +6,13 @@ use std::sync::Arc;
 use super::charge::{Allocation, Basis, Charge, Sink};
 use super::compile::{CompiledRule, compile};
 use super::driver::DriverTable;
-use super::follow::{Bases, Class, Texts};
+use super::follow::{Bases, Class, Followed, Texts};
 use super::map::Map;
 use super::matching::day_of;
 use super::pool::{PartKey, Pools, Weights};
 use super::route::{Lookup, Route};
 use super::rules::Rule;
-use super::split::Splitter;
+use super::split::{SplitError, Splitter};
 use super::summary::{AttributeError, Summary};
 use super::target::{Category, Reason, Target, Targets};
 use super::validate::{Known, validate};
@@ -28,6 +28,8 @@ pub struct Attributor {
     pub(super) bases: Bases,
     pub(super) pools: Pools,
     pub(super) held: Vec<Held>,
+    /// What rows that follow others left to the idle of several machines.
+    pub(super) shared: Map<(Followed, PartKey), (i128, i128)>,
     pub(super) summary: Summary,
     splitter: Splitter,
     buffers: Buffers,
@@ -63,6 +65,8 @@ pub(super) struct Row<'a> {
     pub(super) billed: Money,
     pub(super) effective: Money,
     pub(super) scope: u32,
+    /// The charges that the row follows.
+    pub(super) follows: Option<Followed>,
 }
 
 impl Attributor {
@@ -96,6 +100,7 @@ impl Attributor {
             bases: Bases::default(),
             pools: Pools::default(),
             held: Vec::new(),
+            shared: Map::default(),
             summary: Summary::default(),
             splitter: Splitter::default(),
             buffers: Buffers::default(),
@@ -160,6 +165,7 @@ impl Attributor {
             billed: charge.billed,
             effective: charge.effective,
             scope: self.bases.scope(charge, class, &mut self.texts),
+            follows: None,
         }
     }
 
@@ -264,14 +270,24 @@ impl Attributor {
             row_id: row.row_id.to_owned(),
             source,
         };
-        if let Target::Idle { pool: Some(pool) } = *to {
-            let billing_period = self.bases.get(row.scope).billing_period;
-            let key = PartKey {
-                day: row.day,
-                billing_period,
-                category: row.category,
-            };
-            self.pools.add(pool, key, billed, effective).map_err(fail)?;
+        let key = PartKey {
+            day: row.day,
+            billing_period: self.bases.get(row.scope).billing_period,
+            category: row.category,
+        };
+        match (to, row.follows) {
+            (Target::Idle { pool: Some(pool) }, _) => {
+                self.pools.add(*pool, key, billed, effective).map_err(fail)?;
+            }
+            (Target::IdlePools, Some(followed)) => {
+                let sums = self.shared.entry((followed, key)).or_default();
+                for (sum, amount) in [(&mut sums.0, billed), (&mut sums.1, effective)] {
+                    *sum = sum
+                        .checked_add(amount.0)
+                        .ok_or_else(|| fail(SplitError::AmountTooLarge))?;
+                }
+            }
+            _ => {}
         }
         self.bases.add(row.scope, target, effective).map_err(fail)
     }

@@ -6,7 +6,8 @@ use super::attribute::{Attributor, Held, Row};
 use super::charge::{Allocation, Basis, Sink};
 use super::compile::{Action, CREDIT_BASE, TAX_BASE};
 use super::follow::{Base, Class, Followed, Scope};
-use super::split::SplitError;
+use super::map::Map;
+use super::split::{SplitError, Splitter};
 use super::summary::{AttributeError, Summary};
 use super::target::{Reason, Target};
 use crate::money::Money;
@@ -58,15 +59,9 @@ impl Attributor {
             .iter()
             .flat_map(|held| keys(self.bases.get(held.scope)))
             .collect();
-        let compare = |a: u32, b: u32| match (self.targets.get(a), self.targets.get(b)) {
-            (Target::Idle { pool: Some(a) }, Target::Idle { pool: Some(b) }) => {
-                rank[*a as usize].cmp(&rank[*b as usize])
-            }
-            (a, b) => a.cmp(b),
-        };
-        let base: Base = self
+        let base = self
             .bases
-            .base(&wanted, class == Class::Tax, compare)
+            .base(&wanted, class == Class::Tax, &mut self.targets, rank)
             .map_err(|source| AttributeError::Split {
                 row_id: name.to_owned(),
                 source,
@@ -74,10 +69,11 @@ impl Attributor {
         let rules = Arc::clone(&self.rules);
         for held in held {
             let scope = self.bases.get(held.scope);
-            let mut bases = keys(scope).into_iter().filter_map(|key| base.get(&key));
-            let parts = match class {
-                Class::Tax => bases.next().filter(|parts| !parts.is_empty()),
-                _ => bases.find(|parts| !parts.is_empty()),
+            let bases = keys(scope).into_iter();
+            let mut bases = bases.filter_map(|key| base.get(&key).map(|base| (key, &base.parts)));
+            let found = match class {
+                Class::Tax => bases.next().filter(|(_, parts)| !parts.is_empty()),
+                _ => bases.find(|(_, parts)| !parts.is_empty()),
             };
             let billing_period = self.texts.get(scope.billing_period).to_owned();
             let row = Row {
@@ -90,14 +86,43 @@ impl Attributor {
                 billed: held.billed,
                 effective: held.effective,
                 scope: held.scope,
+                follows: found.map(|(key, _)| key),
             };
-            match parts {
-                Some(parts) => self.allocate(&row, Some(name), parts, sink)?,
+            match found {
+                Some((_, parts)) => self.allocate(&row, Some(name), parts, sink)?,
                 None => {
                     let target = self.unallocated(missing);
                     self.allocate(&row, None, &[(target, 1)], sink)?;
                 }
             }
+        }
+        self.share(&base)
+    }
+
+    /// Shares what the rows that follow others left to the idle of several machines out over their pools, once per
+    /// followed set and part.
+    fn share(&mut self, base: &Map<Followed, Base>) -> Result<(), AttributeError> {
+        let mut splitter = Splitter::default();
+        let (mut weights, mut billed, mut effective) = (vec![], vec![], vec![]);
+        for ((followed, key), amounts) in std::mem::take(&mut self.shared) {
+            let pools = base.get(&followed).map_or(&[][..], |base| &base.pools);
+            weights.clear();
+            weights.extend(pools.iter().map(|pool| pool.1));
+            let mut give = || {
+                splitter.split_into(amounts.0, &weights, &mut billed)?;
+                splitter.split_into(amounts.1, &weights, &mut effective)?;
+                for (pool, (&billed, &effective)) in pools.iter().zip(billed.iter().zip(&effective))
+                {
+                    if (billed, effective) != (0, 0) {
+                        self.pools.add(pool.0, key, Money(billed), Money(effective))?;
+                    }
+                }
+                Ok(())
+            };
+            give().map_err(|source| AttributeError::Split {
+                row_id: "idle of several machines".to_owned(),
+                source,
+            })?;
         }
         Ok(())
     }

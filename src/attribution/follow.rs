@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::charge::Charge;
 use super::map::Map;
 use super::split::SplitError;
+use super::target::{Target, Targets};
 use crate::money::{Currency, Money};
 
 /// Texts by dense ids.
@@ -104,8 +105,15 @@ pub(super) struct Bases {
     last: (Vec<u8>, u32),
 }
 
-/// The targets that a set of charges ended at, with their positive amounts as weights, in key order.
-pub(super) type Base = Map<Followed, Vec<(u32, u128)>>;
+/// What a set of charges ended at.
+#[derive(Debug, Default)]
+pub(super) struct Base {
+    /// The targets with their positive amounts as weights, in key order. The idle pools of machines are one of them: a
+    /// tax on a month of machine hours would else have as many parts as there are machines and hours.
+    pub parts: Vec<(u32, u128)>,
+    /// The pools with a positive amount, by number: what they share of that one part.
+    pub pools: Vec<(u32, u128)>,
+}
 
 impl Bases {
     pub fn scope(&mut self, charge: &Charge<'_>, class: Class, texts: &mut Texts) -> u32 {
@@ -171,16 +179,17 @@ impl Bases {
         Ok(())
     }
 
-    /// What `wanted` sets of charges ended at; a set without any rows is absent.
+    /// What `wanted` sets of charges ended at; a set without any rows is absent. Pools are in the order of their `rank`.
     pub fn base(
         &self,
         wanted: &BTreeSet<Followed>,
         credits: bool,
-        compare: impl Fn(u32, u32) -> std::cmp::Ordering,
-    ) -> Result<Base, SplitError> {
+        targets: &mut Targets,
+        rank: &[u32],
+    ) -> Result<Map<Followed, Base>, SplitError> {
         let mut sums: Map<Followed, Map<u32, i128>> = Map::default();
         if wanted.is_empty() {
-            return Ok(Base::default());
+            return Ok(Map::default());
         }
         for (&(scope, target), &amount) in &self.amounts {
             let scope = self.get(scope);
@@ -194,18 +203,48 @@ impl Bases {
                 }
             }
         }
-        let positive = |(target, amount)| {
-            let weight = u128::try_from(amount).ok().filter(|&weight| weight > 0);
-            weight.map(|weight| (target, weight))
+        let base = |(key, sums)| Ok((key, Base::of(sums, targets, rank)?));
+        sums.into_iter().map(base).collect()
+    }
+}
+
+impl Base {
+    fn of(sums: Map<u32, i128>, targets: &mut Targets, rank: &[u32]) -> Result<Self, SplitError> {
+        let positive = |amount| u128::try_from(amount).ok().filter(|&weight| weight > 0);
+        let mut base = Self::default();
+        let mut idle = 0_i128;
+        for (target, amount) in sums {
+            let pool = match *targets.get(target) {
+                Target::Idle { pool: Some(pool) } => Some(pool),
+                Target::IdlePools => None,
+                _ => {
+                    let weight = positive(amount);
+                    base.parts.extend(weight.map(|weight| (target, weight)));
+                    continue;
+                }
+            };
+            idle = idle.checked_add(amount).ok_or(SplitError::AmountTooLarge)?;
+            if let (Some(pool), Some(weight)) = (pool, positive(amount)) {
+                base.pools.push((pool, weight));
+            }
+        }
+        // Without a pool that could share it, idle stays idle.
+        let target = match base.pools.is_empty() {
+            true => Target::Idle { pool: None },
+            false => Target::IdlePools,
         };
-        let sorted = |sums: Map<u32, i128>| {
-            let mut parts: Vec<(u32, u128)> = sums.into_iter().filter_map(positive).collect();
-            parts.sort_by(|a, b| compare(a.0, b.0));
-            parts
-        };
-        Ok(sums
-            .into_iter()
-            .map(|(key, sums)| (key, sorted(sums)))
-            .collect())
+        if let Some(weight) = positive(idle) {
+            let target = targets.id(target);
+            match base.parts.iter_mut().find(|part| part.0 == target) {
+                Some(part) => {
+                    let sum = part.1.checked_add(weight);
+                    part.1 = sum.ok_or(SplitError::WeightsTooLarge)?;
+                }
+                None => base.parts.push((target, weight)),
+            }
+        }
+        base.parts.sort_by(|a, b| targets.compare(a.0, b.0));
+        base.pools.sort_by_key(|part| rank[part.0 as usize]);
+        Ok(base)
     }
 }

@@ -27,7 +27,7 @@ pub(super) struct PoolKey {
 }
 
 /// What stays apart within a pool.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct PartKey {
     pub day: i32,
     pub billing_period: u32,

@@ -158,6 +158,8 @@ pub enum Target {
     Idle {
         pool: Option<u32>,
     },
+    /// Idle of several machines as one: what a tax or a credit that follows them leaves idle. The pools share it at the end.
+    IdlePools,
     Unallocated {
         reason: Reason,
     },
