@@ -277,7 +277,9 @@ impl Attributor {
         };
         match (to, row.follows) {
             (Target::Idle { pool: Some(pool) }, _) => {
-                self.pools.add(*pool, key, billed, effective).map_err(fail)?;
+                self.pools
+                    .add(*pool, key, billed, effective)
+                    .map_err(fail)?;
             }
             (Target::IdlePools, Some(followed)) => {
                 let sums = self.shared.entry((followed, key)).or_default();

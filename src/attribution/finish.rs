@@ -55,13 +55,20 @@ impl Attributor {
                 _ => scope.credited().collect(),
             }
         };
-        let wanted = held
+        let credits = class == Class::Tax;
+        let all = held
             .iter()
-            .flat_map(|held| keys(self.bases.get(held.scope)))
-            .collect();
+            .flat_map(|held| keys(self.bases.get(held.scope)));
+        let there = self.bases.there(&all.collect(), credits);
+        let followed = held.iter().flat_map(|held| {
+            let keys = keys(self.bases.get(held.scope)).into_iter();
+            let keys = keys.filter(|key| there.contains(key));
+            keys.take(if class == Class::Tax { 1 } else { usize::MAX })
+        });
+        let wanted = followed.collect();
         let base = self
             .bases
-            .base(&wanted, class == Class::Tax, &mut self.targets, rank)
+            .base(&wanted, credits, &mut self.targets, rank)
             .map_err(|source| AttributeError::Split {
                 row_id: name.to_owned(),
                 source,
@@ -114,7 +121,8 @@ impl Attributor {
                 for (pool, (&billed, &effective)) in pools.iter().zip(billed.iter().zip(&effective))
                 {
                     if (billed, effective) != (0, 0) {
-                        self.pools.add(pool.0, key, Money(billed), Money(effective))?;
+                        self.pools
+                            .add(pool.0, key, Money(billed), Money(effective))?;
                     }
                 }
                 Ok(())

@@ -1,7 +1,7 @@
 //! What tax and credits follow: effective amounts by target, within an invoice,
 //! an issuer's period, a resource, a service or an account.
 
-use std::collections::BTreeSet;
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::charge::Charge;
@@ -34,7 +34,7 @@ impl Texts {
     }
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Class {
     Charge,
     Credit,
@@ -42,7 +42,7 @@ pub(super) enum Class {
 }
 
 /// What charges have in common that others can follow.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Scope {
     pub class: Class,
     pub currency: Currency,
@@ -69,6 +69,15 @@ pub(super) enum Followed {
 }
 
 impl Scope {
+    /// Whether others can follow its rows.
+    fn is_base(&self, credits: bool) -> bool {
+        match self.class {
+            Class::Charge => true,
+            Class::Credit => credits,
+            Class::Tax => false,
+        }
+    }
+
     /// For a tax: the first of these that has rows.
     pub fn taxed(&self) -> impl Iterator<Item = Followed> {
         let invoice = self
@@ -97,12 +106,9 @@ impl Scope {
 /// Effective usage-basis amounts by scope and target.
 #[derive(Debug, Default)]
 pub(super) struct Bases {
-    ids: Map<Box<[u8]>, u32>,
+    ids: Map<Scope, u32>,
     scopes: Vec<Scope>,
     amounts: Map<(u32, u32), i128>,
-    key: Vec<u8>,
-    /// Key and id of the last charge; neighbours on a bill are often alike.
-    last: (Vec<u8>, u32),
 }
 
 /// What a set of charges ended at.
@@ -125,41 +131,23 @@ impl Bases {
             charge.resource_id,
             charge.service_name,
         ];
-        self.key.clear();
-        self.key.push(class as u8);
-        self.key
-            .extend_from_slice(charge.currency.code().as_bytes());
-        for field in fields {
-            // Lengths keep fields apart; no text is as long as the mark for null.
-            let len = field.map_or(u64::MAX, |field| field.len() as u64);
-            self.key.extend_from_slice(&len.to_le_bytes());
-            self.key.extend_from_slice(field.unwrap_or("").as_bytes());
-        }
-        if self.key == self.last.0 {
-            return self.last.1;
-        }
-        let id = match self.ids.get(self.key.as_slice()) {
-            Some(&id) => id,
-            None => {
-                let [_, invoice, issuer, account, resource, service] =
-                    fields.map(|field| field.map(|field| texts.id(field)));
-                let id = self.scopes.len() as u32;
-                self.scopes.push(Scope {
-                    class,
-                    currency: charge.currency,
-                    billing_period: texts.id(charge.billing_period),
-                    invoice,
-                    issuer,
-                    account,
-                    resource,
-                    service,
-                });
-                self.ids.insert(self.key.as_slice().into(), id);
-                id
-            }
+        let [period, invoice, issuer, account, resource, service] =
+            fields.map(|field| field.map(|field| texts.id(field)));
+        let scope = Scope {
+            class,
+            currency: charge.currency,
+            billing_period: period.unwrap_or_default(),
+            invoice,
+            issuer,
+            account,
+            resource,
+            service,
         };
-        self.last.0.clone_from(&self.key);
-        self.last.1 = id;
+        let next = self.scopes.len() as u32;
+        let id = *self.ids.entry(scope).or_insert(next);
+        if id == next {
+            self.scopes.push(scope);
+        }
         id
     }
 
@@ -179,10 +167,17 @@ impl Bases {
         Ok(())
     }
 
+    /// Those of `wanted` that have any row.
+    pub fn there(&self, wanted: &HashSet<Followed>, credits: bool) -> HashSet<Followed> {
+        let scopes = self.scopes.iter().filter(|scope| scope.is_base(credits));
+        let keys = scopes.flat_map(|scope| scope.taxed().chain(scope.credited()));
+        keys.filter(|key| wanted.contains(key)).collect()
+    }
+
     /// What `wanted` sets of charges ended at; a set without any rows is absent. Pools are in the order of their `rank`.
     pub fn base(
         &self,
-        wanted: &BTreeSet<Followed>,
+        wanted: &HashSet<Followed>,
         credits: bool,
         targets: &mut Targets,
         rank: &[u32],
@@ -193,7 +188,7 @@ impl Bases {
         }
         for (&(scope, target), &amount) in &self.amounts {
             let scope = self.get(scope);
-            if scope.class == Class::Credit && !credits {
+            if !scope.is_base(credits) {
                 continue;
             }
             for key in scope.taxed().chain(scope.credited()) {

@@ -51,6 +51,7 @@ mod map;
 mod matching;
 mod pool;
 mod recommendation;
+mod repeat;
 mod route;
 mod rules;
 mod serve;

@@ -78,6 +78,8 @@ impl Pools {
     ) -> Result<(), SplitError> {
         let parts = &mut self.list[pool as usize].parts;
         let Some(part) = parts.iter_mut().find(|part| part.key == key) else {
+            // Mostly one or two, of millions of pools.
+            parts.reserve_exact(1);
             parts.push(Part {
                 key,
                 billed,

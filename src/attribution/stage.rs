@@ -13,11 +13,13 @@ use chrono::{Days, NaiveDate};
 use futures::StreamExt;
 
 use super::allocate::{AllocationWriter, BatchColumns, ChargeBatch};
+use super::repeat::Inputs;
 use super::{AttributeError, Attributor, DriverRow, DriverTable, Rule, Warning};
 use super::{close, serve};
 use crate::config::Pipeline;
 use crate::engine::{Engine, Library, Options};
 use crate::error::{Error, Result};
+use crate::warehouse::store::partition_dir;
 use crate::warehouse::{Table, store, table};
 
 /// What attribution did.
@@ -127,6 +129,10 @@ pub async fn run(
         )
         .await
         .map_err(|e| e.context(format!("billing period {period}")))?;
+        repeatable(
+            pipeline, library, options, &engine, snapshot, &rules, &period,
+        )
+        .await?;
         summary.periods.push(period);
     }
 
@@ -265,7 +271,13 @@ async fn period_of(
     let mut attributor = Attributor::new(rules, drivers, &models).map_err(failed)?;
     let dir = store::replace(snapshot, table, period)?;
     let mut writer = AllocationWriter::create(table, &dir.join("part-0.parquet"))?;
-    let mut lines = engine.stream(library.get("attribution/lines.sql")?).await?;
+    let lines = library.get("attribution/lines.sql")?;
+    let mut lines = if table.name == "allocations" {
+        engine.in_file_order(lines).await?
+    } else {
+        // Rows of two tables, which come in no order of their own.
+        engine.sorted(lines, &["row_id"]).await?
+    };
     while let Some(batch) = lines.next().await {
         let batch = ChargeBatch::new(batch?, period)?;
         for row in 0..batch.rows() {
@@ -307,6 +319,27 @@ async fn period_of(
         ));
     }
     Ok(())
+}
+
+/// Holds the allocations of a period against those that the same inputs gave before.
+async fn repeatable(
+    pipeline: &Pipeline,
+    library: &Library,
+    options: &Options,
+    engine: &Engine,
+    snapshot: &Path,
+    rules: &[Rule],
+    period: &str,
+) -> Result<()> {
+    let mut sql = vec![library.get("attribution/lines.sql")?];
+    let needed = |name: &str| rules.iter().any(|r| r.driver.as_deref() == Some(name));
+    let drivers = library.folder("attribution/drivers");
+    sql.extend(drivers.filter(|(name, _)| needed(name)).map(|(_, sql)| sql));
+    let days = charged_days(engine).await?;
+    let rules = format!("{rules:?} {:?}", models(pipeline));
+    let inputs = Inputs::of(engine, options, snapshot, (period, days), &sql, &rules)?;
+    let output = partition_dir(snapshot, contract("allocations")?, period).join("part-0.parquet");
+    inputs.gave(&pipeline.warehouse, period, &output)
 }
 
 fn failed(error: AttributeError) -> Error {
