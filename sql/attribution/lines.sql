@@ -1,5 +1,5 @@
 -- The charges of a billing period as attribution reads them: one row per charge, with the category of its cost.
--- Inputs: charges (one billing period). The order makes the output's: by row_id.
+-- Inputs: charges (one billing period), in the order of their files and rows, which is also the order of allocations.
 -- Override this file to change the categories; they are compute, storage, network, licence, labour, operations and other.
 select
     charges.*,
@@ -21,4 +21,3 @@ select
     end as category,
     coalesce(invoice_issuer_name, provider_name, source) as issuer
 from charges
-order by row_id

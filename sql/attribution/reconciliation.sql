@@ -1,6 +1,7 @@
 -- reconciliation: one row per currency × issuer × basis × line of a billing period.
 -- Inputs: charges, allocations, restatements, quarantine, deliveries (one billing period).
--- bill = attributed + idle + unallocated, so difference = 0, on either basis. Beside them: quarantined charges, which the
+-- bill = attributed + idle + unallocated, so difference = 0, on either basis. rows are those of the bill, and allocations of
+-- what it was split into. Beside them: quarantined charges, which the
 -- bill line does not hold; ingest_rounding, the digits past 18 places that reading the bill took away; and restated, what
 -- came later for closed periods and is booked in this one, one line per closed period.
 with bill as (
@@ -22,7 +23,7 @@ bases as (
     select 'allocation' as basis
 ),
 parts as (
-    select currency, issuer, bases.basis, target, count(distinct row_id) as rows, sum(billed) as billed, sum(effective) as effective
+    select currency, issuer, bases.basis, target, count(*) as rows, sum(billed) as billed, sum(effective) as effective
     from allocations
     join bases on allocations.basis = 'usage' or bases.basis = 'allocation'
     group by currency, issuer, bases.basis, target

@@ -204,7 +204,7 @@ pub struct AllocationWriter {
     /// Of charges that may be kept back (tax, credits), by row id.
     waiting: HashMap<String, Origin>,
     /// Issuer of the machine behind each idle pool, by the run's number for it.
-    pools: HashMap<u32, Arc<str>>,
+    pools: Vec<Arc<str>>,
     /// Issuer of the pool being moved on; its idle part comes first.
     pool: Arc<str>,
     interned: HashMap<String, Arc<str>>,
@@ -247,7 +247,7 @@ impl Rows {
     fn push(&mut self, a: &Allocation<'_>, (issuer, charge_category): &Origin) -> Result<()> {
         let (target, model, reason) = match a.target {
             Target::Model(model) => ("model", Some(model), None),
-            Target::Idle { .. } => ("idle", None, None),
+            Target::Idle { .. } | Target::IdlePools => ("idle", None, None),
             Target::Unallocated { reason } => ("unallocated", None, Some(reason.as_str())),
         };
         // A charge that no rule matched is still the doing of something with a name.
@@ -317,7 +317,7 @@ impl AllocationWriter {
             rows: Rows::default(),
             current: ("".into(), "".into()),
             waiting: HashMap::new(),
-            pools: HashMap::new(),
+            pools: vec![],
             pool: "".into(),
             interned: HashMap::new(),
         })
@@ -363,7 +363,7 @@ impl Receiver for AllocationWriter {
             },
             Basis::Allocation => {
                 if let Target::Idle { pool: Some(pool) } = a.target
-                    && let Some(issuer) = self.pools.get(pool)
+                    && let Some(issuer) = self.pools.get(*pool as usize)
                 {
                     self.pool = Arc::clone(issuer);
                 }
@@ -371,10 +371,10 @@ impl Receiver for AllocationWriter {
             }
         };
         if let (Basis::Usage, Target::Idle { pool: Some(pool) }) = (a.basis, a.target) {
-            // The machine's own charge comes before any tax on it.
-            self.pools
-                .entry(*pool)
-                .or_insert_with(|| Arc::clone(&origin.0));
+            // Pools are numbered as they arrive, and the machine's own charge comes before any tax on it.
+            if self.pools.len() <= *pool as usize {
+                self.pools.resize(*pool as usize + 1, Arc::clone(&origin.0));
+            }
         }
         self.rows.push(a, &origin)?;
         if self.rows.days.len() >= BATCH_ROWS {

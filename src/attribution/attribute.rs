@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::charge::{Allocation, Basis, Charge, Sink};
 use super::compile::{CompiledRule, compile};
 use super::driver::DriverTable;
-use super::follow::{Bases, Class, Texts};
+use super::follow::{Bases, Class, Followed, Texts};
 use super::map::Map;
 use super::matching::day_of;
 use super::pool::{PartKey, Pools, Weights};
@@ -30,6 +30,8 @@ pub struct Attributor {
     pub(super) bases: Bases,
     pub(super) pools: Pools,
     pub(super) held: Vec<Held>,
+    /// What rows that follow others left to the idle of several machines.
+    pub(super) shared: Map<(Followed, PartKey), (i128, i128)>,
     pub(super) summary: Summary,
     counts_lost: bool,
     splitter: Splitter,
@@ -74,6 +76,8 @@ pub(super) struct Row<'a> {
     pub(super) via: Option<&'a str>,
     /// Where tax and credits look for what they follow; unused on the allocation basis.
     pub(super) scope: u32,
+    /// The charges that the row follows.
+    pub(super) follows: Option<Followed>,
 }
 
 /// What a part was split by: driver, its weight and the sum of all weights.
@@ -118,6 +122,7 @@ impl Attributor {
                 ..Summary::default()
             },
             counts_lost: false,
+            shared: Map::default(),
             splitter: Splitter::default(),
             buffers: Buffers::default(),
         })
@@ -215,6 +220,7 @@ impl Attributor {
             effective: charge.effective,
             via: None,
             scope: self.bases.scope(charge, class, &mut self.texts),
+            follows: None,
         }
     }
 
@@ -324,14 +330,26 @@ impl Attributor {
             row_id: row.row_id.to_owned(),
             source,
         };
-        if let Target::Idle { pool: Some(pool) } = *to {
-            let billing_period = self.bases.get(row.scope).billing_period;
-            let key = PartKey {
-                day: row.day,
-                billing_period,
-                category: row.category,
-            };
-            self.pools.add(pool, key, billed, effective).map_err(fail)?;
+        let key = PartKey {
+            day: row.day,
+            billing_period: self.bases.get(row.scope).billing_period,
+            category: row.category,
+        };
+        match (to, row.follows) {
+            (Target::Idle { pool: Some(pool) }, _) => {
+                self.pools
+                    .add(*pool, key, billed, effective)
+                    .map_err(fail)?;
+            }
+            (Target::IdlePools, Some(followed)) => {
+                let sums = self.shared.entry((followed, key)).or_default();
+                for (sum, amount) in [(&mut sums.0, billed), (&mut sums.1, effective)] {
+                    *sum = sum
+                        .checked_add(amount.0)
+                        .ok_or_else(|| fail(SplitError::AmountTooLarge))?;
+                }
+            }
+            _ => {}
         }
         self.bases.add(row.scope, target, effective).map_err(fail)
     }

@@ -1,6 +1,6 @@
 //! Driver tables as the SQL files of `attribution/drivers/` give them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use arrow::array::{Array, AsArray};
 use arrow::compute::cast;
@@ -18,8 +18,7 @@ pub(super) async fn drivers(
     engine: &Engine,
     routing: &Routing,
 ) -> Result<BTreeMap<String, DriverTable>> {
-    let named = routing.rules.iter().chain(&routing.pools);
-    let needed: BTreeSet<&str> = named.filter_map(|r| r.driver.as_deref()).collect();
+    let needed = routing.drivers();
     let (from, to) = charged_days(engine).await?;
     let session = engine.clone();
     session
@@ -44,7 +43,7 @@ pub(super) async fn drivers(
 }
 
 /// First and last day of the charge periods, a day wider at both ends for telemetry that came late.
-async fn charged_days(engine: &Engine) -> Result<(NaiveDate, NaiveDate)> {
+pub(super) async fn charged_days(engine: &Engine) -> Result<(NaiveDate, NaiveDate)> {
     let sql = "select date_part('epoch', min(charge_period_start)), date_part('epoch', max(charge_period_end)) from charges";
     for batch in engine.collect(sql).await? {
         let ends = [0, 1].map(|c| {

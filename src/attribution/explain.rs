@@ -34,6 +34,9 @@ pub enum Explanation {
     },
 }
 
+/// Charges that are explained at once, at most.
+const MOST_CHARGES: usize = 50;
+
 /// Which of a model's costs.
 #[derive(Debug, Clone, Default)]
 pub struct Filter {
@@ -45,34 +48,54 @@ pub struct Filter {
     pub limit: usize,
 }
 
-/// Explains `subject`: the id of a charge or the start of one, else a model.
+/// Explains `subject`: the id of a charge or the start of one, or its file and row, else a model.
 ///
 /// # Errors
-/// `Kind::Config` when it is neither.
+/// `Kind::Config` when it is neither, or when too many ids begin so.
 pub async fn explain(
     engine: &Engine,
     library: &Library,
     subject: &str,
     filter: &Filter,
 ) -> Result<Explanation> {
-    let id = quoted(subject);
-    // Ids are hexadecimal, so the end of the range is past every id that begins with the subject.
-    let range = format!("row_id >= '{id}' and row_id <= '{id}~'");
-    let charge = engine.clone();
-    if subject.len() >= 6 && !subject.contains('~') {
-        let found = ["charges", "late_charges"].map(|t| format!("select 1 from {t} where {range}"));
-        let sql = format!("{} limit 1", found.join(" union all "));
-        if engine.collect(&sql).await?.iter().any(|b| b.num_rows() > 0) {
-            for name in ["charges", "late_charges", "allocations", "late_allocations"] {
-                charge.restrict(name, &range).await?;
-            }
-            return Ok(Explanation::Charge {
-                charges: rows(&charge, library, "charges").await?,
-                parts: rows(&charge, library, "parts").await?,
-            });
-        }
+    let ids = charges(engine, subject).await?;
+    if ids.len() > MOST_CHARGES {
+        return Err(Error::config(format!("`{subject}` begins the ids of more than {MOST_CHARGES} charges"))
+            .help("give a whole row_id of `charges`, or FILE:ROW: the rows of a file share the first half of their ids"));
     }
-    model(engine, library, subject, filter).await
+    if ids.is_empty() {
+        return model(engine, library, subject, filter).await;
+    }
+    let listed: Vec<String> = ids.iter().map(|id| format!("'{id}'")).collect();
+    let named = format!("row_id in ({})", listed.join(", "));
+    let charge = engine.clone();
+    for name in ["charges", "late_charges", "allocations", "late_allocations"] {
+        charge.restrict(name, &named).await?;
+    }
+    Ok(Explanation::Charge {
+        charges: rows(&charge, library, "charges").await?,
+        parts: rows(&charge, library, "parts").await?,
+    })
+}
+
+/// The ids of the charges that `subject` names: by an id, the start of one, or the end of a file's name and a row.
+async fn charges(engine: &Engine, subject: &str) -> Result<Vec<String>> {
+    let text = quoted(subject);
+    let named = match subject.rsplit_once(':') {
+        Some((file, row)) if !file.is_empty() && row.parse::<u32>().is_ok() => {
+            let file = quoted(file);
+            format!("\"row\" = {row} and (file = '{file}' or ends_with(file, '/{file}'))")
+        }
+        // Ids are hexadecimal, so the end of the range is past every id that begins with the subject.
+        _ if subject.len() >= 6 && !subject.contains('~') => {
+            format!("row_id >= '{text}' and row_id <= '{text}~'")
+        }
+        _ => return Ok(vec![]),
+    };
+    let found =
+        ["charges", "late_charges"].map(|t| format!("select row_id from {t} where {named}"));
+    let sql = format!("{} limit {}", found.join(" union all "), MOST_CHARGES + 1);
+    crate::engine::rows::map(&engine.collect(&sql).await?, |row| row.needed("row_id"))
 }
 
 async fn model(
@@ -92,7 +115,7 @@ async fn model(
         return Err(match nearest(subject, known.iter().map(String::as_str)) {
             Some(near) => error.help(format!("did you mean `{near}`?")),
             None => error.help(
-                "give a row_id of `charges`, six digits of it at least, or the id of a model",
+                "give a row_id of `charges` (six digits of it at least), FILE:ROW, or the id of a model",
             ),
         });
     }

@@ -6,8 +6,9 @@ use super::attribute::{Attributor, Held, Row};
 use super::charge::{Basis, Sink};
 use super::compile::{Action, CREDIT_BASE, TAX_BASE};
 use super::follow::{Base, Class, Followed, Scope};
+use super::map::Map;
 use super::pool::PartKey;
-use super::split::SplitError;
+use super::split::{SplitError, Splitter};
 use super::summary::{AttributeError, Summary};
 use super::target::{Reason, Target};
 use crate::money::Money;
@@ -55,19 +56,20 @@ impl Attributor {
                 _ => scope.credited().collect(),
             }
         };
-        let wanted = held
+        let credits = class == Class::Tax;
+        let all = held
             .iter()
-            .flat_map(|held| keys(self.bases.get(held.scope)))
-            .collect();
-        let compare = |a: u32, b: u32| match (self.targets.get(a), self.targets.get(b)) {
-            (Target::Idle { pool: Some(a) }, Target::Idle { pool: Some(b) }) => {
-                rank[*a as usize].cmp(&rank[*b as usize])
-            }
-            (a, b) => a.cmp(b),
-        };
-        let base: Base = self
+            .flat_map(|held| keys(self.bases.get(held.scope)));
+        let there = self.bases.there(&all.collect(), credits);
+        let followed = held.iter().flat_map(|held| {
+            let keys = keys(self.bases.get(held.scope)).into_iter();
+            let keys = keys.filter(|key| there.contains(key));
+            keys.take(if class == Class::Tax { 1 } else { usize::MAX })
+        });
+        let wanted = followed.collect();
+        let base = self
             .bases
-            .base(&wanted, class == Class::Tax, compare)
+            .base(&wanted, credits, &mut self.targets, rank)
             .map_err(|source| AttributeError::Split {
                 row_id: name.to_owned(),
                 source,
@@ -75,10 +77,11 @@ impl Attributor {
         let rules = Arc::clone(&self.rules);
         for held in held {
             let scope = self.bases.get(held.scope);
-            let mut bases = keys(scope).into_iter().filter_map(|key| base.get(&key));
-            let parts = match class {
-                Class::Tax => bases.next().filter(|parts| !parts.is_empty()),
-                _ => bases.find(|parts| !parts.is_empty()),
+            let bases = keys(scope).into_iter();
+            let mut bases = bases.filter_map(|key| base.get(&key).map(|base| (key, &base.parts)));
+            let found = match class {
+                Class::Tax => bases.next().filter(|(_, parts)| !parts.is_empty()),
+                _ => bases.find(|(_, parts)| !parts.is_empty()),
             };
             let billing_period = self.texts.get(scope.billing_period).to_owned();
             let row = Row {
@@ -94,14 +97,44 @@ impl Attributor {
                 effective: held.effective,
                 via: None,
                 scope: held.scope,
+                follows: found.map(|(key, _)| key),
             };
-            match parts {
-                Some(parts) => self.allocate(&row, Some(name), parts, sink)?,
+            match found {
+                Some((_, parts)) => self.allocate(&row, Some(name), parts, sink)?,
                 None => {
                     let target = self.unallocated(missing);
                     self.allocate(&row, None, &[(target, 1)], sink)?;
                 }
             }
+        }
+        self.share(&base)
+    }
+
+    /// Shares what the rows that follow others left to the idle of several machines out over their pools, once per
+    /// followed set and part.
+    fn share(&mut self, base: &Map<Followed, Base>) -> Result<(), AttributeError> {
+        let mut splitter = Splitter::default();
+        let (mut weights, mut billed, mut effective) = (vec![], vec![], vec![]);
+        for ((followed, key), amounts) in std::mem::take(&mut self.shared) {
+            let pools = base.get(&followed).map_or(&[][..], |base| &base.pools);
+            weights.clear();
+            weights.extend(pools.iter().map(|pool| pool.1));
+            let mut give = || {
+                splitter.split_into(amounts.0, &weights, &mut billed)?;
+                splitter.split_into(amounts.1, &weights, &mut effective)?;
+                for (pool, (&billed, &effective)) in pools.iter().zip(billed.iter().zip(&effective))
+                {
+                    if (billed, effective) != (0, 0) {
+                        self.pools
+                            .add(pool.0, key, Money(billed), Money(effective))?;
+                    }
+                }
+                Ok(())
+            };
+            give().map_err(|source| AttributeError::Split {
+                row_id: "idle of several machines".to_owned(),
+                source,
+            })?;
         }
         Ok(())
     }
@@ -150,6 +183,7 @@ impl Attributor {
                 effective,
                 via: None,
                 scope: 0,
+                follows: None,
             };
             let taken = (
                 billed.checked_neg().map_err(too_large)?,

@@ -1,12 +1,13 @@
 //! What tax and credits follow: effective amounts by target, within an invoice,
 //! an issuer's period, a resource, a service or an account.
 
-use std::collections::BTreeSet;
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::charge::Charge;
 use super::map::Map;
 use super::split::SplitError;
+use super::target::{Target, Targets};
 use crate::money::{Currency, Money};
 
 /// Texts by dense ids.
@@ -33,7 +34,7 @@ impl Texts {
     }
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Class {
     Charge,
     Credit,
@@ -41,7 +42,7 @@ pub(super) enum Class {
 }
 
 /// What charges have in common that others can follow.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Scope {
     pub class: Class,
     pub currency: Currency,
@@ -68,6 +69,15 @@ pub(super) enum Followed {
 }
 
 impl Scope {
+    /// Whether others can follow its rows.
+    fn is_base(&self, credits: bool) -> bool {
+        match self.class {
+            Class::Charge => true,
+            Class::Credit => credits,
+            Class::Tax => false,
+        }
+    }
+
     /// For a tax: the first of these that has rows.
     pub fn taxed(&self) -> impl Iterator<Item = Followed> {
         let invoice = self
@@ -96,16 +106,20 @@ impl Scope {
 /// Effective usage-basis amounts by scope and target.
 #[derive(Debug, Default)]
 pub(super) struct Bases {
-    ids: Map<Box<[u8]>, u32>,
+    ids: Map<Scope, u32>,
     scopes: Vec<Scope>,
     amounts: Map<(u32, u32), i128>,
-    key: Vec<u8>,
-    /// Key and id of the last charge; neighbours on a bill are often alike.
-    last: (Vec<u8>, u32),
 }
 
-/// The targets that a set of charges ended at, with their positive amounts as weights, in key order.
-pub(super) type Base = Map<Followed, Vec<(u32, u128)>>;
+/// What a set of charges ended at.
+#[derive(Debug, Default)]
+pub(super) struct Base {
+    /// The targets with their positive amounts as weights, in key order. The idle pools of machines are one of them: a
+    /// tax on a month of machine hours would else have as many parts as there are machines and hours.
+    pub parts: Vec<(u32, u128)>,
+    /// The pools with a positive amount, by number: what they share of that one part.
+    pub pools: Vec<(u32, u128)>,
+}
 
 impl Bases {
     pub fn scope(&mut self, charge: &Charge<'_>, class: Class, texts: &mut Texts) -> u32 {
@@ -117,41 +131,23 @@ impl Bases {
             charge.resource_id,
             charge.service_name,
         ];
-        self.key.clear();
-        self.key.push(class as u8);
-        self.key
-            .extend_from_slice(charge.currency.code().as_bytes());
-        for field in fields {
-            // Lengths keep fields apart; no text is as long as the mark for null.
-            let len = field.map_or(u64::MAX, |field| field.len() as u64);
-            self.key.extend_from_slice(&len.to_le_bytes());
-            self.key.extend_from_slice(field.unwrap_or("").as_bytes());
-        }
-        if self.key == self.last.0 {
-            return self.last.1;
-        }
-        let id = match self.ids.get(self.key.as_slice()) {
-            Some(&id) => id,
-            None => {
-                let [_, invoice, issuer, account, resource, service] =
-                    fields.map(|field| field.map(|field| texts.id(field)));
-                let id = self.scopes.len() as u32;
-                self.scopes.push(Scope {
-                    class,
-                    currency: charge.currency,
-                    billing_period: texts.id(charge.billing_period),
-                    invoice,
-                    issuer,
-                    account,
-                    resource,
-                    service,
-                });
-                self.ids.insert(self.key.as_slice().into(), id);
-                id
-            }
+        let [period, invoice, issuer, account, resource, service] =
+            fields.map(|field| field.map(|field| texts.id(field)));
+        let scope = Scope {
+            class,
+            currency: charge.currency,
+            billing_period: period.unwrap_or_default(),
+            invoice,
+            issuer,
+            account,
+            resource,
+            service,
         };
-        self.last.0.clone_from(&self.key);
-        self.last.1 = id;
+        let next = self.scopes.len() as u32;
+        let id = *self.ids.entry(scope).or_insert(next);
+        if id == next {
+            self.scopes.push(scope);
+        }
         id
     }
 
@@ -171,20 +167,28 @@ impl Bases {
         Ok(())
     }
 
-    /// What `wanted` sets of charges ended at; a set without any rows is absent.
+    /// Those of `wanted` that have any row.
+    pub fn there(&self, wanted: &HashSet<Followed>, credits: bool) -> HashSet<Followed> {
+        let scopes = self.scopes.iter().filter(|scope| scope.is_base(credits));
+        let keys = scopes.flat_map(|scope| scope.taxed().chain(scope.credited()));
+        keys.filter(|key| wanted.contains(key)).collect()
+    }
+
+    /// What `wanted` sets of charges ended at; a set without any rows is absent. Pools are in the order of their `rank`.
     pub fn base(
         &self,
-        wanted: &BTreeSet<Followed>,
+        wanted: &HashSet<Followed>,
         credits: bool,
-        compare: impl Fn(u32, u32) -> std::cmp::Ordering,
-    ) -> Result<Base, SplitError> {
+        targets: &mut Targets,
+        rank: &[u32],
+    ) -> Result<Map<Followed, Base>, SplitError> {
         let mut sums: Map<Followed, Map<u32, i128>> = Map::default();
         if wanted.is_empty() {
-            return Ok(Base::default());
+            return Ok(Map::default());
         }
         for (&(scope, target), &amount) in &self.amounts {
             let scope = self.get(scope);
-            if scope.class == Class::Credit && !credits {
+            if !scope.is_base(credits) {
                 continue;
             }
             for key in scope.taxed().chain(scope.credited()) {
@@ -194,18 +198,48 @@ impl Bases {
                 }
             }
         }
-        let positive = |(target, amount)| {
-            let weight = u128::try_from(amount).ok().filter(|&weight| weight > 0);
-            weight.map(|weight| (target, weight))
+        let base = |(key, sums)| Ok((key, Base::of(sums, targets, rank)?));
+        sums.into_iter().map(base).collect()
+    }
+}
+
+impl Base {
+    fn of(sums: Map<u32, i128>, targets: &mut Targets, rank: &[u32]) -> Result<Self, SplitError> {
+        let positive = |amount| u128::try_from(amount).ok().filter(|&weight| weight > 0);
+        let mut base = Self::default();
+        let mut idle = 0_i128;
+        for (target, amount) in sums {
+            let pool = match *targets.get(target) {
+                Target::Idle { pool: Some(pool) } => Some(pool),
+                Target::IdlePools => None,
+                _ => {
+                    let weight = positive(amount);
+                    base.parts.extend(weight.map(|weight| (target, weight)));
+                    continue;
+                }
+            };
+            idle = idle.checked_add(amount).ok_or(SplitError::AmountTooLarge)?;
+            if let (Some(pool), Some(weight)) = (pool, positive(amount)) {
+                base.pools.push((pool, weight));
+            }
+        }
+        // Without a pool that could share it, idle stays idle.
+        let target = match base.pools.is_empty() {
+            true => Target::Idle { pool: None },
+            false => Target::IdlePools,
         };
-        let sorted = |sums: Map<u32, i128>| {
-            let mut parts: Vec<(u32, u128)> = sums.into_iter().filter_map(positive).collect();
-            parts.sort_by(|a, b| compare(a.0, b.0));
-            parts
-        };
-        Ok(sums
-            .into_iter()
-            .map(|(key, sums)| (key, sorted(sums)))
-            .collect())
+        if let Some(weight) = positive(idle) {
+            let target = targets.id(target);
+            match base.parts.iter_mut().find(|part| part.0 == target) {
+                Some(part) => {
+                    let sum = part.1.checked_add(weight);
+                    part.1 = sum.ok_or(SplitError::WeightsTooLarge)?;
+                }
+                None => base.parts.push((target, weight)),
+            }
+        }
+        base.parts.sort_by(|a, b| targets.compare(a.0, b.0));
+        base.pools.sort_by_key(|part| rank[part.0 as usize]);
+        Ok(base)
     }
 }

@@ -54,6 +54,7 @@ mod matching;
 mod pool;
 pub mod preview;
 mod recommendation;
+mod repeat;
 mod route;
 mod rules;
 mod serve;

@@ -27,7 +27,7 @@ pub(super) struct PoolKey {
 }
 
 /// What stays apart within a pool.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct PartKey {
     pub day: i32,
     pub billing_period: u32,
@@ -78,6 +78,8 @@ impl Pools {
     ) -> Result<(), SplitError> {
         let parts = &mut self.list[pool as usize].parts;
         let Some(part) = parts.iter_mut().find(|part| part.key == key) else {
+            // Mostly one or two, of millions of pools.
+            parts.reserve_exact(1);
             parts.push(Part {
                 key,
                 billed,

@@ -6,7 +6,7 @@ use std::path::Path;
 use chrono::NaiveDate;
 
 use super::allocate::Receiver;
-use super::stage::{Summary, attributor, charges_of, due, routing};
+use super::stage::{Order, Summary, attributor, charges_of, due, routing};
 use super::{Allocation, Charge, Taken};
 use crate::config::Pipeline;
 use crate::engine::{Engine, Library, Options};
@@ -56,7 +56,14 @@ pub async fn preview(
         engine.restrict("charges", &filter).await?;
         let attributor = attributor(pipeline, library, &engine, &routing).await?;
         let attributor = attributor.counting_lost();
-        let seen = charges_of(library, &engine, &period, attributor, &mut Nowhere).await?;
+        let seen = charges_of(
+            library,
+            &engine,
+            (&period, Order::OfFiles),
+            attributor,
+            &mut Nowhere,
+        )
+        .await?;
         summary.charges += seen.charges;
         summary.add_rules(&seen)?;
         summary.periods.push(period);

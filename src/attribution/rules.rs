@@ -14,7 +14,7 @@
 //! stage = "operations"
 //! ```
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::NaiveDate;
 use serde::de::Error as _;
@@ -119,6 +119,14 @@ pub struct Routing {
     pub own: usize,
     /// Cost pools.
     pub pools: Vec<Rule>,
+}
+
+impl Routing {
+    /// The names of the drivers that rules and pools split by.
+    pub fn drivers(&self) -> BTreeSet<&str> {
+        let named = self.rules.iter().chain(&self.pools);
+        named.filter_map(|rule| rule.driver.as_deref()).collect()
+    }
 }
 
 /// Rules alone, none of them a user's own.

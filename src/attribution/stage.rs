@@ -13,11 +13,13 @@ use chrono::NaiveDate;
 use futures::StreamExt;
 
 use super::allocate::{AllocationWriter, BatchColumns, ChargeBatch, Receiver};
-use super::{AttributeError, Attributor, Routing, Taken, Warning};
+use super::repeat::Inputs;
+use super::{AttributeError, Attributor, RUNS, Routing, Taken, Warning};
 use super::{close, convert, driver_query, serve};
 use crate::config::Pipeline;
 use crate::engine::{Engine, Library, Options};
 use crate::error::{Error, Result};
+use crate::warehouse::store::partition_dir;
 use crate::warehouse::{Table, store, table};
 
 /// What attribution did.
@@ -154,6 +156,10 @@ pub async fn run(
         )
         .await
         .map_err(|e| e.context(format!("billing period {period}")))?;
+        repeatable(
+            pipeline, library, options, &engine, snapshot, &routing, &period,
+        )
+        .await?;
         summary.periods.push(period);
     }
 
@@ -312,7 +318,11 @@ async fn period_of(
     let attributor = attributor(pipeline, library, engine, routing).await?;
     let dir = store::replace(snapshot, table, period)?;
     let mut writer = AllocationWriter::create(table, &dir.join("part-0.parquet"))?;
-    let seen = charges_of(library, engine, period, attributor, &mut writer).await?;
+    let order = match table.name {
+        "allocations" => Order::OfFiles,
+        _ => Order::ById,
+    };
+    let seen = charges_of(library, engine, (period, order), attributor, &mut writer).await?;
     writer.finish()?;
     summary.charges += seen.charges;
     summary.allocations += seen.allocations;
@@ -352,15 +362,28 @@ pub(super) async fn attributor(
     Attributor::new(routing, drivers, &models(pipeline)).map_err(failed)
 }
 
+/// The order in which charges are attributed.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Order {
+    /// That of the files of one table, which nothing has to sort.
+    OfFiles,
+    /// By row_id: rows of several tables come in no order of their own.
+    ById,
+}
+
 /// Attributes the charges of the session, which are of one billing period.
 pub(super) async fn charges_of(
     library: &Library,
     engine: &Engine,
-    period: &str,
+    (period, order): (&str, Order),
     mut attributor: Attributor,
     into: &mut dyn Receiver,
 ) -> Result<super::Summary> {
-    let mut lines = engine.stream(library.get("attribution/lines.sql")?).await?;
+    let lines = library.get("attribution/lines.sql")?;
+    let mut lines = match order {
+        Order::OfFiles => engine.in_file_order(lines).await?,
+        Order::ById => engine.sorted(lines, &["row_id"]).await?,
+    };
     while let Some(batch) = lines.next().await {
         let batch = ChargeBatch::new(batch?, period)?;
         for row in 0..batch.rows() {
@@ -376,6 +399,36 @@ pub(super) async fn charges_of(
     attributor
         .finish(&mut |a| into.allocation(a).map_err(Into::into))
         .map_err(failed)
+}
+
+/// Holds the allocations of a period against those that the same inputs gave before.
+async fn repeatable(
+    pipeline: &Pipeline,
+    library: &Library,
+    options: &Options,
+    engine: &Engine,
+    snapshot: &Path,
+    routing: &Routing,
+    period: &str,
+) -> Result<()> {
+    let mut sql = vec![library.get("attribution/lines.sql")?];
+    let needed = routing.drivers();
+    let drivers = library.folder("attribution/drivers");
+    sql.extend(
+        drivers
+            .filter(|(name, _)| needed.contains(name))
+            .map(|(_, sql)| sql),
+    );
+    let charged = driver_query::charged_days(engine).await?;
+    let days = |table: &str| match table {
+        // What a run left behind is billed later, so its driver sees all telemetry.
+        "usage" if needed.contains(RUNS) => None,
+        _ => Some(charged),
+    };
+    let rules = format!("{routing:?} {:?}", models(pipeline));
+    let inputs = Inputs::of(engine, options, snapshot, (period, &days), &sql, &rules)?;
+    let output = partition_dir(snapshot, contract("allocations")?, period).join("part-0.parquet");
+    inputs.gave(&pipeline.warehouse, period, &output)
 }
 
 fn failed(error: AttributeError) -> Error {

@@ -158,6 +158,8 @@ pub enum Target {
     Idle {
         pool: Option<u32>,
     },
+    /// Idle of several machines as one: what a tax or a credit that follows them leaves idle. The pools share it at the end.
+    IdlePools,
     Unallocated {
         reason: Reason,
     },
@@ -175,6 +177,8 @@ pub struct ModelTarget {
 #[derive(Debug, Default)]
 pub(super) struct Targets {
     ids: Map<Target, u32>,
+    /// Ids of idle pools by their numbers, which are dense: a month of machine hours has millions.
+    idle: Vec<u32>,
     list: Vec<Target>,
     known: Vec<bool>,
     models: Map<String, Arc<str>>,
@@ -216,16 +220,26 @@ impl Targets {
     }
 
     pub fn id(&mut self, target: Target) -> u32 {
-        if let Some(&id) = self.ids.get(&target) {
-            return id;
-        }
         let id = self.list.len() as u32;
+        if let Target::Idle { pool: Some(pool) } = target {
+            let pool = pool as usize;
+            if pool >= self.idle.len() {
+                self.idle.resize(pool + 1, u32::MAX);
+            }
+            if self.idle[pool] != u32::MAX {
+                return self.idle[pool];
+            }
+            self.idle[pool] = id;
+        } else if let Some(&id) = self.ids.get(&target) {
+            return id;
+        } else {
+            self.ids.insert(target.clone(), id);
+        }
         let is_known =
             |target: &ModelTarget| self.models.contains_key(&target.model.to_lowercase());
         self.known
             .push(matches!(&target, Target::Model(target) if is_known(target)));
-        self.list.push(target.clone());
-        self.ids.insert(target, id);
+        self.list.push(target);
         id
     }
 

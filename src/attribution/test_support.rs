@@ -139,14 +139,17 @@ impl From<&Allocation<'_>> for Out {
                 Some(version) => format!("{}/{version}/{}", to.model, to.stage),
                 None => format!("{}//{}", to.model, to.stage),
             },
-            Target::Idle { .. } => "idle".to_owned(),
+            Target::Idle { .. } | Target::IdlePools => "idle".to_owned(),
             Target::Unallocated { reason } => format!("unallocated: {}", reason.as_str()),
         };
         Self {
             row_id: row.row_id.to_owned(),
             basis: row.basis,
             to,
-            pooled: matches!(row.target, Target::Idle { pool: Some(_) }),
+            pooled: matches!(
+                row.target,
+                Target::Idle { pool: Some(_) } | Target::IdlePools
+            ),
             category: row.category,
             day: row.day,
             billing_period: row.billing_period.to_owned(),

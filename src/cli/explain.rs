@@ -17,7 +17,7 @@ use crate::warehouse::Warehouse;
 pub struct Args {
     /// The pipeline file.
     pipeline: PathBuf,
-    /// The row_id of a charge or the start of one, or the id of a model.
+    /// The row_id of a charge or the start of one, FILE:ROW of a bill, or the id of a model.
     #[arg(value_name = "CHARGE|MODEL")]
     subject: String,
     /// Of a model, only this billing period.

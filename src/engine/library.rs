@@ -34,6 +34,7 @@ pub const SHIPPED: &[(&str, &str)] = shipped![
     "attribution/snapshots.sql",
     "attribution/unit_costs.sql",
     "checks/allocation_has_lineage.sql",
+    "checks/allocation_keeps_its_currency.sql",
     "checks/charge_is_split_exactly.sql",
     "checks/closed_period_is_unchanged.sql",
     "checks/conversion_is_exact.sql",

@@ -20,6 +20,7 @@ use datafusion::execution::SendableRecordBatchStream;
 use datafusion::execution::SessionStateBuilder;
 use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
+use datafusion::physical_plan::stream::RecordBatchReceiverStream;
 use datafusion::prelude::{DataFrame, SQLOptions, SessionConfig, SessionContext};
 use futures::StreamExt;
 
@@ -227,6 +228,24 @@ impl Engine {
         Ok(self.query(sql).await?.execute_stream().await?)
     }
 
+    /// Runs a query of one table in the order of its files' names and rows, which nothing has to sort; reading goes on
+    /// ahead of whoever takes the rows.
+    ///
+    /// # Errors
+    /// As [`Engine::query`].
+    pub async fn in_file_order(&self, sql: &str) -> Result<SendableRecordBatchStream> {
+        let rows = self.single().stream(sql).await?;
+        Ok(ahead(rows))
+    }
+
+    /// Runs a query and streams its rows sorted by columns.
+    ///
+    /// # Errors
+    /// As [`Engine::query`].
+    pub async fn sorted(&self, sql: &str, by: &[&str]) -> Result<SendableRecordBatchStream> {
+        Ok(sort(self.query(sql).await?, by)?.execute_stream().await?)
+    }
+
     /// Makes a view of a library file, so that others can select from it by its name.
     ///
     /// # Errors
@@ -323,11 +342,9 @@ impl Engine {
     /// # Errors
     /// Those of the query, and `Kind::Contract` when the result does not fit the table.
     pub async fn write(&self, sql: &str, table: &'static Table, dir: &Path) -> Result<u64> {
-        use datafusion::logical_expr::ident;
         let mut frame = self.query(sql).await?;
         if !table.order.is_empty() {
-            let keys = table.order.iter().map(|c| ident(*c).sort(true, true));
-            frame = frame.sort(keys.collect())?;
+            frame = sort(frame, table.order)?;
         }
         for column in table.columns {
             if frame
@@ -369,6 +386,27 @@ impl Engine {
         names.dedup();
         Ok(names)
     }
+}
+
+fn sort(frame: DataFrame, by: &[&str]) -> Result<DataFrame> {
+    use datafusion::logical_expr::ident;
+    let keys = by.iter().map(|c| ident(*c).sort(true, true));
+    Ok(frame.sort(keys.collect())?)
+}
+
+/// A stream that is read a few batches ahead, in a task of its own.
+fn ahead(mut rows: SendableRecordBatchStream) -> SendableRecordBatchStream {
+    let mut reader = RecordBatchReceiverStream::builder(rows.schema(), 2);
+    let sender = reader.tx();
+    reader.spawn(async move {
+        while let Some(batch) = rows.next().await {
+            if sender.send(batch).await.is_err() {
+                break;
+            }
+        }
+        Ok(())
+    });
+    reader.build()
 }
 
 /// The engine's word on a query that it cannot plan, as one about the query and what to write instead.

@@ -10,7 +10,7 @@ use arrow::array::{
 use arrow::compute::{cast, filter_record_batch};
 use arrow::datatypes::{DataType, Int32Type, Int64Type, Schema, TimestampMicrosecondType};
 use futures::StreamExt;
-use xxhash_rust::xxh3::xxh3_128;
+use xxhash_rust::xxh3::xxh3_64;
 
 use super::convert::convert;
 use super::dedupe::{self, Held};
@@ -292,14 +292,12 @@ impl FileJob {
             Arc::new((0..rows).map(|_| Some(text)).collect::<StringViewArray>())
         };
         let part = |at: usize| parts.as_ref().map_or(0, |p| p.value(at));
+        // Delivery and file hashed, then row and part as they are: within a file ids are in the order of its rows, so a
+        // reader finds one by the statistics of its pages.
+        let file = format!("{}|{}", self.delivery_id, self.file.input.sha256);
+        let file = xxh3_64(file.as_bytes());
         let ids: StringViewArray = (numbers.values().iter().enumerate())
-            .map(|(at, n)| {
-                let mut text = format!("{}|{}|{n}", self.delivery_id, self.file.input.sha256);
-                if part(at) != 0 {
-                    text.push_str(&format!("|{}", part(at)));
-                }
-                Some(format!("{:032x}", xxh3_128(text.as_bytes())))
-            })
+            .map(|(at, n)| Some(format!("{file:016x}{n:011x}{:05x}", part(at))))
             .collect();
         let whole = || arrow::array::new_null_array(&DataType::Int32, rows);
         let filled: [(&str, ArrayRef); 6] = [

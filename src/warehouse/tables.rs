@@ -612,14 +612,7 @@ pub static TABLES: &[Table] = &[
         name: "allocations",
         grain: "charge × target (basis usage), and idle pool × target (basis allocation); all rows add up to the bill",
         partition: Partition::BillingPeriod,
-        order: &[
-            "row_id",
-            "basis",
-            "target",
-            "model_id",
-            "model_version",
-            "stage",
-        ],
+        order: &[],
         columns: ALLOCATION,
     },
     Table {
@@ -828,7 +821,11 @@ pub static TABLES: &[Table] = &[
                 Text,
                 "bill, attributed, idle, unallocated, difference; restated, quarantined and ingest_rounding beside them",
             ),
-            req("rows", Int64, "rows behind the line"),
+            req(
+                "rows",
+                Int64,
+                "rows behind the line: of the bill, or allocations of its parts",
+            ),
             opt(
                 "billed",
                 Money,
@@ -888,14 +885,7 @@ pub static TABLES: &[Table] = &[
         name: "late_allocations",
         grain: "charge × target of a closed billing period as its bills stand today",
         partition: Partition::BillingPeriod,
-        order: &[
-            "row_id",
-            "basis",
-            "target",
-            "model_id",
-            "model_version",
-            "stage",
-        ],
+        order: &[],
         columns: ALLOCATION,
     },
     Table {

@@ -35,7 +35,7 @@ pub const CHARGES: &[Column] = &[
         "row_id",
         Text,
         true,
-        "hash of the delivery, the file, the row number and the part",
+        "16 digits of a hash of delivery and file, 11 of the row number, 5 of the part, hexadecimal",
     ),
     col("delivery_id", Text, true, "delivery that brought it"),
     col(

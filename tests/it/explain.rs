@@ -39,11 +39,9 @@ fn each_cent_of_a_charge() {
     let id = row_id(&dir, "gpu-node");
     let whole = explain(&dir, &[&id]);
     without_ids(&whole);
-    assert_eq!(
-        explain(&dir, &[&id[..8]]),
-        whole,
-        "the start of an id is enough"
-    );
+    for named in [&id[..27], "bill.csv:1"] {
+        assert_eq!(explain(&dir, &[named]), whole, "{named} is enough");
+    }
     let json: serde_json::Value =
         serde_json::from_str(&explain(&dir, &[&id, "--format", "json"])).unwrap();
     assert_eq!(json["charges"][0]["billed"], "98.400000000000000000");

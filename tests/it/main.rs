@@ -5,6 +5,7 @@
 mod bad_input;
 mod billing;
 mod bills;
+mod checks;
 mod cli;
 mod close;
 mod deliveries;

@@ -15,6 +15,7 @@ UNIT = 10**18
 DAY0 = datetime(2026, 10, 1, tzinfo=timezone.utc)
 STAGES = ["development", "training", "deployment", "operations", "upgrade"]
 HOUR = 3600 * 10**9
+MACHINES = ("idle", ("all",))  # what a row that follows machines leaves to their idle
 
 # ---------------------------------------------------------------- a random night
 
@@ -123,7 +124,7 @@ def key(target):
     if target[0] == "model":
         return (0, target[1], target[2] is not None, target[2] or "", STAGES.index(target[3]))
     if target[0] == "idle":
-        return (1, target[1] is not None) + (target[1] or ())
+        return (1, target == MACHINES, target[1] is not None) + (target[1] or ())
     return (2, target[1])
 
 
@@ -212,17 +213,20 @@ class Attribution:
     def split(self, row, parts):
         if not parts:
             parts = {("unallocated", "no_driver"): 1}
-        targets = sorted(parts, key=key)
+        targets, to_machines = sorted(parts, key=key), None
         weights = [parts[t] for t in targets]
         billed, effective = (largest_remainder(row[a], weights) for a in ("billed", "effective"))
         for target, b, e in zip(targets, billed, effective):
             self.note(("usage", row["id"]), target, category(row), row["start"].date(), b, e)
             if row["category"] != "Tax":
                 self.booked.append((row, target, e))
-            if target[0] == "idle" and target[1]:
+            if target == MACHINES:
+                to_machines = (b, e)
+            elif target[0] == "idle" and target[1]:
                 part = self.pools[target[1]][1][(row["start"].date(), category(row))]
                 part[0] += b
                 part[1] += e
+        return to_machines
 
     def note(self, row, target, cat, day, billed, effective):
         shown = ("idle",) if target[0] == "idle" else target
@@ -231,40 +235,67 @@ class Attribution:
         found[1] += effective
 
     def base(self, match, credits):
-        """What matching charges ended at: None without a row, else the targets with a positive amount."""
+        """What matching charges ended at: None without a row, else the targets with a positive amount, the idle of all
+        machines as one of them, and the machines' pools with a positive amount."""
         sums, any_row = defaultdict(int), False
         for row, target, effective in self.booked:
             if (credits or row["category"] != "Credit") and match(row):
                 any_row = True
                 sums[target] += effective
-        return {t: a for t, a in sums.items() if a > 0} if any_row else None
+        if not any_row:
+            return None
+        of_machines = lambda target: target[0] == "idle" and target[1]
+        pools = {t: a for t, a in sums.items() if of_machines(t) and t != MACHINES and a > 0}
+        idle = sum(a for t, a in sums.items() if of_machines(t))
+        parts = {t: a for t, a in sums.items() if not of_machines(t) and a > 0}
+        if idle > 0:
+            together = MACHINES if pools else ("idle", None)
+            parts[together] = parts.get(together, 0) + idle
+        return parts, pools
+
+    def follow(self, rows, ways, credits, wanted, missing):
+        """Splits each row over the first of its ways that `wanted` takes; then the pools share what went to machines' idle."""
+        followed = []
+        for row in rows:
+            found = ((way, self.base(lambda o: o["currency"] == row["currency"] and match(o), credits)) for way, match in ways(row))
+            followed.append((row, next(((way, b) for way, b in found if wanted(b)), None)))
+        shared = {}
+        for row, found in followed:
+            parts, pools = found[1] if found else ({}, {})
+            to_machines = self.split(row, parts or {("unallocated", missing): 1})
+            if to_machines:
+                # What follows the same charges on the same day in the same category is shared out as one amount.
+                group = (row["currency"], found[0], row["start"].date(), category(row))
+                sums = shared.setdefault(group, (pools, [0, 0]))[1]
+                sums[0] += to_machines[0]
+                sums[1] += to_machines[1]
+        order = lambda target: (target[1][0], target[1][1], target[1][2], target[1][3], target[1][4])
+        for (_, _, day, cat), (pools, sums) in shared.items():
+            names = sorted(pools, key=order)
+            for at in (0, 1):
+                for name, part in zip(names, largest_remainder(sums[at], [pools[n] for n in names])):
+                    self.pools[name[1]][1][(day, cat)][at] += part
 
     def finish(self):
         self.held.sort(key=lambda row: row["id"])
-        credits = [row for row in self.held if row["category"] == "Credit"]
-        followed = []
-        for row in credits:
-            same = lambda other, row=row: other["currency"] == row["currency"]
-            ways = []
+
+        def credited(row):
             if row["resource"]:
-                ways.append(lambda o: same(o) and o["resource"] == row["resource"])
+                yield ("resource", row["resource"]), lambda o: o["resource"] == row["resource"]
             if row["service"]:
-                ways.append(lambda o: same(o) and o["service"] == row["service"] and o["account"] == row["account"])
+                same = lambda o: o["service"] == row["service"] and o["account"] == row["account"]
+                yield ("service", row["account"], row["service"]), same
             if row["account"]:
-                ways.append(lambda o: same(o) and o["account"] == row["account"])
-            found = next((b for b in (self.base(way, False) for way in ways) if b), None)
-            followed.append((row, found))
-        for row, found in followed:
-            self.split(row, found or {("unallocated", "credit_no_base"): 1})
-        followed = []
-        for row in (row for row in self.held if row["category"] == "Tax"):
-            same = lambda other: other["currency"] == row["currency"]
-            ways = [lambda o: same(o) and o["invoice"] == row["invoice"]] if row["invoice"] else []
-            ways.append(lambda o: same(o) and o["issuer"] == row["issuer"])
-            found = next((b for b in (self.base(way, True) for way in ways) if b is not None), None)
-            followed.append((row, found))
-        for row, found in followed:
-            self.split(row, found or {("unallocated", "tax_no_base"): 1})
+                yield ("account", row["account"]), lambda o: o["account"] == row["account"]
+
+        def taxed(row):
+            if row["invoice"]:
+                yield ("invoice", row["invoice"]), lambda o: o["invoice"] == row["invoice"]
+            yield ("issuer", row["issuer"]), lambda o: o["issuer"] == row["issuer"]
+
+        of = lambda name: [row for row in self.held if row["category"] == name]
+        self.follow(of("Credit"), credited, False, lambda b: b and b[0], "credit_no_base")
+        self.follow(of("Tax"), taxed, True, lambda b: b is not None, "tax_no_base")
         for name, (busy, parts) in self.pools.items():
             resource, start, end, place, currency = name
             iso = lambda t: t.strftime("%Y-%m-%dT%H:%M:%SZ")
