@@ -54,17 +54,22 @@ mod recommendation;
 mod route;
 mod rules;
 mod serve;
+mod served;
+mod service_life;
 mod split;
 pub mod stage;
 mod summary;
 mod target;
 pub(crate) mod validate;
+mod version_ledger;
 mod wide;
 
 #[cfg(test)]
 mod behaviour_tests;
 #[cfg(test)]
 mod night_tests;
+#[cfg(test)]
+mod service_life_tests;
 #[cfg(test)]
 mod test_support;
 
@@ -74,6 +79,7 @@ pub use defaults::{MACHINE_DRIVERS, POOL_DRIVERS, default_rules};
 pub use driver::{DriverRow, DriverTable, DriverTableBuilder, Usage};
 pub use recommendation::split_served;
 pub use rules::{Deployed, Matches, Percent, RoutingConfig, Rule, RuleTarget, TagKeys};
+pub use service_life::{Life, ModelLife, Policy, ServiceLife, WithoutVersion};
 pub use split::{SplitError, Splitter, split, split_running, total_weight};
 pub use summary::{AttributeError, Oversubscribed, Summary, Warning};
 pub use target::{Category, ModelTarget, Reason, Stage, Target, UnknownName};

@@ -14,7 +14,7 @@ use futures::StreamExt;
 
 use super::allocate::{AllocationWriter, BatchColumns, ChargeBatch};
 use super::{AttributeError, Attributor, DriverRow, DriverTable, Rule, Warning};
-use super::{close, serve};
+use super::{close, serve, served, version_ledger};
 use crate::config::Pipeline;
 use crate::engine::{Engine, Library, Options};
 use crate::error::{Error, Result};
@@ -191,13 +191,22 @@ pub async fn run(
         }
     }
 
+    let threads = pipeline.threads();
+    let engine = Engine::open(options, Some(snapshot), None)?;
+    engine.restrict_to(window).await?;
+    let shown = served::run(&engine, library, snapshot, window, threads).await?;
+
+    let engine = Engine::open(options, Some(snapshot), None)?;
+    let life = &pipeline.attribution.service_life;
+    version_ledger::run(&engine, library, life, snapshot, window.1).await?;
+
     let engine = Engine::open(options, Some(snapshot), None)?;
     restrict_days(&engine, window).await?;
     engine
         .view("model_days", library.get("attribution/model_days.sql")?)
         .await?;
     summary.recommendations =
-        serve::run(&engine, library, snapshot, window, pipeline.threads()).await?;
+        serve::run(&engine, library, snapshot, (window, shown), threads).await?;
 
     let engine = Engine::open(options, Some(snapshot), None)?;
     restrict_days(&engine, window).await?;
@@ -212,15 +221,13 @@ pub async fn run(
     Ok(summary)
 }
 
-/// Leaves in the session what belongs to the days of the window: allocations by day, events up to its end.
+/// Leaves in the session what belongs to the days of the window: costs by day, events up to its end.
 pub async fn restrict_days(engine: &Engine, window: (NaiveDate, NaiveDate)) -> Result<()> {
     let (first, last) = window;
-    engine
-        .restrict(
-            "allocations",
-            &format!("day between date '{first}' and date '{last}'"),
-        )
-        .await?;
+    let within = format!("day between date '{first}' and date '{last}'");
+    for name in ["allocations", "version_ledger"] {
+        engine.restrict(name, &within).await?;
+    }
     engine.restrict_to(window).await
 }
 

@@ -179,6 +179,8 @@ pub struct Attribution {
     pub default_rules: bool,
     /// Model ids beyond `[[models]]` that rules may name.
     pub known_models: Vec<String>,
+    /// Over what the cost to make a version is recognised.
+    pub service_life: crate::attribution::ServiceLife,
 }
 
 /// `[report]`: the report written after a run.
@@ -277,6 +279,7 @@ impl Default for Attribution {
             resources: vec![],
             default_rules: true,
             known_models: vec![],
+            service_life: crate::attribution::ServiceLife::default(),
         }
     }
 }

@@ -123,6 +123,24 @@ impl Pipeline {
                 ));
             }
         }
+        if let Some(mistake) = self.attribution.service_life.mistake() {
+            return wrong(mistake);
+        }
+        let known = self.models.iter().map(|m| m.id.as_str());
+        let known = known.chain(self.attribution.known_models.iter().map(String::as_str));
+        let known: Vec<&str> = known.collect();
+        let named = self.attribution.service_life.models.keys();
+        if let Some(id) = named.into_iter().find(|id| !known.contains(&id.as_str())) {
+            let error = Error::config(format!(
+                "{}: `[attribution.service_life.models.{id}]` is for a model that the pipeline does not list",
+                self.file.display()
+            ));
+            return Err(match nearest(id, known) {
+                Some(near) => error.help(format!("did you mean `{near}`?")),
+                None => error
+                    .help("models that are not trained here go under `[attribution] known_models`"),
+            });
+        }
         let mut ids = BTreeSet::new();
         for model in &self.models {
             if model.id.is_empty() || !ids.insert(&model.id) {

@@ -77,6 +77,8 @@ impl Stage {
                 "late_allocations",
                 "restatements",
                 "model_costs",
+                "served_days",
+                "version_ledger",
                 "recommendation_costs",
                 "unit_costs",
                 "reconciliation",

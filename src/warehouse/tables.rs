@@ -636,6 +636,65 @@ pub static TABLES: &[Table] = &[
         ],
     },
     Table {
+        name: "served_days",
+        grain: "day × model × version × surface that showed recommendations",
+        partition: Partition::Day,
+        order: &["model_id", "model_version", "surface"],
+        columns: &[
+            req("model_id", Text, "model"),
+            opt("model_version", Text, "its version"),
+            opt("surface", Text, "where on the site"),
+            req(
+                "served",
+                Int64,
+                "recommendations shown: request × item, repeats not counted",
+            ),
+            req("requests", Int64, "responses in which they were shown"),
+        ],
+    },
+    Table {
+        name: "version_ledger",
+        grain: "model × version × currency × day on which its cost to make moved",
+        partition: Partition::None,
+        order: &["model_id", "model_version", "currency", "day"],
+        columns: &[
+            req("day", Date, "the day"),
+            req("model_id", Text, "model"),
+            opt(
+                "model_version",
+                Text,
+                "its version; null is the model's line for what names no version",
+            ),
+            req("currency", Text, "ISO 4217 code of the amounts"),
+            req("opening", Money, "not recognised yet at the start of the day").unit("currency"),
+            req(
+                "incurred",
+                Money,
+                "development, training and upgrade of the day, EffectiveCost, allocation basis; restatements on the first day of the billing period that books them",
+            )
+            .unit("currency"),
+            req(
+                "transferred",
+                Money,
+                "from the line without a version to the version that went into service; 0 in sum",
+            )
+            .unit("currency"),
+            req("recognised", Money, "the day's share, part of full_cost").unit("currency"),
+            req("written_off", Money, "what was left when the version was retired").unit("currency"),
+            req(
+                "closing",
+                Money,
+                "opening + incurred + transferred - recognised - written_off",
+            )
+            .unit("currency"),
+            req("life_unit", Text, "days (of service) or recommendations"),
+            req("used", Int64, "units of the service life that the day used"),
+            req("life_before", Int64, "units left before the day"),
+            req("life_after", Int64, "units left after it"),
+            req("policy", Text, "policy of the service life that held"),
+        ],
+    },
+    Table {
         name: "recommendation_costs",
         grain: "recommendation served × currency of its model's cost",
         partition: Partition::Day,
@@ -660,9 +719,15 @@ pub static TABLES: &[Table] = &[
             )
             .unit("currency"),
             req(
+                "making_cost",
+                Money,
+                "its share of what was recognised on the day of the cost to make the version",
+            )
+            .unit("currency"),
+            req(
                 "full_cost",
                 Money,
-                "its share of all that the model cost on the day, allocation basis",
+                "run_cost + making_cost + its share of tax on running and of idle",
             )
             .unit("currency"),
         ],

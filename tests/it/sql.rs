@@ -95,6 +95,8 @@ impl Session {
     async fn views(&mut self, window: (NaiveDate, NaiveDate)) -> Result<()> {
         let (mut views, mut by_day) = (vec![], vec![]);
         recost::attribution::close::hashes(&self.engine, &self.library).await?;
+        let making = self.library.get("attribution/making_costs.sql")?;
+        self.engine.view("making_costs", making).await?;
         // Every closed period is looked at here.
         let closed = "select distinct billing_period from snapshots";
         self.engine.view("restated_periods", closed).await?;
