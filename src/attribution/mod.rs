@@ -49,6 +49,7 @@ mod finish;
 mod follow;
 mod map;
 mod matching;
+mod outcomes;
 mod pool;
 mod recommendation;
 mod route;
@@ -68,6 +69,8 @@ mod wide;
 mod behaviour_tests;
 #[cfg(test)]
 mod night_tests;
+#[cfg(test)]
+mod outcomes_tests;
 #[cfg(test)]
 mod service_life_tests;
 #[cfg(test)]

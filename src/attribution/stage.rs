@@ -14,7 +14,7 @@ use futures::StreamExt;
 
 use super::allocate::{AllocationWriter, BatchColumns, ChargeBatch};
 use super::{AttributeError, Attributor, DriverRow, DriverTable, Rule, Warning};
-use super::{close, serve, served, version_ledger};
+use super::{close, outcomes, serve, served, version_ledger};
 use crate::config::Pipeline;
 use crate::engine::{Engine, Library, Options};
 use crate::error::{Error, Result};
@@ -208,10 +208,15 @@ pub async fn run(
     summary.recommendations =
         serve::run(&engine, library, snapshot, (window, shown), threads).await?;
 
+    let last_touch = pipeline.attribution.last_touch.0;
+    outcomes::run(library, options, snapshot, window, last_touch).await?;
+
     let engine = Engine::open(options, Some(snapshot), None)?;
     restrict_days(&engine, window).await?;
     let within = format!("ds between date '{}' and date '{}'", window.0, window.1);
-    engine.restrict("recommendation_costs", &within).await?;
+    for name in ["recommendation_costs", "served_days", "outcomes"] {
+        engine.restrict(name, &within).await?;
+    }
     engine
         .view("model_days", library.get("attribution/model_days.sql")?)
         .await?;

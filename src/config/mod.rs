@@ -179,6 +179,8 @@ pub struct Attribution {
     pub default_rules: bool,
     /// Model ids beyond `[[models]]` that rules may name.
     pub known_models: Vec<String>,
+    /// How long a showing may be credited with what the user did to the item, where the event names no request.
+    pub last_touch: TimeSpan,
     /// Over what the cost to make a version is recognised.
     pub service_life: crate::attribution::ServiceLife,
 }
@@ -192,6 +194,10 @@ pub struct Report {
     /// Whether `recost run` writes it.
     pub after_run: bool,
 }
+
+/// A length of time, written as `"90m"`, `"24h"` or `"7d"`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TimeSpan(pub chrono::TimeDelta);
 
 /// A number of bytes, written as `"512MiB"` or `"4GiB"`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -279,6 +285,7 @@ impl Default for Attribution {
             resources: vec![],
             default_rules: true,
             known_models: vec![],
+            last_touch: TimeSpan(chrono::TimeDelta::hours(24)),
             service_life: crate::attribution::ServiceLife::default(),
         }
     }

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde::de::{self, Deserialize, DeserializeOwned, Deserializer};
 
-use super::{Bytes, Pipeline};
+use super::{Bytes, Pipeline, TimeSpan};
 use crate::error::{Error, Result, Span, nearest};
 
 /// Deserialises `text`, turning a failure into an error that shows the place and names the nearest known key.
@@ -82,6 +82,28 @@ impl<'de> Deserialize<'de> for Bytes {
             .ok_or_else(|| {
                 de::Error::custom(format!(
                     "`{text}` is no size; write a whole number and KiB, MiB or GiB, such as \"4GiB\""
+                ))
+            })
+    }
+}
+
+impl<'de> Deserialize<'de> for TimeSpan {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit()).len();
+        let minutes = match text[digits..].trim() {
+            "m" => 1,
+            "h" => 60,
+            "d" => 24 * 60,
+            _ => 0,
+        };
+        let count = text[..digits].parse::<u32>().ok().filter(|_| minutes > 0);
+        count
+            .map(|n| TimeSpan(chrono::TimeDelta::minutes(i64::from(n) * minutes)))
+            .filter(|span| span.0 <= chrono::TimeDelta::days(365))
+            .ok_or_else(|| {
+                de::Error::custom(format!(
+                    "`{text}` is no length of time up to a year; write a whole number and m, h or d, such as \"24h\""
                 ))
             })
     }

@@ -80,6 +80,7 @@ impl Stage {
                 "served_days",
                 "version_ledger",
                 "recommendation_costs",
+                "outcomes",
                 "unit_costs",
                 "reconciliation",
             ],

@@ -130,9 +130,9 @@ impl Session {
         restrict_days(&self.engine, window).await?;
         let (first, last) = window;
         let within = format!("ds between date '{first}' and date '{last}'");
-        self.engine
-            .restrict("recommendation_costs", &within)
-            .await?;
+        for name in ["recommendation_costs", "served_days", "outcomes"] {
+            self.engine.restrict(name, &within).await?;
+        }
         for (name, _) in self.library.folder("features") {
             self.engine
                 .restrict(name, &format!("ds = date '{last}'"))
