@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::ValueEnum;
 use serde_json::Value;
 
-use super::print::Printer;
+use super::print::{Printer, columns};
 use super::{load, yesterday};
 use crate::attribution::explain::{Explanation, Filter, Row, explain};
 use crate::engine::{Engine, Options};
@@ -105,32 +105,6 @@ fn target(row: &Row) -> String {
         "unallocated" => format!("unallocated: {}", cell(row, "reason")),
         other => other.to_string(),
     }
-}
-
-/// Lines of columns, the first `left` of them flush left.
-fn columns(rows: &[Vec<String>], left: usize) -> Vec<String> {
-    let count = rows.first().map_or(0, Vec::len);
-    let width = |c: usize| rows.iter().map(|r| r[c].chars().count()).max().unwrap_or(0);
-    let widths: Vec<usize> = (0..count).map(width).collect();
-    rows.iter()
-        .map(|row| {
-            let cells = row
-                .iter()
-                .zip(&widths)
-                .enumerate()
-                .map(|(c, (cell, width))| {
-                    let pad = " ".repeat(width - cell.chars().count());
-                    if c < left {
-                        format!("{cell}{pad}")
-                    } else {
-                        format!("{pad}{cell}")
-                    }
-                });
-            format!("  {}", cells.collect::<Vec<_>>().join("  "))
-                .trim_end()
-                .to_string()
-        })
-        .collect()
 }
 
 fn of_charges(charges: &[Row], parts: &[Row]) -> String {

@@ -193,6 +193,32 @@ impl miette::Diagnostic for Shown {
     }
 }
 
+/// Lines of columns, the first `left` of them flush left.
+pub fn columns(rows: &[Vec<String>], left: usize) -> Vec<String> {
+    let count = rows.first().map_or(0, Vec::len);
+    let width = |c: usize| rows.iter().map(|r| r[c].chars().count()).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..count).map(width).collect();
+    rows.iter()
+        .map(|row| {
+            let cells = row
+                .iter()
+                .zip(&widths)
+                .enumerate()
+                .map(|(c, (cell, width))| {
+                    let pad = " ".repeat(width - cell.chars().count());
+                    if c < left {
+                        format!("{cell}{pad}")
+                    } else {
+                        format!("{pad}{cell}")
+                    }
+                });
+            format!("  {}", cells.collect::<Vec<_>>().join("  "))
+                .trim_end()
+                .to_string()
+        })
+        .collect()
+}
+
 /// A number with thousands apart.
 pub fn thousands(n: u64) -> String {
     let digits = n.to_string();

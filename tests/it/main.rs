@@ -13,4 +13,5 @@ mod night;
 mod oracle;
 mod shop;
 mod sql;
+mod units;
 mod worked_example;

@@ -108,6 +108,7 @@ impl Session {
             "attribution",
             "attribution/drivers",
             "checks",
+            "compare",
             "explain",
             "reports",
         ] {
