@@ -216,6 +216,17 @@ fn valid<'a>(texts: &'a StringViewArray, row: usize) -> Option<&'a str> {
     texts.is_valid(row).then(|| texts.value(row))
 }
 
+/// The outcomes of one of so many rounds, by user, so that all of a user's are in the same.
+pub(super) fn of_round(batch: &RecordBatch, (round, rounds): (u64, u64)) -> Result<RecordBatch> {
+    if rounds == 1 {
+        return Ok(batch.clone());
+    }
+    let user = texts_of(batch, "user_id")?;
+    let of = |row: &u32| xxh3_64(user.value(*row as usize).as_bytes()) % rounds == round;
+    let rows: UInt32Array = (0..batch.num_rows() as u32).filter(of).collect();
+    Ok(take_record_batch(batch, &rows)?)
+}
+
 impl Outcomes {
     /// The candidates from `start` on, of one of so many rounds.
     async fn read(
@@ -230,14 +241,7 @@ impl Outcomes {
         let mut parts = vec![];
         while let Some(batch) = stream.next().await {
             let batch = batch?;
-            if rounds == 1 {
-                parts.push(batch);
-                continue;
-            }
-            let user = texts_of(&batch, "user_id")?;
-            let of = |row: &u32| xxh3_64(user.value(*row as usize).as_bytes()) % rounds == round;
-            let rows: UInt32Array = (0..batch.num_rows() as u32).filter(of).collect();
-            parts.push(take_record_batch(&batch, &rows)?);
+            parts.push(of_round(&batch, (round, rounds))?);
         }
         Self::new(concat_batches(&schema, &parts)?, last_touch)
     }

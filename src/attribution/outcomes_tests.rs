@@ -10,7 +10,7 @@ use arrow::array::{
 use chrono::{NaiveDate, TimeDelta};
 use proptest::prelude::*;
 
-use super::outcomes::Outcomes;
+use super::outcomes::{Outcomes, of_round};
 
 const HOUR: i64 = 3_600_000_000;
 
@@ -101,7 +101,16 @@ fn day(n: u32) -> NaiveDate {
 type Credit = (String, String, i64, String, String, Option<String>);
 
 fn credit(batches: &[&[Shown]], done: &[Done], hours: i64, window: (u32, u32)) -> Vec<Credit> {
-    let mut outcomes = Outcomes::new(candidates(done), TimeDelta::hours(hours)).unwrap();
+    credit_of(candidates(done), batches, hours, window)
+}
+
+fn credit_of(
+    candidates: RecordBatch,
+    batches: &[&[Shown]],
+    hours: i64,
+    window: (u32, u32),
+) -> Vec<Credit> {
+    let mut outcomes = Outcomes::new(candidates, TimeDelta::hours(hours)).unwrap();
     for batch in batches {
         outcomes.see(&impressions(batch)).unwrap();
     }
@@ -230,6 +239,10 @@ proptest! {
         let expected = twin(&shown, &done, hours, window);
         let (first, second) = shown.split_at(cut.min(shown.len()));
         prop_assert_eq!(&credit(&[first, second], &done, hours, window), &expected);
+        let rounds = (0..3).map(|round| of_round(&candidates(&done), (round, 3)).unwrap());
+        let mut found: Vec<Credit> = rounds.flat_map(|part| credit_of(part, &[&shown], hours, window)).collect();
+        found.sort();
+        prop_assert_eq!(&found, &expected);
         shown.reverse();
         prop_assert_eq!(&credit(&[&shown], &done, hours, window), &expected);
     }
