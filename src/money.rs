@@ -103,6 +103,30 @@ impl Money {
         rounded.to_i128().map(Money).ok_or(MoneyError::Overflow)
     }
 
+    /// `self / other`, half-even at scale 18, exact whatever their size; `None` when `other` is 0 or the ratio leaves the
+    /// range of 128-bit integers.
+    pub fn over(self, other: Self) -> Option<Money> {
+        let divisor = other.0.unsigned_abs();
+        if divisor == 0 {
+            return None;
+        }
+        let dividend = self.0.unsigned_abs();
+        let (mut quotient, mut rest) = (dividend / divisor, dividend % divisor);
+        for _ in 0..SCALE {
+            quotient = quotient.checked_mul(10)?;
+            let (digit, left) = ten_times(rest, divisor);
+            quotient = quotient.checked_add(digit)?;
+            rest = left;
+        }
+        let half = rest.cmp(&(divisor - rest));
+        if half.is_gt() || (half.is_eq() && quotient % 2 == 1) {
+            quotient = quotient.checked_add(1)?;
+        }
+        let value = i128::try_from(quotient).ok()?;
+        let negative = (self.0 < 0) != (other.0 < 0);
+        Some(Money(if negative { -value } else { value }))
+    }
+
     pub const ZERO: Self = Self(0);
     /// One unit of the currency.
     pub const ONE: Self = Self(10_i128.pow(SCALE));
@@ -243,6 +267,19 @@ fn div_half_even(value: i128, unit: i128) -> i128 {
         std::cmp::Ordering::Equal => quotient & 1 == 1,
     };
     quotient + i128::from(up)
+}
+
+/// Quotient and rest of `10 · rest / divisor`, for `rest < divisor ≤ 2^127`: the sum of two rests fits where ten do not.
+fn ten_times(rest: u128, divisor: u128) -> (u128, u128) {
+    let (mut quotient, mut sum) = (0, 0);
+    for _ in 0..10 {
+        sum += rest;
+        if sum >= divisor {
+            sum -= divisor;
+            quotient += 1;
+        }
+    }
+    (quotient, sum)
 }
 
 fn not_a_number(text: &str) -> MoneyError {
@@ -609,6 +646,34 @@ mod tests {
             Err(MoneyError::TooLarge { .. })
         ));
         assert_eq!(read(1, 39), Err(MoneyError::Scale { scale: 39 }));
+    }
+
+    #[test]
+    fn a_ratio_of_amounts_is_exact_and_none_without_a_denominator() {
+        let ratio = |a: &str, b: &str| {
+            let amount = |text| Money::parse(text).unwrap().0;
+            amount(a).over(amount(b)).map(|m| m.to_string())
+        };
+        assert_eq!(ratio("1", "3").unwrap(), "0.333333333333333333");
+        assert_eq!(ratio("-2", "3").unwrap(), "-0.666666666666666667");
+        assert_eq!(ratio("-7.5", "-2.5").unwrap(), "3");
+        assert_eq!(ratio("0", "5").unwrap(), "0");
+        // Half a unit goes to the even digit.
+        assert_eq!(ratio("0.000000000000000001", "2").unwrap(), "0");
+        assert_eq!(
+            ratio("0.000000000000000003", "2").unwrap(),
+            "0.000000000000000002"
+        );
+        assert_eq!(ratio("1", "0"), None);
+        assert_eq!(ratio("900000000000000", "0.000000000000000001"), None);
+        assert_eq!(
+            ratio(
+                "999999999999999.999999999999999999",
+                "999999999999999.999999999999999999"
+            )
+            .unwrap(),
+            "1"
+        );
     }
 
     #[test]

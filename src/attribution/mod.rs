@@ -41,6 +41,7 @@ mod allocate;
 mod attribute;
 mod charge;
 pub mod close;
+pub mod compare;
 mod compile;
 mod convert;
 mod defaults;
@@ -49,8 +50,10 @@ mod driver_query;
 pub mod explain;
 mod finish;
 mod follow;
+pub mod interval;
 mod map;
 mod matching;
+mod outcomes;
 mod pool;
 pub mod preview;
 mod recommendation;
@@ -58,6 +61,8 @@ mod repeat;
 mod route;
 mod rules;
 mod serve;
+mod served;
+mod service_life;
 mod split;
 pub mod stage;
 mod step_down;
@@ -66,12 +71,17 @@ mod step_down_tests;
 mod summary;
 mod target;
 pub(crate) mod validate;
+mod version_ledger;
 mod wide;
 
 #[cfg(test)]
 mod behaviour_tests;
 #[cfg(test)]
 mod night_tests;
+#[cfg(test)]
+mod outcomes_tests;
+#[cfg(test)]
+mod service_life_tests;
 #[cfg(test)]
 mod test_support;
 
@@ -81,6 +91,7 @@ pub use defaults::{MACHINE_DRIVERS, POOL_DRIVERS, RUN_TIME, RUNS, default_rules}
 pub use driver::{DriverRow, DriverTable, DriverTableBuilder, Usage};
 pub use recommendation::split_served;
 pub use rules::{Deployed, Matches, Percent, Routing, RoutingConfig, Rule, RuleTarget, TagKeys};
+pub use service_life::{Life, ModelLife, Policy, ServiceLife, WithoutVersion};
 pub use split::{SplitError, Splitter, split, split_running, total_weight};
 pub use summary::{AttributeError, Oversubscribed, Summary, Taken, Warning};
 pub use target::{Category, ModelTarget, Reason, Stage, Target, UnknownName};

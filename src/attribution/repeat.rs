@@ -20,6 +20,9 @@ use crate::warehouse::store::{partition_dir, partitions};
 /// Folder below the warehouse.
 const FOLDER: &str = "repeats";
 
+/// The first and last day of which a table is read; `None`: all.
+pub type Days<'a> = dyn Fn(&str) -> Option<(NaiveDate, NaiveDate)> + 'a;
+
 /// A hash of what the allocations of a period are made of.
 pub struct Inputs(u128);
 
@@ -33,7 +36,7 @@ impl Inputs {
         engine: &Engine,
         options: &Options,
         snapshot: &Path,
-        (period, days): (&str, &dyn Fn(&str) -> Option<(NaiveDate, NaiveDate)>),
+        (period, days): (&str, &Days<'_>),
         sql: &[&str],
         rules: &str,
     ) -> Result<Self> {

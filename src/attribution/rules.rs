@@ -403,17 +403,19 @@ fn text_or_integer<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<
 }
 
 fn date<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<NaiveDate>, D::Error> {
-    let text = match toml::Value::deserialize(deserializer)? {
+    let value = toml::Value::deserialize(deserializer)?;
+    day(value).map(Some).map_err(D::Error::custom)
+}
+
+/// A day, written as a TOML date or in quotes.
+pub(super) fn day(value: toml::Value) -> Result<NaiveDate, String> {
+    let text = match value {
         toml::Value::String(text) => text,
         toml::Value::Datetime(date) => date.to_string(),
         other => other.to_string(),
     };
-    match text.trim().parse() {
-        Ok(date) => Ok(Some(date)),
-        Err(_) => Err(D::Error::custom(format!(
-            "{text} is not a date; write 2026-01-31"
-        ))),
-    }
+    let parsed = text.trim().parse();
+    parsed.map_err(|_| format!("{text} is not a date; write 2026-01-31"))
 }
 
 impl Rule {

@@ -8,29 +8,34 @@ use arrow::array::{
     Array, ArrayRef, AsArray, Decimal128Array, Int64Array, RecordBatch, StringViewArray,
 };
 use arrow::compute::{cast, concat_batches};
-use arrow::datatypes::{DataType, Date32Type, Decimal128Type, Int64Type};
+use arrow::datatypes::{DataType, Int64Type};
 use chrono::NaiveDate;
-use futures::{StreamExt, TryStreamExt};
+use futures::StreamExt;
 
+use super::served::each_day;
 use super::split_served;
 use super::stage::contract;
+use crate::engine::rows::map;
 use crate::engine::{Engine, Library};
 use crate::error::{Error, Result};
-use crate::money::Money;
+use crate::money::{Money, SCALE};
 use crate::warehouse::{TableWriter, Type, store};
 
-/// Run cost and full cost of a model version on a day, units of 10⁻¹⁸.
+/// The parts of what a model version cost on a day, units of 10⁻¹⁸; each is divided by itself.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 struct Cost {
     run: i128,
-    full: i128,
+    /// Recognised of the cost to make it.
+    making: i128,
+    /// Tax on running it, and its share of idle.
+    overhead: i128,
 }
 
 /// Day, model → currency → version → cost.
-type ModelDays = BTreeMap<(i32, String), BTreeMap<String, BTreeMap<Option<String>, Cost>>>;
+type ModelDays = BTreeMap<(NaiveDate, String), BTreeMap<String, BTreeMap<Option<String>, Cost>>>;
 
-/// Writes the table for every day of the window, `threads` days at a time. The session has the view `model_days`. Returns
-/// the rows.
+/// Writes the table for every day of the window, `threads` days at a time. The session has the view `model_days`; `shown`
+/// are the days on which anything was shown. Returns the rows.
 ///
 /// # Errors
 /// Those of SQL and of writing.
@@ -38,52 +43,37 @@ pub async fn run(
     engine: &Engine,
     library: &Library,
     snapshot: &Path,
-    window: (NaiveDate, NaiveDate),
+    (window, shown): ((NaiveDate, NaiveDate), Arc<BTreeSet<NaiveDate>>),
     threads: usize,
 ) -> Result<u64> {
     let costs = Arc::new(Costs::read(engine).await?);
-    let sql: Arc<str> = library.get("attribution/served.sql")?.into();
-    let days: Vec<NaiveDate> = window
-        .0
-        .iter_days()
-        .take_while(|d| *d <= window.1)
-        .collect();
-    let rows: Vec<u64> = futures::stream::iter(days)
-        .map(|day| {
-            let engine = engine.single();
-            let (costs, sql, snapshot) =
-                (Arc::clone(&costs), Arc::clone(&sql), snapshot.to_path_buf());
-            let runtime = tokio::runtime::Handle::current();
-            async move {
-                tokio::task::spawn_blocking(move || {
-                    runtime.block_on(day_of(&engine, &sql, &snapshot, &costs, day))
-                })
-                .await
-                .map_err(|e| Error::unexpected(format!("a worker ended early: {e}")))?
+    let sql = library.get("attribution/served.sql")?.to_string();
+    let snapshot = snapshot.to_path_buf();
+    each_day(engine, window, threads, move |engine, day| {
+        let (sql, snapshot) = (sql.clone(), snapshot.clone());
+        let (costs, shown) = (Arc::clone(&costs), Arc::clone(&shown));
+        async move {
+            let table = contract("recommendation_costs")?;
+            let dir = store::replace(&snapshot, table, &day.to_string())?;
+            if !shown.contains(&day) {
+                return Ok(0);
             }
-        })
-        .buffered(threads)
-        .try_collect()
-        .await?;
-    Ok(rows.iter().sum())
+            day_of(&engine, &sql, &dir.join("part-0.parquet"), &costs, day).await
+        }
+    })
+    .await
 }
 
-/// Writes one day's partition. Returns the recommendations that were served.
+/// Writes one day's file. Returns the recommendations that were served.
 async fn day_of(
     engine: &Engine,
     sql: &str,
-    snapshot: &Path,
+    file: &Path,
     costs: &Costs,
     day: NaiveDate,
 ) -> Result<u64> {
-    let table = contract("recommendation_costs")?;
-    let dir = store::replace(snapshot, table, &day.to_string())?;
-    let date = Date32Type::from_naive_date(day);
-    if !costs.served.contains(&date) {
-        return Ok(0);
-    }
     let mut stream = engine.between(sql, "event_time", day).await?;
-    let mut writer = TableWriter::create(table, &dir.join("part-0.parquet"))?;
+    let mut writer = TableWriter::create(contract("recommendation_costs")?, file)?;
     let mut group = Group::default();
     let mut count = 0;
     let nothing = BTreeMap::new();
@@ -97,7 +87,7 @@ async fn day_of(
             let first = first_showings(&served)?;
             let served = arrow::compute::take_record_batch(&served, &first)?;
             count += served.num_rows() as u64;
-            let of = costs.days.get(&(date, model.clone()));
+            let of = costs.days.get(&(day, model.clone()));
             for currency in costs.currencies(&model) {
                 let versions = of.and_then(|c| c.get(currency)).unwrap_or(&nothing);
                 writer.write(&divide(&served, currency, versions)?)?;
@@ -110,12 +100,10 @@ async fn day_of(
     }
 }
 
-/// What models cost on each day, in which currencies, and on which days anything was served.
+/// What models cost on each day, and in which currencies.
 #[derive(Default)]
 struct Costs {
     days: ModelDays,
-    /// Days with an impression: asking each day of a long window alone would take far longer than asking once.
-    served: BTreeSet<i32>,
     /// Currencies in which a model cost anything in the window.
     of_model: BTreeMap<String, BTreeSet<String>>,
     /// Currencies in which any model did.
@@ -132,49 +120,25 @@ impl Costs {
     }
 
     async fn read(engine: &Engine) -> Result<Self> {
+        let found = engine.collect("select * from model_days").await?;
+        let rows = map(&found, |row| {
+            let money = |name: &str| Ok::<_, Error>(row.decimal(name, SCALE as i8)?.unwrap_or(0));
+            let cost = Cost {
+                run: money("run_cost")?,
+                making: money("making_cost")?,
+                overhead: money("tax_cost")? + money("idle_cost")?,
+            };
+            let key = (row.needed("model_id")?, row.text("model_version")?);
+            Ok((row.day("day")?, key, row.needed("currency")?, cost))
+        })?;
         let mut costs = Self::default();
-        let sql = "select distinct cast(event_time as date) as day from events
-                   where event_type = 'impression' and model_id is not null and request_id is not null";
-        for batch in engine.collect(sql).await? {
-            let days = column(&batch, "day")?.as_primitive::<Date32Type>();
-            costs.served.extend(days.values());
-        }
-        for batch in engine.collect("select * from model_days").await? {
-            let text = |name: &str| -> Result<StringViewArray> {
-                let column = cast(column(&batch, name)?, &DataType::Utf8View)?;
-                Ok(column.as_string_view().clone())
-            };
-            let money = |name: &str| -> Result<Decimal128Array> {
-                let column = cast(column(&batch, name)?, &Type::Money.arrow())?;
-                Ok(column.as_primitive::<Decimal128Type>().clone())
-            };
-            let (model, version) = (text("model_id")?, text("model_version")?);
-            let currency = text("currency")?;
-            let (run, full) = (money("run_cost")?, money("full_cost")?);
-            let day = column(&batch, "day")?.as_primitive::<Date32Type>().clone();
-            for row in 0..batch.num_rows() {
-                let version = version
-                    .is_valid(row)
-                    .then(|| version.value(row).to_string());
-                let cost = Cost {
-                    run: run.value(row),
-                    full: full.value(row),
-                };
-                let (model, currency) = (model.value(row), currency.value(row));
-                costs.any.insert(currency.to_string());
-                costs
-                    .of_model
-                    .entry(model.to_string())
-                    .or_default()
-                    .insert(currency.to_string());
-                costs
-                    .days
-                    .entry((day.value(row), model.to_string()))
-                    .or_default()
-                    .entry(currency.to_string())
-                    .or_default()
-                    .insert(version, cost);
-            }
+        for (day, (model, version), currency, cost) in rows {
+            costs.any.insert(currency.clone());
+            let of = costs.of_model.entry(model.clone()).or_default();
+            of.insert(currency.clone());
+            let Some(day) = day else { continue };
+            let of = costs.days.entry((day, model)).or_default();
+            of.entry(currency).or_default().insert(version, cost);
         }
         Ok(costs)
     }
@@ -247,17 +211,20 @@ fn divide(
         let v = version.is_valid(row).then(|| version.value(row));
         of_version.entry(v).or_default().push(row);
     }
-    let mut run = vec![0i128; n];
-    let mut full = vec![0i128; n];
+    let mut parts = [vec![0i128; n], vec![0i128; n], vec![0i128; n]];
     let mut common = Cost::default();
     let mut give = |cost: Cost, to: &[usize]| -> Result<()> {
         let weights: Vec<u64> = to.iter().map(|r| weight(*r)).collect();
-        for (amount, column) in [(cost.run, &mut run), (cost.full, &mut full)] {
-            let parts = split_served(Money(amount), &weights)
+        for (amount, column) in [cost.run, cost.making, cost.overhead]
+            .into_iter()
+            .zip(&mut parts)
+            .filter(|(amount, _)| *amount != 0)
+        {
+            let shares = split_served(Money(amount), &weights)
                 .map_err(|e| Error::check(format!("dividing a model's day: {e}")))?
                 .unwrap_or_default();
-            for (row, part) in to.iter().zip(parts) {
-                column[*row] += part;
+            for (row, share) in to.iter().zip(shares) {
+                column[*row] += share;
             }
         }
         Ok(())
@@ -267,7 +234,8 @@ fn divide(
             Some(to) => give(*cost, to)?,
             None => {
                 common.run += cost.run;
-                common.full += cost.full;
+                common.making += cost.making;
+                common.overhead += cost.overhead;
             }
         }
     }
@@ -275,6 +243,10 @@ fn divide(
         let all: Vec<usize> = (0..n).collect();
         give(common, &all)?;
     }
+    let [run, making, overhead] = parts;
+    let full = run.iter().zip(&making).zip(&overhead);
+    let full = full.map(|((run, making), overhead)| run + making + overhead);
+    let full: Vec<i128> = full.collect();
     let money = |values: Vec<i128>| -> ArrayRef {
         Arc::new(Decimal128Array::from(values).with_data_type(Type::Money.arrow()))
     };
@@ -293,6 +265,7 @@ fn divide(
         ("currency", Arc::new(currencies) as ArrayRef, false),
         ("compute_ns", Arc::clone(column(rows, "compute_ns")?), true),
         ("run_cost", money(run), false),
+        ("making_cost", money(making), false),
         ("full_cost", money(full), false),
     ])?)
 }

@@ -15,7 +15,7 @@ use futures::StreamExt;
 use super::allocate::{AllocationWriter, BatchColumns, ChargeBatch, Receiver};
 use super::repeat::Inputs;
 use super::{AttributeError, Attributor, RUNS, Routing, Taken, Warning};
-use super::{close, convert, driver_query, serve};
+use super::{close, convert, driver_query, outcomes, serve, served, version_ledger};
 use crate::config::Pipeline;
 use crate::engine::{Engine, Library, Options};
 use crate::error::{Error, Result};
@@ -228,18 +228,32 @@ pub async fn run(
         convert::run(pipeline, library, &engine, snapshot, (period, window.1)).await?;
     }
 
+    let threads = pipeline.threads();
+    let engine = Engine::open(options, Some(snapshot), None)?;
+    engine.restrict_to(window).await?;
+    let shown = served::run(&engine, library, snapshot, window, threads).await?;
+
+    let engine = Engine::open(options, Some(snapshot), None)?;
+    let life = &pipeline.attribution.service_life;
+    version_ledger::run(&engine, library, life, snapshot, window.1).await?;
+
     let engine = Engine::open(options, Some(snapshot), None)?;
     restrict_days(&engine, window).await?;
     engine
         .view("model_days", library.get("attribution/model_days.sql")?)
         .await?;
     summary.recommendations =
-        serve::run(&engine, library, snapshot, window, pipeline.threads()).await?;
+        serve::run(&engine, library, snapshot, (window, shown), threads).await?;
+
+    let last_touch = pipeline.attribution.last_touch.0;
+    outcomes::run(library, options, snapshot, window, last_touch).await?;
 
     let engine = Engine::open(options, Some(snapshot), None)?;
     restrict_days(&engine, window).await?;
     let within = format!("ds between date '{}' and date '{}'", window.0, window.1);
-    engine.restrict("recommendation_costs", &within).await?;
+    for name in ["recommendation_costs", "served_days", "outcomes"] {
+        engine.restrict(name, &within).await?;
+    }
     engine
         .view("model_days", library.get("attribution/model_days.sql")?)
         .await?;
@@ -267,15 +281,13 @@ pub(super) fn due(
     Ok(due)
 }
 
-/// Leaves in the session what belongs to the days of the window: allocations by day, events up to its end.
+/// Leaves in the session what belongs to the days of the window: costs by day, events up to its end.
 pub async fn restrict_days(engine: &Engine, window: (NaiveDate, NaiveDate)) -> Result<()> {
     let (first, last) = window;
-    engine
-        .restrict(
-            "allocations",
-            &format!("day between date '{first}' and date '{last}'"),
-        )
-        .await?;
+    let within = format!("day between date '{first}' and date '{last}'");
+    for name in ["allocations", "version_ledger"] {
+        engine.restrict(name, &within).await?;
+    }
     engine.restrict_to(window).await
 }
 

@@ -2,6 +2,7 @@
 
 mod check;
 mod close;
+mod compare;
 mod demo;
 mod devices;
 mod explain;
@@ -70,6 +71,8 @@ enum Command {
     Check(check::Args),
     /// Closes a billing period: what comes later for it is restated, never changed.
     Close(close::Args),
+    /// Holds two models or versions against each other: conversion with its uncertainty, cost, and what it cost to make.
+    Compare(compare::Args),
     /// Shows where each cent of a charge went, or where a model's cost came from.
     Explain(explain::Args),
     /// Writes the cost report: HTML and CSV.
@@ -204,6 +207,7 @@ async fn dispatch(command: Command, printer: &mut Printer) -> Result<()> {
         Command::Run(args) => run::run(&args, printer).await,
         Command::Check(args) => check::run(&args, printer).await,
         Command::Close(args) => close::run(&args, printer).await,
+        Command::Compare(args) => compare::run(&args, printer).await,
         Command::Explain(args) => explain::run(&args, printer).await,
         Command::Report(args) => report::run(&args, printer).await,
         Command::Sql(args) => sql::run(&args, printer).await,

@@ -185,6 +185,10 @@ pub struct Attribution {
     pub reporting_currency: Option<String>,
     /// Days for which the last exchange rate before a day without one still holds.
     pub oldest_rate_days: u32,
+    /// How long a showing may be credited with what the user did to the item, where the event names no request.
+    pub last_touch: TimeSpan,
+    /// Over what the cost to make a version is recognised.
+    pub service_life: crate::attribution::ServiceLife,
 }
 
 /// `[report]`: the report written after a run.
@@ -196,6 +200,10 @@ pub struct Report {
     /// Whether `recost run` writes it.
     pub after_run: bool,
 }
+
+/// A length of time, written as `"90m"`, `"24h"` or `"7d"`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TimeSpan(pub chrono::TimeDelta);
 
 /// A number of bytes, written as `"512MiB"` or `"4GiB"`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -286,6 +294,8 @@ impl Default for Attribution {
             known_models: vec![],
             reporting_currency: None,
             oldest_rate_days: 7,
+            last_touch: TimeSpan(chrono::TimeDelta::hours(24)),
+            service_life: crate::attribution::ServiceLife::default(),
         }
     }
 }

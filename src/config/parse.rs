@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde::de::{self, Deserialize, DeserializeOwned, Deserializer};
 
-use super::{Bytes, Pipeline};
+use super::{Bytes, Pipeline, TimeSpan};
 use crate::error::{Error, Result, Span, nearest};
 use crate::money::Currency;
 
@@ -88,6 +88,28 @@ impl<'de> Deserialize<'de> for Bytes {
     }
 }
 
+impl<'de> Deserialize<'de> for TimeSpan {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit()).len();
+        let minutes = match text[digits..].trim() {
+            "m" => 1,
+            "h" => 60,
+            "d" => 24 * 60,
+            _ => 0,
+        };
+        let count = text[..digits].parse::<u32>().ok().filter(|_| minutes > 0);
+        count
+            .map(|n| TimeSpan(chrono::TimeDelta::minutes(i64::from(n) * minutes)))
+            .filter(|span| span.0 <= chrono::TimeDelta::days(365))
+            .ok_or_else(|| {
+                de::Error::custom(format!(
+                    "`{text}` is no length of time up to a year; write a whole number and m, h or d, such as \"24h\""
+                ))
+            })
+    }
+}
+
 impl Pipeline {
     /// Checks what one key alone cannot show.
     pub(super) fn validate(&self) -> Result<()> {
@@ -130,6 +152,24 @@ impl Pipeline {
             return wrong(format!(
                 "`[attribution] reporting_currency` {code:?} is no ISO 4217 currency code; write it as \"EUR\""
             ));
+        }
+        if let Some(mistake) = self.attribution.service_life.mistake() {
+            return wrong(mistake);
+        }
+        let known = self.models.iter().map(|m| m.id.as_str());
+        let known = known.chain(self.attribution.known_models.iter().map(String::as_str));
+        let known: Vec<&str> = known.collect();
+        let named = self.attribution.service_life.models.keys();
+        if let Some(id) = named.into_iter().find(|id| !known.contains(&id.as_str())) {
+            let error = Error::config(format!(
+                "{}: `[attribution.service_life.models.{id}]` is for a model that the pipeline does not list",
+                self.file.display()
+            ));
+            return Err(match nearest(id, known) {
+                Some(near) => error.help(format!("did you mean `{near}`?")),
+                None => error
+                    .help("models that are not trained here go under `[attribution] known_models`"),
+            });
         }
         let mut ids = BTreeSet::new();
         for model in &self.models {

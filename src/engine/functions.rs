@@ -5,6 +5,7 @@
 //! | `as_of()` | the end of the run's data interval, a timestamp; nothing at or after it may be used |
 //! | `converted(amount, rate)` | amount × rate, exact to 18 places, half-even; both decimals |
 //! | `per(amount, n, count)` | amount × n / count, exact to 18 places, half-even; null where count is 0 |
+//! | `ratio(a, b)` | a / b of two amounts, exact to 18 places, half-even; null where b is 0 or the ratio is beyond 10²⁰ |
 //! | `setting('name')` | a number of the pipeline file |
 //! | `known(x)` | `x`, or null where a text is empty, blank, `NULL` or `(null)` |
 //! | `json(x)` | a map, or a list of structs of key and value, as the text of a JSON object; a text as `known(x)` |
@@ -72,6 +73,11 @@ pub(super) fn register(ctx: &SessionContext, options: &Options) {
             body: Body::Converted,
         },
         Function {
+            name: "ratio",
+            signature: Signature::any(2, Volatility::Immutable),
+            body: Body::Ratio,
+        },
+        Function {
             name: "sha256_hex",
             signature: any(),
             body: Body::Sha256,
@@ -103,6 +109,7 @@ enum Body {
     Json,
     Per,
     Converted,
+    Ratio,
     Sha256,
     Text,
 }
@@ -120,7 +127,7 @@ impl ScalarUDFImpl for Function {
         Ok(match (&self.body, args) {
             (Body::AsOf(_), _) => DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
             (Body::Setting(_), _) => DataType::Float64,
-            (Body::Per | Body::Converted, _) => Type::Money.arrow(),
+            (Body::Per | Body::Converted | Body::Ratio, _) => Type::Money.arrow(),
             (Body::Text | Body::Json | Body::Sha256, _) => DataType::Utf8View,
             (Body::Known, [ty]) if is_text(ty) => DataType::Utf8View,
             (Body::Known, [ty]) => ty.clone(),
@@ -153,6 +160,7 @@ impl ScalarUDFImpl for Function {
             }),
             Body::Per => per(&args),
             Body::Converted => converted(&args),
+            Body::Ratio => ratio(&args),
             Body::Sha256 => on_array(args, |array| Ok(sha256(&to_text(array)?))),
             Body::Text => on_array(args, to_text),
         }
@@ -271,6 +279,26 @@ fn converted(args: &ScalarFunctionArgs) -> Result<ColumnarValue> {
     let converted = pairs.map(one).collect::<Result<Decimal128Array>>()?;
     Ok(ColumnarValue::Array(Arc::new(
         converted.with_data_type(Type::Money.arrow()),
+    )))
+}
+
+/// Two amounts, row by row.
+fn ratio(args: &ScalarFunctionArgs) -> Result<ColumnarValue> {
+    let arrays = ColumnarValue::values_to_arrays(&args.args)?;
+    let [of, to] = arrays.as_slice() else {
+        return exec_err!("ratio() takes two amounts");
+    };
+    let [of, to] = [of, to].map(|a| cast(a, &Type::Money.arrow()));
+    let (of, to) = (of?, to?);
+    let pairs = of.as_primitive::<Decimal128Type>().iter();
+    // 38 digits is what the type holds.
+    let fits = |m: &Money| m.0.unsigned_abs() < 10_u128.pow(38);
+    let ratios: Decimal128Array = pairs
+        .zip(to.as_primitive::<Decimal128Type>())
+        .map(|(of, to)| Money(of?).over(Money(to?)).filter(fits).map(|m| m.0))
+        .collect();
+    Ok(ColumnarValue::Array(Arc::new(
+        ratios.with_data_type(Type::Money.arrow()),
     )))
 }
 

@@ -20,6 +20,7 @@ use datafusion::execution::SendableRecordBatchStream;
 use datafusion::execution::SessionStateBuilder;
 use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
+use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::stream::RecordBatchReceiverStream;
 use datafusion::prelude::{DataFrame, SQLOptions, SessionConfig, SessionContext};
 use futures::StreamExt;
@@ -134,19 +135,26 @@ impl Engine {
         column: &str,
         day: NaiveDate,
     ) -> Result<SendableRecordBatchStream> {
-        use datafusion::logical_expr::{ident, lit};
-        let instant = |us: i64| {
-            lit(ScalarValue::TimestampMicrosecond(
-                Some(us),
-                Some("UTC".into()),
-            ))
+        let frame = on_day(self.query(sql).await?, column, day)?;
+        Ok(frame.execute_stream().await?)
+    }
+
+    /// [`Engine::between`] without the order that the query asks for, for those who need none.
+    ///
+    /// # Errors
+    /// As [`Engine::query`].
+    pub async fn unordered_between(
+        &self,
+        sql: &str,
+        column: &str,
+        day: NaiveDate,
+    ) -> Result<SendableRecordBatchStream> {
+        let (state, plan) = self.query(sql).await?.into_parts();
+        let plan = match plan {
+            LogicalPlan::Sort(sort) if sort.fetch.is_none() => Arc::unwrap_or_clone(sort.input),
+            other => other,
         };
-        let start = interval_end_us(day - TimeDelta::days(1));
-        let frame = self.query(sql).await?.filter(
-            ident(column)
-                .gt_eq(instant(start))
-                .and(ident(column).lt(instant(interval_end_us(day)))),
-        )?;
+        let frame = on_day(DataFrame::new(state, plan), column, day)?;
         Ok(frame.execute_stream().await?)
     }
 
@@ -407,6 +415,23 @@ fn ahead(mut rows: SendableRecordBatchStream) -> SendableRecordBatchStream {
         Ok(())
     });
     reader.build()
+}
+
+/// The rows of a frame whose timestamp `column` lies on `day`.
+fn on_day(frame: DataFrame, column: &str, day: NaiveDate) -> Result<DataFrame> {
+    use datafusion::logical_expr::{ident, lit};
+    let instant = |us: i64| {
+        lit(ScalarValue::TimestampMicrosecond(
+            Some(us),
+            Some("UTC".into()),
+        ))
+    };
+    let start = interval_end_us(day - TimeDelta::days(1));
+    Ok(frame.filter(
+        ident(column)
+            .gt_eq(instant(start))
+            .and(ident(column).lt(instant(interval_end_us(day)))),
+    )?)
 }
 
 /// The engine's word on a query that it cannot plan, as one about the query and what to write instead.

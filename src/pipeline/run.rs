@@ -398,11 +398,22 @@ pub async fn check(
     .await?;
     days.view("model_days", library.get("attribution/model_days.sql")?)
         .await?;
+    let whole = Engine::open(options, Some(snapshot), None)?;
+    let making = library.get("attribution/making_costs.sql")?;
+    whole.view("making_costs", making).await?;
     let mut held = 0;
     for (name, sql) in library.folder("checks") {
-        // A check that reads costs by day sees the days of the window; others see whole billing periods.
-        let by_day = engine.inputs(sql)?.iter().any(|t| t == "model_days");
-        let session = if by_day { &days } else { &engine };
+        // A check that reads costs by day sees the days of the window, one of the ledger of versions all there is; others
+        // see whole billing periods.
+        let inputs = engine.inputs(sql)?;
+        let reads = |name: &str| inputs.iter().any(|t| t == name);
+        let session = if reads("model_days") {
+            &days
+        } else if reads("version_ledger") {
+            &whole
+        } else {
+            &engine
+        };
         let place = library.describe(&format!("checks/{name}.sql"));
         let broken = session
             .collect(&format!(

@@ -124,7 +124,7 @@ pub struct UnitCost {
     pub revenue: Option<Money>,
     /// Deployment and operations, usage basis, without tax.
     pub run_cost: Money,
-    /// All that the model cost, allocation basis.
+    /// Run cost, tax, share of idle, and what is recognised of the cost to make the version.
     pub full_cost: Money,
 }
 

@@ -391,14 +391,12 @@ fn models(surfaces: &[UnitSum], targets: &[TargetSum]) -> Result<Vec<UnitSum>, R
         }
     }
     for found in targets {
-        // A model that cost something and served nothing is a line, not a gap.
+        // A model that cost something and served nothing is a line, not a gap; nothing of what it cost to make is recognised.
         if let Target::Model(id) = &found.target
             && !models.iter().any(|model| model.model_id == *id)
         {
-            let full_cost = found.exact[1];
             models.push(UnitSum {
                 model_id: id.clone(),
-                full_cost,
                 ..UnitSum::default()
             });
         }

@@ -195,7 +195,14 @@ pub static TABLES: &[Table] = &[
             opt("price", Price, "shelf price")
                 .unit("currency")
                 .check(&[NotNegative]),
-            opt("currency", Text, "ISO 4217 code of price").check(&[Currency]),
+            opt(
+                "unit_cost",
+                Price,
+                "what a piece costs the shop; margins are made of it",
+            )
+            .unit("currency")
+            .check(&[NotNegative]),
+            opt("currency", Text, "ISO 4217 code of price and unit_cost").check(&[Currency]),
             opt("attributes", TextMap, "further properties"),
             opt("created_at", Timestamp, "when it came into the catalogue").check(&[PlausibleTime]),
         ],
@@ -726,6 +733,65 @@ pub static TABLES: &[Table] = &[
         ],
     },
     Table {
+        name: "served_days",
+        grain: "day × model × version × surface that showed recommendations",
+        partition: Partition::Day,
+        order: &["model_id", "model_version", "surface"],
+        columns: &[
+            req("model_id", Text, "model"),
+            opt("model_version", Text, "its version"),
+            opt("surface", Text, "where on the site"),
+            req(
+                "served",
+                Int64,
+                "recommendations shown: request × item, repeats not counted",
+            ),
+            req("requests", Int64, "responses in which they were shown"),
+        ],
+    },
+    Table {
+        name: "version_ledger",
+        grain: "model × version × currency × day on which its cost to make moved",
+        partition: Partition::None,
+        order: &["model_id", "model_version", "currency", "day"],
+        columns: &[
+            req("day", Date, "the day"),
+            req("model_id", Text, "model"),
+            opt(
+                "model_version",
+                Text,
+                "its version; null is the model's line for what names no version",
+            ),
+            req("currency", Text, "ISO 4217 code of the amounts"),
+            req("opening", Money, "not recognised yet at the start of the day").unit("currency"),
+            req(
+                "incurred",
+                Money,
+                "development, training and upgrade of the day, EffectiveCost, allocation basis; restatements on the first day of the billing period that books them",
+            )
+            .unit("currency"),
+            req(
+                "transferred",
+                Money,
+                "from the line without a version to the version that went into service; 0 in sum",
+            )
+            .unit("currency"),
+            req("recognised", Money, "the day's share, part of full_cost").unit("currency"),
+            req("written_off", Money, "what was left when the version was retired").unit("currency"),
+            req(
+                "closing",
+                Money,
+                "opening + incurred + transferred - recognised - written_off",
+            )
+            .unit("currency"),
+            req("life_unit", Text, "days (of service) or recommendations"),
+            req("used", Int64, "units of the service life that the day used"),
+            req("life_before", Int64, "units left before the day"),
+            req("life_after", Int64, "units left after it"),
+            req("policy", Text, "policy of the service life that held"),
+        ],
+    },
+    Table {
         name: "recommendation_costs",
         grain: "recommendation served × currency of its model's cost",
         partition: Partition::Day,
@@ -750,11 +816,54 @@ pub static TABLES: &[Table] = &[
             )
             .unit("currency"),
             req(
-                "full_cost",
+                "making_cost",
                 Money,
-                "its share of all that the model cost on the day, allocation basis",
+                "its share of what was recognised on the day of the cost to make the version",
             )
             .unit("currency"),
+            req(
+                "full_cost",
+                Money,
+                "run_cost + making_cost + its share of tax on running and of idle",
+            )
+            .unit("currency"),
+        ],
+    },
+    Table {
+        name: "outcomes",
+        grain: "click or purchase that is credited to a recommendation; ds is the day on which that was shown",
+        partition: Partition::Day,
+        order: &["model_id", "request_id", "item_id", "event_time", "event_id"],
+        columns: &[
+            req("event_id", Text, "the event"),
+            req("event_type", Text, "click or purchase"),
+            req("event_time", Timestamp, "when it happened"),
+            req("user_id", Text, "who"),
+            req("item_id", Text, "which item"),
+            req(
+                "credited_by",
+                Text,
+                "request: the event names the response; last_touch: the last showing of the item to the user",
+            ),
+            req("impression_time", Timestamp, "when it was shown"),
+            req("request_id", Text, "response in which it was shown"),
+            req(
+                "rank",
+                Int32,
+                "position in the list, from 1; 0 where the log has none",
+            ),
+            req("model_id", Text, "model that recommended it"),
+            opt("model_version", Text, "its version"),
+            opt("surface", Text, "where on the site"),
+            opt("currency", Text, "ISO 4217 code of the amounts"),
+            opt("revenue", Money, "price × quantity of a purchase").unit("currency"),
+            opt(
+                "margin",
+                Money,
+                "(price - unit cost) × quantity, where the newest catalogue has a unit cost in this currency",
+            )
+            .unit("currency"),
+            opt("margin_revenue", Money, "revenue of which margin is known").unit("currency"),
         ],
     },
     Table {
@@ -773,38 +882,62 @@ pub static TABLES: &[Table] = &[
                 "recommendations shown: request × item × rank, repeats not counted",
             ),
             req("requests", Int64, "responses"),
-            req("clicks", Int64, "recommendations clicked, by request"),
-            req("purchases", Int64, "recommendations bought, by request"),
+            req("clicks", Int64, "recommendations clicked"),
+            req(
+                "purchases",
+                Int64,
+                "purchases credited to the recommendations",
+            ),
+            req("conversions", Int64, "recommendations bought, however often"),
+            req("clicked_requests", Int64, "responses of which something was clicked"),
+            req("converted_requests", Int64, "responses of which something was bought"),
             opt(
                 "revenue",
                 Money,
                 "price × quantity of those purchases in this currency",
             )
             .unit("currency"),
+            opt(
+                "margin",
+                Money,
+                "what is left of it after the items' unit cost, where known",
+            )
+            .unit("currency"),
+            opt("margin_revenue", Money, "revenue of which the margin is known").unit("currency"),
             req(
                 "run_cost",
                 Money,
                 "deployment and operations, usage basis, without tax",
             )
             .unit("currency"),
+            req("overhead_cost", Money, "tax on running, and the share of idle").unit("currency"),
             req(
-                "full_cost",
+                "making_cost",
                 Money,
-                "all that the model cost, allocation basis",
+                "recognised of what the version cost to make",
             )
             .unit("currency"),
+            req("full_cost", Money, "run_cost + overhead_cost + making_cost").unit("currency"),
+            opt("run_cost_per_recommendation", Money, "run_cost / served, half-even; null where served is 0").unit("currency"),
+            opt("run_cost_per_1000", Money, "run_cost × 1000 / served, half-even; null where served is 0").unit("currency"),
+            opt("run_cost_per_request", Money, "run_cost / requests, half-even; null where requests is 0").unit("currency"),
+            opt("run_cost_per_click", Money, "run_cost / clicks, half-even; null where clicks is 0").unit("currency"),
+            opt("run_cost_per_conversion", Money, "run_cost / conversions, half-even; null where conversions is 0").unit("currency"),
+            opt("full_cost_per_recommendation", Money, "full_cost / served, half-even; null where served is 0").unit("currency"),
+            opt("full_cost_per_1000", Money, "full_cost × 1000 / served, half-even; null where served is 0").unit("currency"),
+            opt("full_cost_per_request", Money, "full_cost / requests, half-even; null where requests is 0").unit("currency"),
+            opt("full_cost_per_click", Money, "full_cost / clicks, half-even; null where clicks is 0").unit("currency"),
+            opt("full_cost_per_conversion", Money, "full_cost / conversions, half-even; null where conversions is 0").unit("currency"),
             opt(
-                "run_cost_per_1000",
+                "return_on_cost",
                 Money,
-                "run_cost × 1000 / served, half-even; null where nothing was served",
-            )
-            .unit("currency"),
+                "revenue / full_cost, half-even; null where full_cost is 0",
+            ),
             opt(
-                "full_cost_per_1000",
+                "margin_on_cost",
                 Money,
-                "full_cost × 1000 / served, half-even; null where nothing was served",
-            )
-            .unit("currency"),
+                "margin / full_cost, half-even; null where full_cost is 0",
+            ),
         ],
     },
     Table {

@@ -15,4 +15,5 @@ mod oracle;
 mod routing;
 mod shop;
 mod sql;
+mod units;
 mod worked_example;

@@ -124,8 +124,12 @@ fn what_recommendations_cost_adds_up_to_what_their_models_cost() {
             select ds, model_id, sum(full_cost) as cost from recommendation_costs group by ds, model_id
         ),
         cost as (
-            select day, model_id, sum(allocation_effective) as cost from model_costs
-            where target = 'model' group by day, model_id
+            select day, model_id, sum(cost) as cost from (
+                select day, model_id, allocation_effective as cost from model_costs
+                where target = 'model' and stage in ('deployment', 'operations')
+                union all
+                select day, model_id, recognised from version_ledger
+            ) group by day, model_id
         )
         select * from served join cost on served.ds = cost.day and served.model_id = cost.model_id
         where served.cost <> cost.cost";

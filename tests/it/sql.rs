@@ -95,6 +95,8 @@ impl Session {
     async fn views(&mut self, window: (NaiveDate, NaiveDate)) -> Result<()> {
         let (mut views, mut by_day) = (vec![], vec![]);
         recost::attribution::close::hashes(&self.engine, &self.library).await?;
+        let making = self.library.get("attribution/making_costs.sql")?;
+        self.engine.view("making_costs", making).await?;
         // Every closed period is looked at here.
         let closed = "select distinct billing_period from snapshots";
         self.engine.view("restated_periods", closed).await?;
@@ -110,6 +112,7 @@ impl Session {
             "attribution",
             "attribution/drivers",
             "checks",
+            "compare",
             "explain",
             "reports",
         ] {
@@ -132,9 +135,9 @@ impl Session {
         restrict_days(&self.engine, window).await?;
         let (first, last) = window;
         let within = format!("ds between date '{first}' and date '{last}'");
-        self.engine
-            .restrict("recommendation_costs", &within)
-            .await?;
+        for name in ["recommendation_costs", "served_days", "outcomes"] {
+            self.engine.restrict(name, &within).await?;
+        }
         for (name, _) in self.library.folder("features") {
             self.engine
                 .restrict(name, &format!("ds = date '{last}'"))

@@ -1,5 +1,5 @@
 -- Dialect `recost` of the catalogue → items: one row per item of the day's snapshot.
--- optional: description, attributes, created_at
+-- optional: description, attributes, created_at, unit_cost
 select
     _row,
     item_id,
@@ -8,6 +8,7 @@ select
     category,
     brand,
     price,
+    unit_cost,
     currency,
     attributes,
     created_at

@@ -65,7 +65,7 @@ pub fn per_1000(
             segments.push(Segment {
                 mark: soft,
                 amount: rest,
-                tip: tip("training, tax, idle share and the like", rest)?,
+                tip: tip("cost to make, tax and idle share", rest)?,
             });
         }
         let note = match text(*full)? {
@@ -118,7 +118,7 @@ pub fn per_1000(
         );
     }
     body.push_str(&table.html());
-    let intro = "Run cost is deployment and operations on the usage basis, without tax. Full cost is all that the model cost, with its share of idle. Where nothing was served there is no ratio, so the report says n/a and not 0.";
+    let intro = "Run cost is deployment and operations on the usage basis, without tax. Full cost adds tax, the share of idle, and what is recognised of the cost to make the versions over their service life. Where nothing was served there is no ratio, so the report says n/a and not 0.";
     Ok(section(id, heading, intro, &body))
 }
 
