@@ -37,6 +37,7 @@ pub async fn run(args: &Args, printer: &mut Printer) -> Result<()> {
     let window = window(&pipeline, date);
     let ingests = selection.has(Stage::Ingest);
     let pending: Vec<_> = survey.pending().filter(|_| ingests).collect();
+    let incomplete: Vec<_> = survey.incomplete().filter(|_| ingests).collect();
     let retired: Vec<_> = survey.retired().filter(|_| ingests).collect();
     let stages: Vec<Stage> = Stage::ALL
         .into_iter()
@@ -55,6 +56,9 @@ pub async fn run(args: &Args, printer: &mut Printer) -> Result<()> {
             "stages": stages,
             "ingest": pending.iter().map(|p| serde_json::json!({
                 "source": p.source, "interval": p.interval, "files": p.files, "why": p.why.as_str(),
+            })).collect::<Vec<_>>(),
+            "incomplete": incomplete.iter().map(|(source, interval, reason)| serde_json::json!({
+                "source": source, "interval": interval, "reason": reason,
             })).collect::<Vec<_>>(),
             "remove": retired.iter().map(|(source, interval)| serde_json::json!({
                 "source": source, "interval": interval,
@@ -82,6 +86,11 @@ pub async fn run(args: &Args, printer: &mut Printer) -> Result<()> {
                     survey.unchanged().len()
                 ));
                 lines.extend(runs(&pending));
+                for (source, interval, reason) in &incomplete {
+                    lines.push(format!(
+                        "           {source} {interval}: not complete, {reason}"
+                    ));
+                }
                 for (source, interval) in &retired {
                     lines.push(format!(
                         "           {source} {interval}: removed, the source is retired"

@@ -62,6 +62,7 @@ pub const SHIPPED: &[(&str, &str)] = shipped![
     "sources/charges/focus.sql",
     "sources/charges/gcp_detailed.sql",
     "sources/events/recost.sql",
+    "sources/invoices/focus.sql",
     "sources/items/recost.sql",
     "sources/usage/recost.sql",
     "sources/users/recost.sql",
