@@ -37,6 +37,11 @@ impl Kind {
         Kind::Invoices,
     ];
 
+    /// Whether it says what is to be paid.
+    pub fn is_billing(self) -> bool {
+        matches!(self, Kind::Charges | Kind::Invoices)
+    }
+
     /// The canonical table that this kind feeds.
     pub fn table(self) -> &'static str {
         match self {
@@ -137,11 +142,7 @@ impl Source {
     /// The share of rows that may be quarantined.
     pub fn rejection_limit(&self) -> f64 {
         self.max_rejected
-            .unwrap_or(if matches!(self.kind, Kind::Charges | Kind::Invoices) {
-                0.0
-            } else {
-                0.01
-            })
+            .unwrap_or(if self.kind.is_billing() { 0.0 } else { 0.01 })
     }
 
     pub(super) fn resolve(&mut self, home: &Path) -> Result<()> {

@@ -4,6 +4,7 @@
 //! A run looks at every interval of its history and ingests those that are new or changed (by the hash of their files and
 //! mapping), so that a new warehouse fills itself and a bill that was delivered again replaces the old one.
 
+mod conformance;
 mod convert;
 mod dedupe;
 mod deliveries;
@@ -36,6 +37,7 @@ use crate::config::source::Interval;
 use crate::engine::{Engine, interval_end_us};
 use crate::error::{Error, Kind, Result};
 use crate::warehouse::table;
+pub use conformance::{broken, conformance};
 pub use deliveries::closed;
 use deliveries::{Ledger, Row, Status};
 use file::{FileJob, FileOutcome};
@@ -68,6 +70,8 @@ pub struct Summary {
     pub quarantined: u64,
     /// Billing periods whose charges are new or changed.
     pub charged_periods: Vec<String>,
+    /// Whether bills or invoices are new or changed.
+    pub billed: bool,
     /// What the user should look at.
     pub warnings: Vec<String>,
 }
@@ -108,12 +112,16 @@ pub async fn run(
         warnings,
         unchanged: unchanged.len() as u64,
         intervals: pending.len() as u64,
+        billed: pending.iter().any(|p| p.source.kind.is_billing())
+            || retired
+                .iter()
+                .any(|r| r.kind == SourceKind::Charges.table()),
         ..Summary::default()
     };
     for (source, interval) in &unchanged {
         ledger.forget_incomplete(source, interval);
     }
-    for p in &pending {
+    for p in pending.iter().chain(incomplete.iter().map(|(p, _)| p)) {
         ledger.forget_incomplete(&p.source.name, &p.delivery.interval);
     }
     set_aside(&mut ledger, &pending, incomplete, &mut summary.warnings)?;

@@ -375,7 +375,7 @@ fn night(
     mapping: &Mapping,
     date: NaiveDate,
 ) -> Option<NaiveDate> {
-    let bills = matches!(source.kind, SourceKind::Charges | SourceKind::Invoices);
+    let bills = source.kind.is_billing();
     if bills && !mapping.text.contains("as_of(") {
         return None;
     }

@@ -69,6 +69,7 @@ impl Stage {
                 "delivery_sums",
                 "quarantine",
                 "invoices",
+                "conformance",
             ],
             Stage::Features => &["sessions", "interactions", "user_features", "item_features"],
             Stage::Train => &["models", "user_factors", "item_factors"],

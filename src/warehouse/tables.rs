@@ -238,6 +238,30 @@ pub static TABLES: &[Table] = &[
         columns: super::tables_focus::INVOICES,
     },
     Table {
+        name: "conformance",
+        grain: "rule of the FOCUS specification × what it judges",
+        partition: Partition::None,
+        order: &[
+            "rule", "subject", "unit", "issuer", "rows", "stated", "found",
+        ],
+        columns: &[
+            req("rule", Text, "file of sql/conformance"),
+            req(
+                "subject",
+                Text,
+                "invoice, commitment, or charge that its provider has split",
+            ),
+            opt("issuer", Text, "who sent the bill"),
+            req("unit", Text, "ISO 4217 code of the amounts, or `ratio`"),
+            req("rows", Int64, "charges looked at"),
+            req("stated", Money, "what it should be").unit("unit"),
+            req("found", Money, "what the charges add up to").unit("unit"),
+            req("difference", Money, "stated less found").unit("unit"),
+            req("tolerance", Money, "by how much they may differ").unit("unit"),
+            req("holds", Bool, "whether they differ by no more than that"),
+        ],
+    },
+    Table {
         name: "deliveries",
         grain: "delivery of an interval of a source: ingested, incomplete, or replaced",
         partition: Partition::None,

@@ -173,6 +173,10 @@ pub const CHARGES: &[Column] = &[
         "allocated_method_id",
         "AllocatedMethodId: the provider has split this row already",
     ),
+    text(
+        "allocated_method_details",
+        "AllocatedMethodDetails, a JSON object",
+    ),
     checked(
         text("allocated_tags", "AllocatedTags, a JSON object"),
         &[Check::JsonObject],

@@ -106,6 +106,7 @@ impl Session {
             "attribution",
             "attribution/drivers",
             "checks",
+            "conformance",
             "explain",
             "reports",
         ] {
