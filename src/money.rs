@@ -81,50 +81,26 @@ impl Money {
         let product = product.ok_or(MoneyError::Overflow)?;
         Ok(Some(Money(div_half_even(product, i128::from(count)))))
     }
-    /// `self × rate`, half-even at scale 18: an amount in another currency.
+
+    /// `self × factor`, the factor with 18 places like an amount, half-even at scale 18.
     ///
     /// # Errors
     /// When the product leaves the range.
-    pub fn converted(self, rate: Money) -> Result<Money, MoneyError> {
-        let one = i256::from_i128(Self::ONE.0);
-        let product = i256::from_i128(self.0).checked_mul(i256::from_i128(rate.0));
-        let product = product.ok_or(MoneyError::Overflow)?;
-        // Towards zero, then away from it where half or more was cut off.
-        let (quotient, rest) = (product / one, product % one);
-        let twice = rest.wrapping_abs() * i256::from_i128(2);
-        let odd = quotient.wrapping_abs() % i256::from_i128(2) == i256::ONE;
-        let away = twice > one || (twice == one && odd);
-        let step = if product < i256::ZERO {
-            i256::MINUS_ONE
-        } else {
-            i256::ONE
-        };
-        let rounded = if away { quotient + step } else { quotient };
-        rounded.to_i128().map(Money).ok_or(MoneyError::Overflow)
+    pub fn times(self, factor: Money) -> Result<Money, MoneyError> {
+        // Two products of 127 bits fit 256.
+        let product = i256::from_i128(self.0).wrapping_mul(i256::from_i128(factor.0));
+        let rounded = wide_half_even(product, i256::from_i128(Self::ONE.0));
+        rounded.map(Money).ok_or(MoneyError::Overflow)
     }
 
     /// `self / other`, half-even at scale 18, exact whatever their size; `None` when `other` is 0 or the ratio leaves the
     /// range of 128-bit integers.
     pub fn over(self, other: Self) -> Option<Money> {
-        let divisor = other.0.unsigned_abs();
-        if divisor == 0 {
+        if other.0 == 0 {
             return None;
         }
-        let dividend = self.0.unsigned_abs();
-        let (mut quotient, mut rest) = (dividend / divisor, dividend % divisor);
-        for _ in 0..SCALE {
-            quotient = quotient.checked_mul(10)?;
-            let (digit, left) = ten_times(rest, divisor);
-            quotient = quotient.checked_add(digit)?;
-            rest = left;
-        }
-        let half = rest.cmp(&(divisor - rest));
-        if half.is_gt() || (half.is_eq() && quotient % 2 == 1) {
-            quotient = quotient.checked_add(1)?;
-        }
-        let value = i128::try_from(quotient).ok()?;
-        let negative = (self.0 < 0) != (other.0 < 0);
-        Some(Money(if negative { -value } else { value }))
+        let dividend = i256::from_i128(self.0).wrapping_mul(i256::from_i128(Self::ONE.0));
+        wide_half_even(dividend, i256::from_i128(other.0)).map(Money)
     }
 
     pub const ZERO: Self = Self(0);
@@ -269,17 +245,18 @@ fn div_half_even(value: i128, unit: i128) -> i128 {
     quotient + i128::from(up)
 }
 
-/// Quotient and rest of `10 · rest / divisor`, for `rest < divisor ≤ 2^127`: the sum of two rests fits where ten do not.
-fn ten_times(rest: u128, divisor: u128) -> (u128, u128) {
-    let (mut quotient, mut sum) = (0, 0);
-    for _ in 0..10 {
-        sum += rest;
-        if sum >= divisor {
-            sum -= divisor;
-            quotient += 1;
-        }
+/// `value / unit`, half-even; `None` beyond 128 bits.
+fn wide_half_even(value: i256, unit: i256) -> Option<i128> {
+    let (whole, rest) = (value.wrapping_div(unit), value.wrapping_rem(unit));
+    let whole = whole.to_i128()?;
+    let (rest, unit_size) = (rest.wrapping_abs(), unit.wrapping_abs());
+    let left = unit_size.wrapping_sub(rest);
+    // The quotient is cut off towards zero.
+    if rest > left || (rest == left && whole & 1 == 1) {
+        let negative = (value < i256::ZERO) != (unit < i256::ZERO);
+        return whole.checked_add(if negative { -1 } else { 1 });
     }
-    (quotient, sum)
+    Some(whole)
 }
 
 fn not_a_number(text: &str) -> MoneyError {
@@ -755,8 +732,8 @@ mod tests {
     }
 
     #[test]
-    fn an_amount_in_another_currency_rounds_half_to_even() {
-        let at = |amount: i128, rate: i128| Money(amount).converted(Money(rate)).unwrap().0;
+    fn a_product_rounds_half_to_even() {
+        let at = |amount: i128, rate: i128| Money(amount).times(Money(rate)).unwrap().0;
         let half = Money::ONE.0 / 2;
         assert_eq!(
             [1, 3, 5, -1, -3, -5].map(|amount| at(amount, half)),
@@ -766,19 +743,19 @@ mod tests {
             at(Money::ONE.0 * 100, 1_082_500_000_000_000_000),
             108_250_000_000_000_000_000
         );
-        assert!(Money(i128::MAX).converted(Money(Money::ONE.0 * 2)).is_err());
+        assert!(Money(i128::MAX).times(Money(Money::ONE.0 * 2)).is_err());
     }
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(10_000))]
 
         #[test]
-        fn conversion_is_the_nearest_amount(amount in any::<i128>().prop_map(|a| a >> 20), rate in 1_i128..10_i128.pow(24)) {
-            let Ok(Money(found)) = Money(amount).converted(Money(rate)) else { return Ok(()) };
+        fn a_product_is_the_nearest_amount(amount in any::<i128>().prop_map(|a| a >> 20), rate in 1_i128..10_i128.pow(24)) {
+            let Ok(Money(found)) = Money(amount).times(Money(rate)) else { return Ok(()) };
             let exact = BigInt::from(amount) * rate;
             let off = BigInt::from(found) * Money::ONE.0 - exact;
             prop_assert!(off.magnitude() * 2_u32 <= BigInt::from(Money::ONE.0).magnitude().clone());
-            prop_assert_eq!(Money(-amount).converted(Money(rate)).unwrap().0, -found);
+            prop_assert_eq!(Money(-amount).times(Money(rate)).unwrap().0, -found);
         }
 
         #[test]

@@ -22,10 +22,10 @@ costs as (
         usage_effective as original_usage_effective,
         allocation_billed as original_allocation_billed,
         allocation_effective as original_allocation_effective,
-        converted(usage_billed, rate) as usage_billed,
-        converted(usage_effective, rate) as usage_effective,
-        converted(allocation_billed, rate) as allocation_billed,
-        converted(allocation_effective, rate) as allocation_effective
+        times(usage_billed, rate) as usage_billed,
+        times(usage_effective, rate) as usage_effective,
+        times(allocation_billed, rate) as allocation_billed,
+        times(allocation_effective, rate) as allocation_effective
     from parts
     join rates on rates.currency = parts.currency and rates.day = parts.day
 ),
@@ -49,10 +49,10 @@ union all
 select
     'exchange_difference', rates.day, sums.currency, null, null, null, null, 'other',
     reporting_currency, rate_id, rate, 0, 0, 0, 0,
-    converted(original_usage_billed, rate) - usage_billed,
-    converted(original_usage_effective, rate) - usage_effective,
-    converted(original_allocation_billed, rate) - allocation_billed,
-    converted(original_allocation_effective, rate) - allocation_effective
+    times(original_usage_billed, rate) - usage_billed,
+    times(original_usage_effective, rate) - usage_effective,
+    times(original_allocation_billed, rate) - allocation_billed,
+    times(original_allocation_effective, rate) - allocation_effective
 from sums
 join rates on rates.currency = sums.currency and rates.closing
 where sums.currency <> reporting_currency

@@ -29,10 +29,10 @@ select billing_period, currency, cast(day as varchar) as day, rate_id, 'not the 
 from converted_costs
 where line <> 'exchange_difference'
     and (
-        usage_effective <> converted(original_usage_effective, rate)
-        or usage_billed <> converted(original_usage_billed, rate)
-        or allocation_effective <> converted(original_allocation_effective, rate)
-        or allocation_billed <> converted(original_allocation_billed, rate)
+        usage_effective <> times(original_usage_effective, rate)
+        or usage_billed <> times(original_usage_billed, rate)
+        or allocation_effective <> times(original_allocation_effective, rate)
+        or allocation_billed <> times(original_allocation_billed, rate)
         or ((rate_id is null) <> (currency = reporting_currency and rate = 1))
     )
 union all
@@ -55,7 +55,7 @@ where (originals.effective is distinct from sums.original_effective)
     or (
         sums.closing_rate is not null
         and (
-            sums.effective <> converted(cast(originals.effective as decimal(38, 18)), sums.closing_rate)
-            or sums.billed <> converted(cast(originals.billed as decimal(38, 18)), sums.closing_rate)
+            sums.effective <> times(cast(originals.effective as decimal(38, 18)), sums.closing_rate)
+            or sums.billed <> times(cast(originals.billed as decimal(38, 18)), sums.closing_rate)
         )
     )

@@ -1,4 +1,4 @@
--- One row per source: rows in and out over all intervals in the warehouse. Inputs: deliveries.
+-- One row per source: rows in and out over all deliveries that count. Inputs: deliveries.
 select
     source,
     kind,
@@ -10,5 +10,6 @@ select
     sum(rows_late) as rows_late,
     sum(rows_quarantined) as rows_quarantined
 from deliveries
+where status = 'active'
 group by source, kind
 order by kind, source

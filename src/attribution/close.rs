@@ -47,7 +47,7 @@ pub fn open_period(date: NaiveDate, closed: &BTreeSet<String>) -> String {
 pub async fn stand_of_today(engine: &Engine, period: &str) -> Result<()> {
     let sql = format!(
         "select * from charges
-         where billing_period = '{period}' and delivery_id in (select delivery_id from deliveries)
+         where billing_period = '{period}' and delivery_id in (select delivery_id from deliveries where status = 'active')
          union all
          select * from late_charges where billing_period = '{period}'"
     );

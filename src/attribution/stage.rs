@@ -296,7 +296,7 @@ pub async fn restrict_days(engine: &Engine, window: (NaiveDate, NaiveDate)) -> R
 async fn quarantine_filter(engine: &Engine, period: &str) -> Result<String> {
     let sql = format!(
         "select source from deliveries
-         where kind = 'charges' and \"interval\" = 'whole'
+         where kind = 'charges' and status = 'active' and \"interval\" = 'whole'
          and array_max(partitions) = '{period}'"
     );
     let mut sources = vec![];

@@ -2,8 +2,9 @@
 
 use super::Night;
 use super::print::Printer;
-use crate::engine::Options;
+use crate::engine::{Engine, Options};
 use crate::error::{Error, Result};
+use crate::ingest::broken;
 use crate::pipeline::run::{check, window};
 use crate::warehouse::{Warehouse, store, table};
 
@@ -30,6 +31,9 @@ pub async fn run(args: &Args, printer: &mut Printer) -> Result<()> {
         &periods,
     )
     .await?;
+    for warning in broken(&Engine::open(&options, Some(&snapshot), None)?).await? {
+        printer.warning(&warning);
+    }
     printer.result(&format!("{held} checks hold on {}", snapshot.display()));
     Ok(())
 }

@@ -43,6 +43,7 @@ pub async fn run(args: &Args, printer: &mut Printer) -> Result<()> {
     let window = window(&pipeline, date);
     let ingests = selection.has(Stage::Ingest);
     let pending: Vec<_> = survey.pending().filter(|_| ingests).collect();
+    let incomplete: Vec<_> = survey.incomplete().filter(|_| ingests).collect();
     let retired: Vec<_> = survey.retired().filter(|_| ingests).collect();
     let preview = match selection.has(Stage::Attribute) {
         true => Some(preview(&pipeline, &library, date, ingests).await?),
@@ -65,6 +66,9 @@ pub async fn run(args: &Args, printer: &mut Printer) -> Result<()> {
             "stages": stages,
             "ingest": pending.iter().map(|p| serde_json::json!({
                 "source": p.source, "interval": p.interval, "files": p.files, "why": p.why.as_str(),
+            })).collect::<Vec<_>>(),
+            "incomplete": incomplete.iter().map(|(source, interval, reason)| serde_json::json!({
+                "source": source, "interval": interval, "reason": reason,
             })).collect::<Vec<_>>(),
             "remove": retired.iter().map(|(source, interval)| serde_json::json!({
                 "source": source, "interval": interval,
@@ -93,6 +97,11 @@ pub async fn run(args: &Args, printer: &mut Printer) -> Result<()> {
                     survey.unchanged().len()
                 ));
                 lines.extend(runs(&pending));
+                for (source, interval, reason) in &incomplete {
+                    lines.push(format!(
+                        "           {source} {interval}: not complete, {reason}"
+                    ));
+                }
                 for (source, interval) in &retired {
                     lines.push(format!(
                         "           {source} {interval}: removed, the source is retired"

@@ -1,4 +1,4 @@
-//! `recost status`: runs, days present and missing, freshness.
+//! `recost status`: runs, days present and missing, freshness, deliveries that are not complete.
 
 use super::Night;
 use super::print::{Printer, thousands};
@@ -44,7 +44,10 @@ pub async fn run(args: &Args, printer: &mut Printer) -> Result<()> {
     )?;
     let deliveries = map(
         &engine
-            .collect("select source, \"interval\", rows_out, rows_quarantined from deliveries order by source, \"interval\"")
+            .collect(
+                "select source, \"interval\", sum(rows_out) as rows_out, sum(rows_quarantined) as rows_quarantined
+                 from deliveries where status = 'active' group by 1, 2 order by 1, 2",
+            )
             .await?,
         |row| {
             Ok((
@@ -52,6 +55,21 @@ pub async fn run(args: &Args, printer: &mut Printer) -> Result<()> {
                 row.needed("interval")?,
                 row.count("rows_out")?,
                 row.count("rows_quarantined")?,
+            ))
+        },
+    )?;
+    let incomplete = map(
+        &engine
+            .collect(
+                "select source, \"interval\", name, reason from deliveries where status = 'incomplete' order by 1, 2, 3",
+            )
+            .await?,
+        |row| {
+            Ok((
+                row.needed("source")?,
+                row.needed("interval")?,
+                row.text("name")?,
+                row.needed("reason")?,
             ))
         },
     )?;
@@ -89,6 +107,9 @@ pub async fn run(args: &Args, printer: &mut Printer) -> Result<()> {
                 "source": name, "intervals": intervals, "newest": newest, "missing": missing,
                 "rows": rows, "quarantined": quarantined,
             })).collect::<Vec<_>>(),
+            "incomplete": incomplete.iter().map(|(source, interval, name, reason)| serde_json::json!({
+                "source": source, "interval": interval, "name": name, "reason": reason,
+            })).collect::<Vec<_>>(),
             "runs": runs.iter().map(|(id, ds, status, seconds, message)| serde_json::json!({
                 "run_id": id, "ds": ds, "status": status, "seconds": seconds, "message": message,
             })).collect::<Vec<_>>(),
@@ -113,6 +134,10 @@ pub async fn run(args: &Args, printer: &mut Printer) -> Result<()> {
                 format!("; missing {}", days(missing))
             }
         ));
+    }
+    for (source, interval, name, reason) in &incomplete {
+        let name = name.as_ref().map_or(String::new(), |n| format!(" {n}"));
+        lines.push(format!("incomplete: {source} {interval}{name}: {reason}"));
     }
     lines.push(String::new());
     for (id, ds, status, seconds, message) in &runs {

@@ -120,17 +120,8 @@ impl Pipeline {
             if !names.insert(&source.name) {
                 return wrong(format!("two sources are named `{}`", source.name));
             }
-            if source.path.contains("{date}") && source.path.contains("{period}") {
-                return wrong(format!(
-                    "source `{}` has both {{date}} and {{period}} in its path",
-                    source.name
-                ));
-            }
-            if !(0.0..=1.0).contains(&source.rejection_limit()) {
-                return wrong(format!(
-                    "source `{}`: max_rejected is a share between 0 and 1",
-                    source.name
-                ));
+            if let Some(wrong_keys) = source.contradiction() {
+                return wrong(wrong_keys);
             }
         }
         if let Some(name) = self.retired_sources.iter().find(|n| names.contains(n)) {

@@ -25,18 +25,26 @@ pub enum Kind {
     /// Exchange rates.
     #[serde(rename = "exchange_rates")]
     ExchangeRates,
+    /// What the issuers' invoices ask for, to hold the bills against.
+    Invoices,
 }
 
 impl Kind {
     /// All kinds, in the order in which they are ingested.
-    pub const ALL: [Kind; 6] = [
+    pub const ALL: [Kind; 7] = [
         Kind::Events,
         Kind::Items,
         Kind::Users,
         Kind::Usage,
         Kind::Charges,
         Kind::ExchangeRates,
+        Kind::Invoices,
     ];
+
+    /// Whether it says what is to be paid.
+    pub fn is_billing(self) -> bool {
+        matches!(self, Kind::Charges | Kind::Invoices)
+    }
 
     /// The canonical table that this kind feeds.
     pub fn table(self) -> &'static str {
@@ -47,6 +55,7 @@ impl Kind {
             Kind::Usage => "usage",
             Kind::Charges => "charges",
             Kind::ExchangeRates => "exchange_rates",
+            Kind::Invoices => "invoices",
         }
     }
 }
@@ -69,7 +78,16 @@ pub struct Source {
     pub path: String,
     /// The SQL mapping `sources/<kind>/<dialect>.sql`.
     pub dialect: String,
-    /// The share of rows that may be quarantined before the run fails; by default 0.01, and 0 for charges.
+    /// Of charges: whether a newer delivery replaces the one before it or adds to it.
+    #[serde(default)]
+    pub export: Export,
+    /// Of charges: path of the manifest that says when a delivery is complete; with the placeholders of `path`.
+    #[serde(default)]
+    pub manifest: Option<String>,
+    /// Of charges: how a path without a placeholder is divided; by default not at all.
+    #[serde(default)]
+    pub interval: Option<Every>,
+    /// The share of rows that may be quarantined before the run fails; by default 0.01, and 0 for charges and invoices.
     #[serde(default)]
     pub max_rejected: Option<f64>,
     /// Whether a bill of this source may come again with an issuer or half of an issuer's rows gone; by default not.
@@ -82,6 +100,25 @@ pub struct Source {
 
 fn yes() -> bool {
     true
+}
+
+/// What a newer delivery of an interval does to those before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Export {
+    /// The newest complete one counts.
+    #[default]
+    Overwrite,
+    /// All of them count.
+    Append,
+}
+
+/// How the rows of one growing export are divided into intervals.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Every {
+    /// By billing period: each month of the window takes its own rows of the same files.
+    Month,
 }
 
 /// The interval that a path pattern selects.
@@ -100,7 +137,7 @@ impl Source {
     pub fn interval(&self) -> Interval {
         if self.path.contains("{date}") {
             Interval::Day
-        } else if self.path.contains("{period}") {
+        } else if self.path.contains("{period}") || self.interval == Some(Every::Month) {
             Interval::Month
         } else {
             Interval::Whole
@@ -109,24 +146,59 @@ impl Source {
 
     /// The share of rows that may be quarantined.
     pub fn rejection_limit(&self) -> f64 {
-        self.max_rejected.unwrap_or(if self.kind == Kind::Charges {
-            0.0
-        } else {
-            0.01
-        })
+        self.max_rejected
+            .unwrap_or(if self.kind.is_billing() { 0.0 } else { 0.01 })
     }
 
     pub(super) fn resolve(&mut self, home: &Path) -> Result<()> {
-        let path =
-            expand_env(&self.path).map_err(|e| e.context(format!("source `{}`", self.name)))?;
-        if path.contains("://") {
-            return Err(Error::config(format!(
-                "source `{}`: {path} is on an object store, which this version cannot read",
-                self.name
-            ))
-            .help("copy or mount the files on a local disk"));
+        let name = &self.name;
+        for pattern in std::iter::once(&mut self.path).chain(&mut self.manifest) {
+            let path = expand_env(pattern).map_err(|e| e.context(format!("source `{name}`")))?;
+            if path.contains("://") {
+                return Err(Error::config(format!(
+                    "source `{name}`: {path} is on an object store, which this version cannot read"
+                ))
+                .help("copy or mount the files on a local disk"));
+            }
+            *pattern = home.join(path).to_string_lossy().into_owned();
         }
-        self.path = home.join(path).to_string_lossy().into_owned();
         Ok(())
+    }
+
+    /// What of the keys does not go together.
+    pub(super) fn contradiction(&self) -> Option<String> {
+        let name = &self.name;
+        if self.path.contains("{date}") && self.path.contains("{period}") {
+            return Some(format!(
+                "source `{name}` has both {{date}} and {{period}} in its path"
+            ));
+        }
+        if !(0.0..=1.0).contains(&self.rejection_limit()) {
+            return Some(format!(
+                "source `{name}`: max_rejected is a share between 0 and 1"
+            ));
+        }
+        if self.kind != Kind::Charges {
+            let set = [
+                ("export", self.export != Export::Overwrite),
+                ("manifest", self.manifest.is_some()),
+                ("interval", self.interval.is_some()),
+            ];
+            return set.iter().find(|(_, set)| *set).map(|(key, _)| {
+                format!("source `{name}`: `{key}` is for sources of the kind charges")
+            });
+        }
+        if self.interval.is_some() && self.path.contains('{') {
+            return Some(format!(
+                "source `{name}`: `interval` is for a path without {{date}} and {{period}}, which divide it already"
+            ));
+        }
+        let manifest = self.manifest.as_ref()?;
+        ["{date}", "{period}"]
+            .iter()
+            .find(|p| self.path.contains(**p) != manifest.contains(**p))
+            .map(|p| {
+                format!("source `{name}`: {p} must be in both `path` and `manifest`, or in neither")
+            })
     }
 }

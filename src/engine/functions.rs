@@ -3,9 +3,12 @@
 //! | function | gives |
 //! |---|---|
 //! | `as_of()` | the end of the run's data interval, a timestamp; nothing at or after it may be used |
-//! | `converted(amount, rate)` | amount × rate, exact to 18 places, half-even; both decimals |
+//! | `period_start()`, `period_end()` | first instant of the month that is ingested, and of the next |
 //! | `per(amount, n, count)` | amount × n / count, exact to 18 places, half-even; null where count is 0 |
 //! | `ratio(a, b)` | a / b of two amounts, exact to 18 places, half-even; null where b is 0 or the ratio is beyond 10²⁰ |
+//! | `times(amount, n)` | amount × n, n with up to 18 places; exact to 18 places, half-even |
+//! | `depreciated(amount, from, months, until)` | what of an amount is written off by the day `until`, straight-line |
+//! | `invoice_tolerance(currency, n)` | by how much n charges may differ from their invoice (FOCUS 1.4) |
 //! | `setting('name')` | a number of the pipeline file |
 //! | `known(x)` | `x`, or null where a text is empty, blank, `NULL` or `(null)` |
 //! | `json(x)` | a map, or a list of structs of key and value, as the text of a JSON object; a text as `known(x)` |
@@ -16,11 +19,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, Decimal128Array, Float64Array, StringViewArray, StringViewBuilder,
-    StructArray,
+    Array, ArrayRef, AsArray, Float64Array, StringViewArray, StringViewBuilder, StructArray,
 };
 use arrow::compute::cast;
-use arrow::datatypes::{DataType, Decimal128Type, Float64Type, TimeUnit, UInt64Type};
+use arrow::datatypes::{DataType, Float64Type, TimeUnit};
+use chrono::{Months, NaiveDate, TimeDelta};
 use datafusion::common::{ScalarValue, exec_err};
 use datafusion::error::Result;
 use datafusion::logical_expr::{
@@ -29,9 +32,9 @@ use datafusion::logical_expr::{
 use datafusion::prelude::SessionContext;
 use sha2::{Digest, Sha256};
 
+use super::exact::Exact;
 use super::{Options, interval_end_us};
 use crate::error::{Error, nearest};
-use crate::money::Money;
 use crate::warehouse::Type;
 
 pub(super) fn register(ctx: &SessionContext, options: &Options) {
@@ -40,6 +43,10 @@ pub(super) fn register(ctx: &SessionContext, options: &Options) {
         .iter()
         .map(|(name, value)| (name.clone(), value.to_bits()))
         .collect();
+    let next = options
+        .month
+        .and_then(|m| m.checked_add_months(Months::new(1)));
+    let first_instant = |day: NaiveDate| interval_end_us(day - TimeDelta::days(1));
     let any = || Signature::any(1, Volatility::Immutable);
     let functions = [
         Function {
@@ -63,19 +70,14 @@ pub(super) fn register(ctx: &SessionContext, options: &Options) {
             body: Body::Json,
         },
         Function {
-            name: "per",
-            signature: Signature::any(3, Volatility::Immutable),
-            body: Body::Per,
+            name: "period_start",
+            signature: Signature::nullary(Volatility::Immutable),
+            body: Body::PeriodStart(options.month.map(first_instant)),
         },
         Function {
-            name: "converted",
-            signature: Signature::any(2, Volatility::Immutable),
-            body: Body::Converted,
-        },
-        Function {
-            name: "ratio",
-            signature: Signature::any(2, Volatility::Immutable),
-            body: Body::Ratio,
+            name: "period_end",
+            signature: Signature::nullary(Volatility::Immutable),
+            body: Body::PeriodEnd(next.map(first_instant)),
         },
         Function {
             name: "sha256_hex",
@@ -88,7 +90,12 @@ pub(super) fn register(ctx: &SessionContext, options: &Options) {
             body: Body::Text,
         },
     ];
-    for function in functions {
+    let exact = Exact::ALL.map(|exact| Function {
+        name: exact.name(),
+        signature: Signature::any(exact.arguments(), Volatility::Immutable),
+        body: Body::Exact(exact),
+    });
+    for function in functions.into_iter().chain(exact) {
         ctx.register_udf(ScalarUDF::new_from_impl(function));
     }
 }
@@ -105,11 +112,11 @@ enum Body {
     AsOf(i64),
     /// Bits of an `f64`, since a function must be comparable.
     Setting(BTreeMap<String, u64>),
+    PeriodStart(Option<i64>),
+    PeriodEnd(Option<i64>),
     Known,
     Json,
-    Per,
-    Converted,
-    Ratio,
+    Exact(Exact),
     Sha256,
     Text,
 }
@@ -125,9 +132,11 @@ impl ScalarUDFImpl for Function {
 
     fn return_type(&self, args: &[DataType]) -> Result<DataType> {
         Ok(match (&self.body, args) {
-            (Body::AsOf(_), _) => DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
+            (Body::AsOf(_) | Body::PeriodStart(_) | Body::PeriodEnd(_), _) => {
+                DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()))
+            }
             (Body::Setting(_), _) => DataType::Float64,
-            (Body::Per | Body::Converted | Body::Ratio, _) => Type::Money.arrow(),
+            (Body::Exact(_), _) => Type::Money.arrow(),
             (Body::Text | Body::Json | Body::Sha256, _) => DataType::Utf8View,
             (Body::Known, [ty]) if is_text(ty) => DataType::Utf8View,
             (Body::Known, [ty]) => ty.clone(),
@@ -158,9 +167,8 @@ impl ScalarUDFImpl for Function {
                     known(&to_text(array)?)
                 })
             }),
-            Body::Per => per(&args),
-            Body::Converted => converted(&args),
-            Body::Ratio => ratio(&args),
+            Body::PeriodStart(us) | Body::PeriodEnd(us) => month(*us),
+            Body::Exact(exact) => exact.call(&args.args),
             Body::Sha256 => on_array(args, |array| Ok(sha256(&to_text(array)?))),
             Body::Text => on_array(args, to_text),
         }
@@ -187,6 +195,20 @@ fn on_array(
             )?))
         }
         None => exec_err!("one argument is needed"),
+    }
+}
+
+fn month(us: Option<i64>) -> Result<ColumnarValue> {
+    match us {
+        Some(us) => Ok(ColumnarValue::Scalar(ScalarValue::TimestampMicrosecond(
+            Some(us),
+            Some("UTC".into()),
+        ))),
+        None => Err(Error::config(
+            "period_start() and period_end() are for mappings of sources that are ingested by month",
+        )
+        .help("set `interval = \"month\"` for the source, or put {period} in its path")
+        .into()),
     }
 }
 
@@ -222,84 +244,6 @@ fn known(array: &ArrayRef) -> ArrayRef {
             })
             .collect::<StringViewArray>(),
     )
-}
-
-/// Amount, factor and count, row by row.
-fn per(args: &ScalarFunctionArgs) -> Result<ColumnarValue> {
-    let arrays = ColumnarValue::values_to_arrays(&args.args)?;
-    let [amounts, factors, counts] = arrays.as_slice() else {
-        return exec_err!("per() takes an amount, a factor and a count");
-    };
-    let amounts = cast(amounts, &Type::Money.arrow())?;
-    let (factors, counts) = (
-        cast(factors, &DataType::UInt64)?,
-        cast(counts, &DataType::UInt64)?,
-    );
-    let (amounts, factors, counts) = (
-        amounts.as_primitive::<Decimal128Type>(),
-        factors.as_primitive::<UInt64Type>(),
-        counts.as_primitive::<UInt64Type>(),
-    );
-    let ratio = |row: usize| -> Result<Option<i128>> {
-        if amounts.is_null(row) || factors.is_null(row) || counts.is_null(row) {
-            return Ok(None);
-        }
-        let ratio = Money(amounts.value(row)).per(factors.value(row), counts.value(row));
-        let ratio = ratio.map_err(|e| Error::check(e.to_string()))?;
-        Ok(ratio.map(|m| m.0))
-    };
-    let ratios = (0..amounts.len())
-        .map(ratio)
-        .collect::<Result<Decimal128Array>>()?;
-    Ok(ColumnarValue::Array(Arc::new(
-        ratios.with_data_type(Type::Money.arrow()),
-    )))
-}
-
-/// Amount and rate, row by row.
-fn converted(args: &ScalarFunctionArgs) -> Result<ColumnarValue> {
-    let arrays = ColumnarValue::values_to_arrays(&args.args)?;
-    let [amounts, rates] = arrays.as_slice() else {
-        return exec_err!("converted() takes an amount and a rate");
-    };
-    let (amounts, rates) = (
-        cast(amounts, &Type::Money.arrow())?,
-        cast(rates, &Type::Money.arrow())?,
-    );
-    let amounts = amounts.as_primitive::<Decimal128Type>().iter();
-    let pairs = amounts.zip(rates.as_primitive::<Decimal128Type>());
-    let one = |(amount, rate): (Option<i128>, Option<i128>)| -> Result<Option<i128>> {
-        let Some((amount, rate)) = amount.zip(rate) else {
-            return Ok(None);
-        };
-        let converted = Money(amount).converted(Money(rate));
-        let converted = converted.map_err(|e| Error::check(e.to_string()))?;
-        Ok(Some(converted.0))
-    };
-    let converted = pairs.map(one).collect::<Result<Decimal128Array>>()?;
-    Ok(ColumnarValue::Array(Arc::new(
-        converted.with_data_type(Type::Money.arrow()),
-    )))
-}
-
-/// Two amounts, row by row.
-fn ratio(args: &ScalarFunctionArgs) -> Result<ColumnarValue> {
-    let arrays = ColumnarValue::values_to_arrays(&args.args)?;
-    let [of, to] = arrays.as_slice() else {
-        return exec_err!("ratio() takes two amounts");
-    };
-    let [of, to] = [of, to].map(|a| cast(a, &Type::Money.arrow()));
-    let (of, to) = (of?, to?);
-    let pairs = of.as_primitive::<Decimal128Type>().iter();
-    // 38 digits is what the type holds.
-    let fits = |m: &Money| m.0.unsigned_abs() < 10_u128.pow(38);
-    let ratios: Decimal128Array = pairs
-        .zip(to.as_primitive::<Decimal128Type>())
-        .map(|(of, to)| Money(of?).over(Money(to?)).filter(fits).map(|m| m.0))
-        .collect();
-    Ok(ColumnarValue::Array(Arc::new(
-        ratios.with_data_type(Type::Money.arrow()),
-    )))
 }
 
 fn sha256(array: &ArrayRef) -> ArrayRef {

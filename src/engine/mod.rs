@@ -1,5 +1,6 @@
 //! The SQL engine: an embedded DataFusion session over one snapshot of the warehouse, with our functions and SQL files.
 
+mod exact;
 mod functions;
 pub mod library;
 pub mod rows;
@@ -44,6 +45,8 @@ pub struct Options {
     pub settings: BTreeMap<String, f64>,
     /// Last day of the data interval; SQL reads its end by `as_of()`.
     pub date: NaiveDate,
+    /// First day of the month that is ingested, where it is one; SQL reads it by `period_start()` and `period_end()`.
+    pub month: Option<NaiveDate>,
 }
 
 impl Options {
@@ -55,6 +58,7 @@ impl Options {
             spill: pipeline.engine.spill.clone(),
             settings: pipeline.settings(),
             date,
+            month: None,
         }
     }
 }
@@ -158,22 +162,24 @@ impl Engine {
         Ok(frame.execute_stream().await?)
     }
 
-    /// A session without tables and with one thread, sharing this one's memory pool and functions.
+    /// A session without tables and with one thread, sharing this one's memory pool and functions, in which `month` is
+    /// ingested.
     ///
     /// # Errors
     /// When the functions cannot be registered.
-    pub fn detached(&self) -> Result<Engine> {
+    pub fn detached(&self, month: Option<NaiveDate>) -> Result<Engine> {
         let mut config = SessionConfig::new().with_target_partitions(1);
         config
             .options_mut()
             .clone_from(self.ctx.state().config_options());
         config.options_mut().execution.target_partitions = 1;
         let ctx = SessionContext::new_with_config_rt(config, self.ctx.runtime_env());
-        functions::register(&ctx, &self.options);
-        Ok(Engine {
-            ctx,
-            options: self.options.clone(),
-        })
+        let options = Options {
+            month,
+            ..self.options.clone()
+        };
+        functions::register(&ctx, &options);
+        Ok(Engine { ctx, options })
     }
 
     fn register(&self, table: &Table, dir: Option<&Path>) -> Result<()> {

@@ -1,28 +1,66 @@
-//! The table `deliveries`: which interval of which source is in the warehouse, in which version.
+//! The tables `deliveries` and `delivery_sums`: what came for which interval of which source, what it adds up to, and
+//! whether it counts.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, AsArray, Int64Array, ListBuilder, RecordBatch, StringBuilder, StringViewArray,
+    ArrayRef, Decimal128Array, Int64Array, ListBuilder, RecordBatch, StringBuilder,
+    StringViewArray, TimestampMicrosecondArray,
 };
-use arrow::compute::cast;
-use arrow::datatypes::{DataType, Int64Type};
 
+use super::sums::{Amounts, Sums};
+use crate::config::SourceKind;
 use crate::engine::Engine;
 use crate::engine::rows::map;
 use crate::error::{Error, Result};
-use crate::warehouse::{TableWriter, table};
+use crate::warehouse::{TableWriter, Type, store, table};
 
-/// One interval of one source.
+/// Whether a delivery counts.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Status {
+    /// Its rows are in the table.
+    #[default]
+    Active,
+    /// It is not what its manifest says; its rows are nowhere.
+    Incomplete,
+    /// A newer one took its place; of charges, its rows are in `superseded_charges`.
+    Superseded,
+}
+
+impl Status {
+    fn as_str(self) -> &'static str {
+        match self {
+            Status::Active => "active",
+            Status::Incomplete => "incomplete",
+            Status::Superseded => "superseded",
+        }
+    }
+
+    fn of(text: &str) -> Option<Self> {
+        let all = [Status::Active, Status::Incomplete, Status::Superseded];
+        all.into_iter().find(|s| s.as_str() == text)
+    }
+}
+
+/// One delivery.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Row {
     pub source: String,
     pub kind: String,
     pub interval: String,
+    /// The file or manifest that it is known by, of an export whose deliveries add up; empty otherwise.
+    pub name: String,
+    pub status: Status,
+    /// Why it does not count.
+    pub reason: Option<String>,
     pub partitions: Vec<String>,
     pub delivery_id: String,
+    /// Hash of the files alone, whatever is done with them.
+    pub content: String,
+    /// When the newest file was written (µs since 1970, UTC).
+    pub received_us: Option<i64>,
     pub files: u64,
     pub rows_in: u64,
     pub rows_out: u64,
@@ -30,17 +68,32 @@ pub struct Row {
     pub rows_duplicate: u64,
     pub rows_late: u64,
     pub rows_quarantined: u64,
+    /// Rows by its manifest.
+    pub rows_stated: Option<u64>,
+    /// Of charges: sums by currency.
+    pub sums: Sums,
 }
 
+type Key = (String, String, String, Status, String);
+
 impl Row {
-    /// A row without counts.
-    pub fn of(source: &str, kind: &str, interval: &str, delivery_id: &str) -> Self {
-        Row {
-            source: source.into(),
-            kind: kind.into(),
-            interval: interval.into(),
-            delivery_id: delivery_id.into(),
-            ..Row::default()
+    fn key(&self) -> Key {
+        (
+            self.source.clone(),
+            self.interval.clone(),
+            self.name.clone(),
+            self.status,
+            self.delivery_id.clone(),
+        )
+    }
+
+    /// Start of the names of the files that it wrote.
+    pub fn stem(&self) -> String {
+        let interval = format!("{}.{}", self.source, self.interval);
+        if self.name.is_empty() {
+            interval
+        } else {
+            format!("{interval}.{}", self.delivery_id)
         }
     }
 }
@@ -56,138 +109,220 @@ pub async fn closed(engine: &Engine) -> Result<BTreeSet<String>> {
         .collect())
 }
 
-/// The whole table.
-#[derive(Debug, Default)]
+/// Every delivery that is known.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Ledger {
-    rows: BTreeMap<(String, String), Row>,
+    rows: BTreeMap<Key, Row>,
 }
 
 impl Ledger {
-    /// Reads the published table.
+    /// Reads the published tables.
     ///
     /// # Errors
     /// Those of the query.
     pub async fn read(engine: &Engine) -> Result<Self> {
+        let mut sums: BTreeMap<String, Sums> = BTreeMap::new();
+        let found = engine.collect("select * from delivery_sums").await?;
+        for (id, currency, amounts) in map(&found, |row| {
+            let money = |name: &str| row.decimal(name, 18);
+            let amounts = Amounts {
+                rows: row.count("rows")?,
+                billed: money("billed")?.unwrap_or(0),
+                effective: money("effective")?.unwrap_or(0),
+                rows_quarantined: row.count("rows_quarantined")?,
+                quarantined_billed: money("quarantined_billed")?,
+                quarantined_effective: money("quarantined_effective")?,
+                stated_billed: money("stated_billed")?,
+                stated_effective: money("stated_effective")?,
+                ..Amounts::default()
+            };
+            Ok((row.needed("delivery_id")?, row.needed("currency")?, amounts))
+        })? {
+            sums.entry(id).or_default().put(currency, amounts);
+        }
+        let sql = "select *, array_to_string(partitions, '/') as listed, arrow_cast(received_at, 'Int64') as received_us
+                   from deliveries";
+        let rows = map(&engine.collect(sql).await?, |row| {
+            let status = row.needed("status")?;
+            let listed = row.text("listed")?.unwrap_or_default();
+            Ok(Row {
+                source: row.needed("source")?,
+                kind: row.needed("kind")?,
+                interval: row.needed("interval")?,
+                name: row.text("name")?.unwrap_or_default(),
+                status: Status::of(&status).ok_or_else(|| {
+                    Error::unexpected(format!("a delivery has the status {status}"))
+                })?,
+                reason: row.text("reason")?,
+                partitions: listed
+                    .split('/')
+                    .filter(|p| !p.is_empty())
+                    .map(str::to_string)
+                    .collect(),
+                delivery_id: row.needed("delivery_id")?,
+                content: row.needed("content_hash")?,
+                received_us: row.int("received_us")?,
+                files: row.count("files")?,
+                rows_in: row.count("rows_in")?,
+                rows_out: row.count("rows_out")?,
+                rows_skipped: row.count("rows_skipped")?,
+                rows_duplicate: row.count("rows_duplicate")?,
+                rows_late: row.count("rows_late")?,
+                rows_quarantined: row.count("rows_quarantined")?,
+                rows_stated: row.int("rows_stated")?.map(i64::unsigned_abs),
+                sums: Sums::default(),
+            })
+        })?;
         let mut ledger = Ledger::default();
-        for batch in engine.collect("select * from deliveries").await? {
-            let text = |name: &str| -> Result<StringViewArray> {
-                Ok(cast(column(&batch, name)?, &DataType::Utf8View)?
-                    .as_string_view()
-                    .clone())
-            };
-            let number = |name: &str| -> Result<Int64Array> {
-                Ok(cast(column(&batch, name)?, &DataType::Int64)?
-                    .as_primitive::<Int64Type>()
-                    .clone())
-            };
-            let (source, kind, interval) = (text("source")?, text("kind")?, text("interval")?);
-            let delivery_id = text("delivery_id")?;
-            let partitions = column(&batch, "partitions")?.as_list::<i32>().clone();
-            let counts = ["files", "rows_in", "rows_out", "rows_skipped"]
-                .into_iter()
-                .chain(["rows_duplicate", "rows_late", "rows_quarantined"])
-                .map(number)
-                .collect::<Result<Vec<_>>>()?;
-            for i in 0..batch.num_rows() {
-                let count = |n: usize| counts[n].value(i).unsigned_abs();
-                let values = cast(&partitions.value(i), &DataType::Utf8View)?;
-                ledger.replace(Row {
-                    source: source.value(i).into(),
-                    kind: kind.value(i).into(),
-                    interval: interval.value(i).into(),
-                    partitions: values
-                        .as_string_view()
-                        .iter()
-                        .flatten()
-                        .map(str::to_string)
-                        .collect(),
-                    delivery_id: delivery_id.value(i).into(),
-                    files: count(0),
-                    rows_in: count(1),
-                    rows_out: count(2),
-                    rows_skipped: count(3),
-                    rows_duplicate: count(4),
-                    rows_late: count(5),
-                    rows_quarantined: count(6),
-                });
-            }
+        for mut row in rows {
+            row.sums = sums.get(&row.delivery_id).cloned().unwrap_or_default();
+            ledger.put(row);
         }
         Ok(ledger)
     }
 
-    /// Every interval that is in the warehouse.
-    pub fn rows(&self) -> impl Iterator<Item = &Row> {
-        self.rows.values()
+    /// Every delivery that counts.
+    pub fn active(&self) -> impl Iterator<Item = &Row> {
+        self.rows.values().filter(|r| r.status == Status::Active)
     }
 
-    /// What is known of an interval.
-    pub fn get(&self, source: &str, interval: &str) -> Option<&Row> {
-        self.rows.get(&(source.to_string(), interval.to_string()))
+    /// The deliveries that count of an interval.
+    pub fn of<'a>(&'a self, source: &'a str, interval: &'a str) -> impl Iterator<Item = &'a Row> {
+        self.active()
+            .filter(move |r| r.source == source && r.interval == interval)
     }
 
-    /// Forgets an interval.
+    /// Notes a delivery.
+    pub fn put(&mut self, row: Row) {
+        self.rows.insert(row.key(), row);
+    }
+
+    /// Forgets a delivery.
     pub fn remove(&mut self, row: &Row) {
-        self.rows
-            .remove(&(row.source.clone(), row.interval.clone()));
+        self.rows.remove(&row.key());
     }
 
-    /// Puts a row in the place of an earlier one of the same source and interval, which it gives back.
-    pub fn replace(&mut self, row: Row) -> Option<Row> {
-        self.rows
-            .insert((row.source.clone(), row.interval.clone()), row)
+    /// Notes that a delivery counts no longer. One of charges is remembered.
+    pub fn supersede(&mut self, row: &Row) {
+        let Some(mut row) = self.rows.remove(&row.key()) else {
+            return;
+        };
+        if row.kind == SourceKind::Charges.table() {
+            row.status = Status::Superseded;
+            self.put(row);
+        }
     }
 
-    /// Writes the table into a snapshot.
+    /// Notes a delivery that counts from now on, as it may have before.
+    pub fn activate(&mut self, row: Row) {
+        let mut before = row.clone();
+        before.status = Status::Superseded;
+        self.rows.remove(&before.key());
+        self.put(row);
+    }
+
+    /// Forgets what was incomplete of an interval.
+    pub fn forget_incomplete(&mut self, source: &str, interval: &str) {
+        self.rows.retain(|_, r| {
+            r.status != Status::Incomplete || r.source != source || r.interval != interval
+        });
+    }
+
+    /// Writes the tables into a snapshot.
     ///
     /// # Errors
     /// Those of writing.
     pub fn write(&self, snapshot: &Path) -> Result<()> {
-        let table = table("deliveries").ok_or_else(|| Error::unexpected("no table deliveries"))?;
-        let dir = snapshot.join(table.name);
-        std::fs::create_dir_all(&dir).map_err(|e| Error::io("cannot make the folder", &dir, &e))?;
-        let path = dir.join("part-0.parquet");
+        write(snapshot, "deliveries", &self.rows()?)?;
+        write(snapshot, "delivery_sums", &self.sums()?)
+    }
+
+    fn rows(&self) -> Result<RecordBatch> {
+        let rows = || self.rows.values();
         let mut partitions = ListBuilder::new(StringBuilder::new());
-        for row in self.rows.values() {
+        for row in rows() {
             partitions.append_value(row.partitions.iter().map(Some));
         }
+        let text = |f: fn(&Row) -> Option<&str>| -> ArrayRef {
+            Arc::new(rows().map(f).collect::<StringViewArray>())
+        };
+        let number = |f: fn(&Row) -> Option<u64>| -> ArrayRef {
+            let values = rows().map(|r| f(r).map(|n| i64::try_from(n).unwrap_or(i64::MAX)));
+            Arc::new(values.collect::<Int64Array>())
+        };
+        let received = rows().map(|r| r.received_us);
+        let received = received.collect::<TimestampMicrosecondArray>();
+        Ok(RecordBatch::try_from_iter([
+            ("source", text(|r| Some(&r.source))),
+            ("kind", text(|r| Some(&r.kind))),
+            ("interval", text(|r| Some(&r.interval))),
+            (
+                "name",
+                text(|r| Some(r.name.as_str()).filter(|n| !n.is_empty())),
+            ),
+            ("status", text(|r| Some(r.status.as_str()))),
+            ("reason", text(|r| r.reason.as_deref())),
+            ("partitions", Arc::new(partitions.finish()) as ArrayRef),
+            ("delivery_id", text(|r| Some(&r.delivery_id))),
+            ("content_hash", text(|r| Some(&r.content))),
+            ("received_at", Arc::new(received.with_timezone("UTC"))),
+            ("files", number(|r| Some(r.files))),
+            ("rows_in", number(|r| Some(r.rows_in))),
+            ("rows_out", number(|r| Some(r.rows_out))),
+            ("rows_skipped", number(|r| Some(r.rows_skipped))),
+            ("rows_duplicate", number(|r| Some(r.rows_duplicate))),
+            ("rows_late", number(|r| Some(r.rows_late))),
+            ("rows_quarantined", number(|r| Some(r.rows_quarantined))),
+            ("rows_stated", number(|r| r.rows_stated)),
+        ])?)
+    }
+
+    fn sums(&self) -> Result<RecordBatch> {
+        let rows: Vec<(&Row, &String, &Amounts)> = self
+            .rows
+            .values()
+            .flat_map(|r| r.sums.iter().map(move |(c, a)| (r, c, a)))
+            .collect();
         let text = |f: fn(&Row) -> &str| -> ArrayRef {
             Arc::new(
-                self.rows
-                    .values()
-                    .map(|r| Some(f(r)))
+                rows.iter()
+                    .map(|(r, ..)| Some(f(r)))
                     .collect::<StringViewArray>(),
             )
         };
-        let number = |f: fn(&Row) -> u64| -> ArrayRef {
-            let values = self
-                .rows
-                .values()
-                .map(|r| i64::try_from(f(r)).unwrap_or(i64::MAX));
+        let number = |f: fn(&Amounts) -> u64| -> ArrayRef {
+            let values = rows
+                .iter()
+                .map(|(.., a)| i64::try_from(f(a)).unwrap_or(i64::MAX));
             Arc::new(Int64Array::from_iter_values(values))
         };
-        let batch = RecordBatch::try_from_iter([
+        let money = |f: fn(&Amounts) -> Option<i128>| -> ArrayRef {
+            let values: Decimal128Array = rows.iter().map(|(.., a)| f(a)).collect();
+            Arc::new(values.with_data_type(Type::Money.arrow()))
+        };
+        let currency: StringViewArray = rows.iter().map(|(_, c, _)| Some(c)).collect();
+        Ok(RecordBatch::try_from_iter([
             ("source", text(|r| &r.source)),
-            ("kind", text(|r| &r.kind)),
             ("interval", text(|r| &r.interval)),
-            ("partitions", Arc::new(partitions.finish()) as ArrayRef),
             ("delivery_id", text(|r| &r.delivery_id)),
-            ("files", number(|r| r.files)),
-            ("rows_in", number(|r| r.rows_in)),
-            ("rows_out", number(|r| r.rows_out)),
-            ("rows_skipped", number(|r| r.rows_skipped)),
-            ("rows_duplicate", number(|r| r.rows_duplicate)),
-            ("rows_late", number(|r| r.rows_late)),
-            ("rows_quarantined", number(|r| r.rows_quarantined)),
-        ])?;
-        let mut writer = TableWriter::create(table, &path)?;
-        writer.write(&batch)?;
-        writer.finish()?;
-        Ok(())
+            ("currency", Arc::new(currency) as ArrayRef),
+            ("rows", number(|a| a.rows)),
+            ("billed", money(|a| Some(a.billed))),
+            ("effective", money(|a| Some(a.effective))),
+            ("rows_quarantined", number(|a| a.rows_quarantined)),
+            ("quarantined_billed", money(|a| a.quarantined_billed)),
+            ("quarantined_effective", money(|a| a.quarantined_effective)),
+            ("stated_billed", money(|a| a.stated_billed)),
+            ("stated_effective", money(|a| a.stated_effective)),
+        ])?)
     }
 }
 
-fn column<'a>(batch: &'a RecordBatch, name: &str) -> Result<&'a ArrayRef> {
-    batch
-        .column_by_name(name)
-        .ok_or_else(|| Error::unexpected(format!("the table deliveries lost its column {name}")))
+fn write(snapshot: &Path, name: &str, batch: &RecordBatch) -> Result<()> {
+    let table = table(name).ok_or_else(|| Error::unexpected(format!("no table {name}")))?;
+    let dir = store::replace(snapshot, table, "")?;
+    let mut writer = TableWriter::create(table, &dir.join("part-0.parquet"))?;
+    writer.write(batch)?;
+    writer.finish()?;
+    Ok(())
 }

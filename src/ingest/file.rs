@@ -1,6 +1,7 @@
 //! Ingests one source file: mapping, conversion, checks, and the rows on to their partitions.
 
 use std::collections::{BTreeMap, HashSet};
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -9,6 +10,7 @@ use arrow::array::{
 };
 use arrow::compute::{cast, filter_record_batch};
 use arrow::datatypes::{DataType, Int32Type, Int64Type, Schema, TimestampMicrosecondType};
+use chrono::NaiveDate;
 use futures::StreamExt;
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -18,8 +20,9 @@ use super::mapping::Mapping;
 use super::oddities::Oddities;
 use super::partitions::{PartitionedWriter, Target};
 use super::quarantine::Rejected;
-use super::reader::{PART, ROW, SourceFile};
+use super::reader::{PART, REJECT, ROW, SourceFile};
 use super::rules::{self, Limits};
+use super::sums::Sums;
 use crate::engine::{Engine, to_text};
 use crate::error::{Error, Result};
 
@@ -47,6 +50,10 @@ pub struct FileJob {
     pub later_us: Option<i64>,
     /// Events before this are late (µs).
     pub late_before_us: Option<i64>,
+    /// Billing periods that start elsewhere belong to other intervals (µs).
+    pub only_us: Option<Range<i64>>,
+    /// First day of the month that is ingested, of sources by month or by day.
+    pub month: Option<NaiveDate>,
 }
 
 /// What became of one file.
@@ -58,6 +65,8 @@ pub struct FileOutcome {
     pub rows_further: u64,
     /// What is worth a look in a bill.
     pub oddities: Oddities,
+    /// What a bill adds up to.
+    pub sums: Sums,
     /// Rows that belong to later nights.
     pub rows_later: u64,
     /// Rows written that happened before the day of their export.
@@ -102,37 +111,31 @@ impl FileJob {
         snapshot: &Path,
         repeated: &HashSet<u64>,
     ) -> Result<FileOutcome> {
-        let planned = self.mapping.plan(engine, &self.file).await?;
-        let mut stream = planned.frame.execute_stream().await?;
         let mut writer = PartitionedWriter::new(
             self.mapping.table,
             snapshot,
             self.target.clone(),
             self.stem.clone(),
         );
-        let mut outcome = FileOutcome::default();
         let mut held = vec![];
-        let mut defects = BTreeMap::new();
-        while let Some(batch) = stream.next().await {
-            let batch = batch?;
-            defects.extend(self.file.take_defects());
-            let rows = self.clean(&batch, &mut defects, &mut outcome)?;
-            let rows = match self.key {
-                Some((column, scope)) => {
-                    let (rows, aside) = dedupe::set_aside(&rows, column, scope, repeated)?;
-                    held.extend(aside);
-                    rows
-                }
-                None => rows,
-            };
-            outcome.rows_late += self.late(&rows);
-            outcome.rows_out += rows.num_rows() as u64;
-            writer.write(&rows)?;
-        }
-        defects.extend(self.file.take_defects());
-        for (row, (column, reason)) in defects {
-            outcome.rejected.push(Rejected::new(row, column, reason));
-        }
+        let (mut late, mut out) = (0, 0);
+        let mut outcome = self
+            .each(engine, &mut |rows| {
+                let rows = match self.key {
+                    Some((column, scope)) => {
+                        let (rows, aside) = dedupe::set_aside(&rows, column, scope, repeated)?;
+                        held.extend(aside);
+                        rows
+                    }
+                    None => rows,
+                };
+                late += self.late(&rows);
+                out += rows.num_rows() as u64;
+                writer.write(&rows)
+            })
+            .await?;
+        outcome.rows_late = late;
+        outcome.rows_out = out;
         outcome.partitions = writer.finish()?;
         if let (Some((_, scope)), Some(rows)) = (self.key, dedupe::concat(&held)?) {
             outcome.held = Some(Held {
@@ -142,6 +145,41 @@ impl FileJob {
             });
         }
         self.file.input.check_unchanged()?;
+        Ok(outcome)
+    }
+
+    /// Reads the file without writing, for what it holds.
+    ///
+    /// # Errors
+    /// Those of reading and mapping.
+    pub async fn measure(&self, engine: &Engine) -> Result<FileOutcome> {
+        self.each(engine, &mut |_| Ok(())).await
+    }
+
+    /// Passes the rows that are right to `visit`, batch by batch.
+    async fn each(
+        &self,
+        engine: &Engine,
+        visit: &mut (dyn FnMut(RecordBatch) -> Result<()> + Send),
+    ) -> Result<FileOutcome> {
+        let planned = self.mapping.plan(engine, &self.file).await?;
+        let mut stream = planned.frame.execute_stream().await?;
+        let mut outcome = FileOutcome::default();
+        let mut defects = BTreeMap::new();
+        while let Some(batch) = stream.next().await {
+            let batch = batch?;
+            defects.extend(self.file.take_defects());
+            visit(self.clean(&batch, &mut defects, &mut outcome)?)?;
+        }
+        defects.extend(self.file.take_defects());
+        for (row, (column, reason)) in defects {
+            outcome.rejected.push(Rejected::new(row, column, reason));
+        }
+        if self.mapping.table.name == "charges" {
+            for rejected in &outcome.rejected {
+                outcome.sums.reject(rejected)?;
+            }
+        }
         Ok(outcome)
     }
 
@@ -205,6 +243,17 @@ impl FileJob {
             }
         }
 
+        if let Some(reasons) = batch.column_by_name(REJECT) {
+            let reasons = to_text(reasons)?;
+            for (row, reason) in reasons.as_string_view().iter().enumerate() {
+                let Some(reason) = reason else { continue };
+                if !std::mem::replace(&mut bad[row], true) {
+                    let (column, reason) = reason.split_once(' ').unwrap_or((reason, "is wrong"));
+                    rejects.push((row, column.to_string(), reason.to_string()));
+                }
+            }
+        }
+
         let mut names = vec![];
         let mut columns: Vec<ArrayRef> = vec![];
         for column in self.mapping.given() {
@@ -246,6 +295,15 @@ impl FileJob {
             bad[row] = true;
             rejects.push((row, column.to_string(), reason));
         }
+        let starts = typed.column_by_name("billing_period_start");
+        let starts = starts.and_then(|c| c.as_primitive_opt::<TimestampMicrosecondType>());
+        let elsewhere = |row: usize| match (&self.only_us, starts) {
+            (Some(only), Some(starts)) => {
+                starts.is_valid(row) && !only.contains(&starts.value(row))
+            }
+            _ => false,
+        };
+        rejects.retain(|(row, ..)| !elsewhere(*row));
         for (row, column, reason) in rejects {
             let mut rejected = Rejected::new(numbers.value(row), column, reason);
             if table.name == "charges" {
@@ -264,6 +322,9 @@ impl FileJob {
                 }
             }
         }
+        for (row, keep) in keep.iter_mut().enumerate() {
+            *keep &= !elsewhere(row);
+        }
         let all_kept = keep.iter().all(|k| *k);
         let full = self.filled(typed, numbers, parts)?;
         let kept = if all_kept {
@@ -273,18 +334,19 @@ impl FileJob {
         };
         if table.name == "charges" {
             outcome.oddities.look(&kept);
+            outcome.sums.look(&kept)?;
         }
         Ok(kept)
     }
 
-    /// The batch with the columns of `charges` that ingest fills.
+    /// The batch with the columns of `charges` and `invoices` that ingest fills.
     fn filled(
         &self,
         typed: RecordBatch,
         numbers: &Int64Array,
         parts: Option<Int32Array>,
     ) -> Result<RecordBatch> {
-        if self.mapping.table.name != "charges" {
+        if !self.mapping.fills() {
             return Ok(typed);
         }
         let rows = typed.num_rows();
@@ -313,7 +375,8 @@ impl FileJob {
         ];
         let mut fields: Vec<_> = typed.schema().fields().iter().cloned().collect();
         let mut columns = typed.columns().to_vec();
-        for (name, column) in filled {
+        let wanted = |name: &str| self.mapping.table.column(name).is_some();
+        for (name, column) in filled.into_iter().filter(|(name, _)| wanted(name)) {
             fields.push(Arc::new(arrow::datatypes::Field::new(
                 name,
                 column.data_type().clone(),

@@ -5,10 +5,11 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use chrono::{Datelike, NaiveDate, TimeDelta};
+use chrono::{DateTime, Datelike, NaiveDate, TimeDelta, Utc};
 use sha2::{Digest, Sha256};
 
-use crate::config::source::{Interval, Source};
+use super::manifest::Manifest;
+use crate::config::source::{Export, Interval, Source};
 use crate::engine::hex;
 use crate::error::{Error, Kind, Result};
 
@@ -21,6 +22,12 @@ pub struct Delivery {
     pub day: NaiveDate,
     /// The files, sorted by path.
     pub files: Vec<InputFile>,
+    /// The file or manifest that it is known by, of an export whose deliveries add up; empty otherwise.
+    pub name: String,
+    /// What its manifest says.
+    pub manifest: Option<Manifest>,
+    /// Why it is not complete, as far as its manifest and the names of its files show.
+    pub lacking: Option<String>,
 }
 
 impl Delivery {
@@ -32,6 +39,11 @@ impl Delivery {
             .map(|f| f.path.display().to_string())
             .collect();
         paths.join(", ")
+    }
+
+    /// When the newest of its files was written.
+    pub fn received_at(&self) -> Option<DateTime<Utc>> {
+        self.files.iter().map(|f| f.stamp.1.into()).max()
     }
 }
 
@@ -147,22 +159,18 @@ pub fn discover(source: &Source, date: NaiveDate, history_days: u32) -> Result<V
     let night = intervals.last().map(|(name, _)| name.clone());
     let mut deliveries = vec![];
     for (interval, day) in intervals {
-        let pattern = source
-            .path
-            .replace("{date}", &interval)
-            .replace("{period}", &interval);
-        let root = fixed_part(&source.path);
-        let files = matching(Path::new(&pattern))?
-            .into_iter()
-            .map(|path| InputFile::open(path, &root))
-            .collect::<Result<Vec<_>>>()?;
-        if !files.is_empty() {
-            deliveries.push(Delivery {
-                interval,
-                day,
-                files,
-            });
-        } else if source.required && night.as_deref() == Some(&interval) {
+        let place = |pattern: &str| {
+            pattern
+                .replace("{date}", &interval)
+                .replace("{period}", &interval)
+        };
+        let pattern = place(&source.path);
+        let files = matching(Path::new(&pattern))?;
+        let of_interval = match &source.manifest {
+            Some(manifest) => declared(source, files, &place(manifest), &interval, day)?,
+            None => undeclared(source, files, &interval, day)?,
+        };
+        if of_interval.is_empty() && source.required && night.as_deref() == Some(&interval) {
             return Err(Error::new(
                 Kind::SourceMissing,
                 format!(
@@ -172,8 +180,171 @@ pub fn discover(source: &Source, date: NaiveDate, history_days: u32) -> Result<V
             )
             .help("wait for the export and run again, or set `required = false` for this source"));
         }
+        deliveries.extend(of_interval);
     }
     Ok(deliveries)
+}
+
+/// The deliveries of an interval without manifests: all files are one, or each is one.
+fn undeclared(
+    source: &Source,
+    files: Vec<PathBuf>,
+    interval: &str,
+    day: NaiveDate,
+) -> Result<Vec<Delivery>> {
+    let root = fixed_part(&source.path);
+    let files = files
+        .into_iter()
+        .map(|path| InputFile::open(path, &root))
+        .collect::<Result<Vec<_>>>()?;
+    let delivery = |name: String, files| Delivery {
+        interval: interval.to_string(),
+        day,
+        files,
+        name,
+        manifest: None,
+        lacking: None,
+    };
+    Ok(match source.export {
+        _ if files.is_empty() => vec![],
+        Export::Overwrite => vec![delivery(String::new(), files)],
+        Export::Append => files
+            .into_iter()
+            .map(|f| delivery(f.name.clone(), vec![f]))
+            .collect(),
+    })
+}
+
+/// The deliveries of an interval whose manifests match `pattern`. What a manifest does not name belongs to no delivery: an
+/// issuer leaves the files of an earlier one behind.
+fn declared(
+    source: &Source,
+    mut files: Vec<PathBuf>,
+    pattern: &str,
+    interval: &str,
+    day: NaiveDate,
+) -> Result<Vec<Delivery>> {
+    let manifests = matching(Path::new(pattern))?;
+    files.retain(|f| !manifests.contains(f));
+    if files.is_empty() && manifests.is_empty() {
+        return Ok(vec![]);
+    }
+    let root = fixed_part(&source.path);
+    let opened = |paths: Vec<PathBuf>| -> Result<Vec<InputFile>> {
+        let opened = paths.into_iter().map(|path| InputFile::open(path, &root));
+        opened.collect()
+    };
+    let empty = Delivery {
+        interval: interval.to_string(),
+        day,
+        files: vec![],
+        name: String::new(),
+        manifest: None,
+        lacking: None,
+    };
+    if source.export == Export::Overwrite && manifests.len() != 1 {
+        let lacking = match manifests.as_slice() {
+            [] => format!("its manifest has not come: nothing matches {pattern}"),
+            several => format!(
+                "{} manifests match {pattern}, and only the newest delivery of an interval counts",
+                several.len()
+            ),
+        };
+        return Ok(vec![Delivery {
+            files: opened(files)?,
+            lacking: Some(lacking),
+            ..empty
+        }]);
+    }
+    // What the pattern leaves open once the interval is known.
+    let folder = fixed_part(
+        &source
+            .path
+            .replace("{date}", interval)
+            .replace("{period}", interval),
+    );
+    let period = source.path.contains("{period}").then_some(interval);
+    let manifest_root = fixed_part(source.manifest.as_deref().unwrap_or_default());
+    let mut deliveries = vec![];
+    let mut named: Vec<PathBuf> = vec![];
+    for path in &manifests {
+        let bytes = std::fs::read(path).map_err(|e| vanished(path, &e))?;
+        let text = String::from_utf8_lossy(&bytes);
+        let mut delivery = empty.clone();
+        if source.export == Export::Append {
+            let name = path.strip_prefix(&manifest_root).unwrap_or(path);
+            delivery.name = name.to_string_lossy().into_owned();
+        }
+        match Manifest::read(path, &text) {
+            Err(wrong) => {
+                delivery.lacking = Some(format!("the manifest {} {wrong}", path.display()))
+            }
+            Ok(manifest) => {
+                let (found, lacking) = found(&manifest, path, (&files, &folder), period);
+                named.extend(found.iter().cloned());
+                delivery.lacking = lacking;
+                delivery.files = opened(found)?;
+                delivery.manifest = Some(manifest);
+            }
+        }
+        deliveries.push(delivery);
+    }
+    if source.export == Export::Append {
+        for file in opened(files.into_iter().filter(|f| !named.contains(f)).collect())? {
+            deliveries.push(Delivery {
+                name: file.name.clone(),
+                lacking: Some(format!("no manifest names {}", file.path.display())),
+                files: vec![file],
+                ..empty.clone()
+            });
+        }
+    }
+    Ok(deliveries)
+}
+
+/// The files that a manifest names, sorted, and what is wrong where they are not all there.
+fn found(
+    manifest: &Manifest,
+    path: &Path,
+    (files, root): (&[PathBuf], &Path),
+    period: Option<&str>,
+) -> (Vec<PathBuf>, Option<String>) {
+    let shown = path.display();
+    let mut found: Vec<PathBuf> = vec![];
+    let mut lacking = manifest
+        .period
+        .as_ref()
+        .filter(|p| period.is_some_and(|wanted| *p != wanted))
+        .map(|p| format!("the manifest {shown} is for {p}"));
+    for name in &manifest.files {
+        let wrong = match meant(name, files, root).as_slice() {
+            [file] if !found.contains(file) => {
+                found.push((*file).clone());
+                continue;
+            }
+            [_] => format!("the manifest {shown} names {name} twice"),
+            [] => format!("the manifest {shown} names {name}, and no such file is there"),
+            several => format!(
+                "the manifest {shown} names {name}, and {} files are called that",
+                several.len()
+            ),
+        };
+        lacking.get_or_insert(wrong);
+    }
+    found.sort();
+    (found, lacking)
+}
+
+/// The files below `root` that `wanted`, a path or a key of an object store, may stand for. As many names as both have must
+/// agree, counted from the end, so that a file of an earlier delivery's folder does not pass for this one's.
+fn meant<'a>(wanted: &str, files: &'a [PathBuf], root: &Path) -> Vec<&'a PathBuf> {
+    let wanted: Vec<&str> = wanted.rsplit(['/', '\\']).collect();
+    let fits = |file: &&PathBuf| {
+        let below = file.strip_prefix(root).unwrap_or(file);
+        let names = below.iter().rev().map(|n| n.to_string_lossy());
+        names.zip(&wanted).all(|(a, b)| a == *b)
+    };
+    files.iter().filter(fits).collect()
 }
 
 /// The part of a pattern before the first folder or file name that is not fixed.
@@ -291,6 +462,23 @@ mod tests {
                 Some("let the export finish, then run again")
             );
         }
+    }
+
+    #[test]
+    fn a_manifest_means_the_file_below_the_folders_that_it_names() {
+        let root = Path::new("/cur/data/BILLING_PERIOD=2026-10");
+        let files = [
+            root.join("exec-1/part-0.parquet"),
+            root.join("exec-2/part-0.parquet"),
+        ];
+        let key = |exec: &str| {
+            format!("s3://bucket/cur/data/BILLING_PERIOD=2026-10/{exec}/part-0.parquet")
+        };
+        assert_eq!(meant(&key("exec-2"), &files, root), [&files[1]]);
+        assert_eq!(meant("exec-1/part-0.parquet", &files, root), [&files[0]]);
+        // Of a delivery that is not there yet, the file of the one before it is not taken.
+        assert!(meant(&key("exec-3"), &files, root).is_empty());
+        assert_eq!(meant("part-0.parquet", &files, root).len(), 2);
     }
 
     #[test]

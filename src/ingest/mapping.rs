@@ -7,13 +7,13 @@ use datafusion::logical_expr::{Expr, LogicalPlan};
 use datafusion::prelude::DataFrame;
 
 use super::convert::fits;
-use super::reader::{PART, ROW, SourceFile};
+use super::reader::{PART, REJECT, ROW, SourceFile};
 use crate::config::Source;
 use crate::engine::{Engine, Library};
 use crate::error::{Error, Kind, Result, nearest};
 use crate::warehouse::{Table, table};
 
-/// Columns of `charges` that ingest fills itself.
+/// Columns of `charges` and `invoices` that ingest fills itself.
 pub const FILLED: &[&str] = &[
     "row_id",
     "delivery_id",
@@ -107,7 +107,7 @@ impl Mapping {
         }
         for field in columns.fields() {
             let name = field.name();
-            if name == ROW {
+            if name == ROW || name == REJECT {
                 continue;
             }
             if name == PART && self.table.name == "charges" {
@@ -166,9 +166,14 @@ impl Mapping {
         Ok(Planned { frame })
     }
 
+    /// Whether ingest says of each row of the table where it came from.
+    pub fn fills(&self) -> bool {
+        self.table.column("delivery_id").is_some()
+    }
+
     /// The columns that a mapping gives: the table's own but for those that ingest fills.
     pub fn given(&self) -> impl Iterator<Item = &'static crate::warehouse::Column> {
-        let fills = self.table.name == "charges";
+        let fills = self.fills();
         self.table
             .columns
             .iter()

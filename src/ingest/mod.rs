@@ -4,31 +4,32 @@
 //! A run looks at every interval of its history and ingests those that are new or changed (by the hash of their files and
 //! mapping), so that a new warehouse fills itself and a bill that was delivered again replaces the old one.
 
+mod conformance;
 mod convert;
 mod dedupe;
 mod deliveries;
 mod file;
 mod files;
 mod issuers;
+mod manifest;
 mod mapping;
 mod oddities;
 mod partitions;
+mod published;
 mod quarantine;
 mod reader;
 #[cfg(test)]
 mod reader_tests;
 mod replace;
 mod rules;
+mod sums;
 mod survey;
 
 use std::collections::{BTreeSet, HashSet};
 use std::path::Path;
 use std::sync::Arc;
 
-use arrow::array::AsArray;
-use arrow::compute::cast;
-use arrow::datatypes::DataType;
-use chrono::{NaiveDate, TimeDelta};
+use chrono::{Datelike, Months, NaiveDate, TimeDelta};
 use futures::{StreamExt, TryStreamExt};
 
 use crate::config::SourceKind;
@@ -36,21 +37,21 @@ use crate::config::source::Interval;
 use crate::engine::{Engine, interval_end_us};
 use crate::error::{Error, Kind, Result};
 use crate::warehouse::table;
+pub use conformance::{broken, conformance};
 pub use deliveries::closed;
-use deliveries::{Ledger, Row};
+use deliveries::{Ledger, Row, Status};
 use file::{FileJob, FileOutcome};
 pub use files::{Delivery, InputFile, discover};
 use issuers::{held_against, issuers};
 use oddities::Oddities;
 use partitions::Target;
+use published::Published;
 use quarantine::Rejects;
 use reader::SourceFile;
-use replace::take_out;
+use replace::{take_back, take_out};
+use sums::Sums;
 use survey::Pending;
 pub use survey::{Planned, Survey, Why, survey};
-
-/// Days around an interval in which a repeated event is looked for.
-const DEDUPE_DAYS: i64 = 7;
 
 /// What an ingest did.
 #[derive(Debug, Default, Clone)]
@@ -69,6 +70,8 @@ pub struct Summary {
     pub quarantined: u64,
     /// Billing periods whose charges are new or changed.
     pub charged_periods: Vec<String>,
+    /// Whether bills or invoices are new or changed.
+    pub billed: bool,
     /// What the user should look at.
     pub warnings: Vec<String>,
 }
@@ -95,39 +98,61 @@ pub async fn run(
 ) -> Result<Summary> {
     let Survey {
         pending,
+        incomplete,
         unchanged,
         retired,
         warnings,
         mut ledger,
     } = survey;
+    let known = ledger.clone();
+    let closed = Arc::new(closed(engine).await?);
+    let complete = measured(engine, pending, incomplete, date, threads).await?;
+    let (pending, incomplete) = complete;
     let mut summary = Summary {
         warnings,
         unchanged: unchanged.len() as u64,
         intervals: pending.len() as u64,
+        billed: pending.iter().any(|p| p.source.kind.is_billing())
+            || retired
+                .iter()
+                .any(|r| r.kind == SourceKind::Charges.table()),
         ..Summary::default()
     };
-    let replaced: Vec<(String, String)> = pending
-        .iter()
-        .filter(|p| p.source.kind == SourceKind::Charges && !p.source.may_shrink)
-        .filter_map(|p| {
-            let old = ledger.get(&p.source.name, &p.delivery.interval)?;
-            Some((old.delivery_id.clone(), p.delivery_id.clone()))
-        })
-        .collect();
+    for (source, interval) in &unchanged {
+        ledger.forget_incomplete(source, interval);
+    }
+    for p in pending.iter().chain(incomplete.iter().map(|(p, _)| p)) {
+        ledger.forget_incomplete(&p.source.name, &p.delivery.interval);
+    }
+    set_aside(&mut ledger, &pending, incomplete, &mut summary.warnings)?;
+    let replaced = replacements(&pending);
     let before = issuers(engine, replaced.iter().map(|(old, _)| old)).await?;
-    let closed = Arc::new(closed(engine).await?);
     for row in &retired {
-        take_out(snapshot, row, &closed)?;
+        take_out(snapshot, row, &closed, false)?;
         summary.charged(row);
-        ledger.remove(row);
+        ledger.supersede(row);
+        ledger.forget_incomplete(&row.source, &row.interval);
     }
     for kind in SourceKind::ALL {
         let of_kind: Vec<&Pending> = pending.iter().filter(|p| p.source.kind == kind).collect();
         if of_kind.is_empty() {
             continue;
         }
-        let standing = (&ledger, &closed);
-        let rows = ingest_kind(engine, snapshot, kind, &of_kind, standing, date, threads).await?;
+        for p in &of_kind {
+            for row in &p.replaces {
+                let again = row.content == p.content;
+                take_out(snapshot, row, &closed, again)?;
+                // Also the periods that it filled, which may have no charge left.
+                summary.charged(row);
+                if again {
+                    ledger.remove(row);
+                } else {
+                    ledger.supersede(row);
+                }
+            }
+            take_back(snapshot, &p.delivery_id)?;
+        }
+        let rows = ingest_kind(engine, snapshot, kind, &of_kind, &closed, date, threads).await?;
         for (row, odd) in rows {
             summary.warnings.extend(odd);
             summary.rows_in += row.rows_in;
@@ -141,10 +166,7 @@ pub async fn run(
                 ));
             }
             summary.charged(&row);
-            // Also the periods that the delivery before it filled, which may have no charge left.
-            if let Some(before) = ledger.replace(row) {
-                summary.charged(&before);
-            }
+            ledger.activate(row);
         }
     }
     if !before.is_empty() {
@@ -154,10 +176,95 @@ pub async fn run(
         let after = issuers(engine, replaced.iter().map(|(_, new)| new)).await?;
         held_against(&before, &after, &replaced)?;
     }
-    if !pending.is_empty() || !retired.is_empty() {
+    if ledger != known {
         ledger.write(snapshot)?;
     }
     Ok(summary)
+}
+
+/// Reads the deliveries whose manifest says how many rows or which sums they hold, and parts those of which it is not true
+/// from the others.
+async fn measured<'a>(
+    engine: &Engine,
+    pending: Vec<Pending<'a>>,
+    mut incomplete: Vec<(Pending<'a>, String)>,
+    date: NaiveDate,
+    threads: usize,
+) -> Result<(Vec<Pending<'a>>, Vec<(Pending<'a>, String)>)> {
+    let mut complete = vec![];
+    for p in pending {
+        let stated = p.delivery.manifest.as_ref();
+        let Some(manifest) = stated.filter(|m| m.rows.is_some() || !m.sums.is_empty()) else {
+            complete.push(p);
+            continue;
+        };
+        let mut jobs = vec![];
+        for (n, input) in p.delivery.files.iter().enumerate() {
+            let file = SourceFile::open(input.clone(), &p.mapping.optional)?;
+            jobs.push(Arc::new(job(&p, file, (n, n), date, Arc::default())));
+        }
+        let measure = |job: Arc<FileJob>, engine| async move { job.measure(&engine).await };
+        let mut sums = Sums::default();
+        for outcome in on_files(engine, &jobs, threads, measure).await? {
+            sums.add(&outcome.sums)?;
+        }
+        let rows: u64 = jobs.iter().map(|j| j.file.rows()).sum();
+        let differs = match manifest.rows {
+            Some(stated) if stated != rows => {
+                Some(format!("states {stated} rows, and the files hold {rows}"))
+            }
+            _ => sums.differ(manifest),
+        };
+        match differs {
+            Some(differs) => incomplete.push((p, format!("its manifest {differs}"))),
+            None => complete.push(p),
+        }
+    }
+    Ok((complete, incomplete))
+}
+
+/// Notes the deliveries that are not complete.
+///
+/// # Errors
+/// `Kind::SourceMissing` when one is all that there is of a required source for the night.
+fn set_aside(
+    ledger: &mut Ledger,
+    pending: &[Pending],
+    incomplete: Vec<(Pending, String)>,
+    warnings: &mut Vec<String>,
+) -> Result<()> {
+    for (p, reason) in incomplete {
+        let (source, interval) = (&p.source.name, &p.delivery.interval);
+        let coming = |q: &&Pending| q.source.name == *source && q.delivery.interval == *interval;
+        let stands = ledger.of(source, interval).next().is_some();
+        if p.own && p.source.required && !stands && pending.iter().find(coming).is_none() {
+            return Err(Error::new(
+                Kind::SourceMissing,
+                format!("source `{source}`, {interval}: the delivery is not complete: {reason}"),
+            )
+            .help("wait for the rest and run again, or set `required = false` for this source"));
+        }
+        warnings.push(format!(
+            "source `{source}`, {interval}: a delivery is not complete and does not count{}: {reason}",
+            if stands { "; the one before it stays" } else { "" }
+        ));
+        ledger.put(Row {
+            status: Status::Incomplete,
+            reason: Some(reason),
+            ..p.row()
+        });
+    }
+    Ok(())
+}
+
+/// Ids of the bills that come again, old and new, as far as they have to be as whole as before.
+fn replacements(pending: &[Pending]) -> Vec<(String, String)> {
+    let held = |p: &&Pending| p.source.kind == SourceKind::Charges && !p.source.may_shrink;
+    let pairs = pending.iter().filter(held).flat_map(|p| {
+        let same = p.replaces.iter().filter(|r| r.name == p.delivery.name);
+        same.map(|r| (r.delivery_id.clone(), p.delivery_id.clone()))
+    });
+    pairs.collect()
 }
 
 /// Ingests all pending intervals of one kind together, so that rows repeated across files and days are seen.
@@ -166,7 +273,7 @@ async fn ingest_kind(
     snapshot: &Path,
     kind: SourceKind,
     pending: &[&Pending<'_>],
-    (ledger, closed): (&Ledger, &Arc<BTreeSet<String>>),
+    closed: &Arc<BTreeSet<String>>,
     date: NaiveDate,
     threads: usize,
 ) -> Result<Vec<(Row, Vec<String>)>> {
@@ -177,9 +284,6 @@ async fn ingest_kind(
     order.sort_by_key(|i| (pending[*i].delivery.day, &pending[*i].source.name));
     for i in order {
         let p = pending[i];
-        if let Some(before) = ledger.get(&p.source.name, &p.delivery.interval) {
-            take_out(snapshot, before, closed)?;
-        }
         for (n, input) in p.delivery.files.iter().enumerate() {
             let file = SourceFile::open(input.clone(), &p.mapping.optional)?;
             let (ordinal, closed) = (jobs.len(), Arc::clone(closed));
@@ -234,16 +338,13 @@ async fn ingest_kind(
 
     let mut rows = vec![];
     for (i, p) in pending.iter().enumerate() {
-        let mut row = Row::of(
-            &p.source.name,
-            kind.table(),
-            &p.delivery.interval,
-            &p.delivery_id,
-        );
+        let mut row = p.row();
+        row.files = 0;
         let mut rejects = Rejects {
             source: &p.source.name,
             kind: kind.table(),
             interval: &p.delivery.interval,
+            delivery_id: &p.delivery_id,
             day: p.delivery.day,
             files: vec![],
         };
@@ -258,10 +359,14 @@ async fn ingest_kind(
             row.rows_duplicate += duplicates[n];
             further += outcome.rows_further;
             oddities.add(outcome.oddities);
+            row.sums.add(&outcome.sums)?;
             row.partitions.append(&mut outcome.partitions);
             rejects
                 .files
                 .push((Arc::clone(&job.file), std::mem::take(&mut outcome.rejected)));
+        }
+        if let Some(manifest) = &p.delivery.manifest {
+            row.sums.state(manifest);
         }
         row.partitions.sort();
         row.partitions.dedup();
@@ -295,16 +400,11 @@ async fn ingest_kind(
             ))
             .help("deliver the file corrected, or raise `max_rejected` of this source to quarantine such rows"));
         }
-        rejects.write(snapshot, &stem(&p.source.name, &p.delivery.interval))?;
+        rejects.write(snapshot, &row.stem())?;
         let odd = oddities.warnings(&row.source, &row.interval);
         rows.push((row, odd));
     }
     Ok(rows)
-}
-
-/// Start of the names of all files that an interval of a source writes.
-fn stem(source: &str, interval: &str) -> String {
-    format!("{source}.{interval}")
 }
 
 fn job(
@@ -326,6 +426,7 @@ fn job(
         SourceKind::Usage => (None, Target::DayOf("usage_start")),
         SourceKind::Charges => (None, Target::BillingPeriod(closed)),
         SourceKind::ExchangeRates => (None, Target::DayOf("valid_from")),
+        SourceKind::Invoices => (None, Target::MonthOf("billing_period_start")),
     };
     let daily = interval == Interval::Day;
     FileJob {
@@ -336,7 +437,7 @@ fn job(
         delivery_id: p.delivery_id.clone(),
         key,
         target,
-        stem: format!("{}.{n:05}", stem(&p.source.name, &p.delivery.interval)),
+        stem: format!("{}.{n:05}", p.row().stem()),
         // A day of grace: clocks of devices run ahead, and features leave out what has not happened yet.
         not_after_us: if daily {
             interval_end_us(day + TimeDelta::days(1))
@@ -345,6 +446,12 @@ fn job(
         },
         later_us: (!daily).then(|| interval_end_us(date)),
         late_before_us: daily.then(|| interval_end_us(day - TimeDelta::days(1))),
+        only_us: p.source.interval.map(|_| {
+            let next = day.checked_add_months(Months::new(1)).unwrap_or(day);
+            let start = |d: NaiveDate| interval_end_us(d - TimeDelta::days(1));
+            start(day)..start(next)
+        }),
+        month: (interval != Interval::Whole).then(|| day.with_day(1).unwrap_or(day)),
     }
 }
 
@@ -367,7 +474,7 @@ where
 {
     futures::stream::iter(jobs.iter().cloned())
         .map(|job| {
-            let (engine, work) = (engine.detached(), work.clone());
+            let (engine, work) = (engine.detached(job.month), work.clone());
             let runtime = tokio::runtime::Handle::current();
             async move {
                 tokio::task::spawn_blocking(move || {
@@ -387,60 +494,4 @@ where
         .buffered(threads)
         .try_collect()
         .await
-}
-
-/// The events published near the days that are being ingested, those days themselves left out.
-struct Published {
-    predicate: String,
-}
-
-impl Published {
-    fn near(days: &[NaiveDate]) -> Self {
-        let (Some(first), Some(last)) = (days.iter().min(), days.iter().max()) else {
-            return Published {
-                predicate: "false".into(),
-            };
-        };
-        let range = TimeDelta::days(DEDUPE_DAYS);
-        let listed: Vec<String> = days.iter().map(|d| format!("date '{d}'")).collect();
-        Published {
-            predicate: format!(
-                "ds between date '{}' and date '{}' and ds not in ({})",
-                *first - range,
-                *last + range,
-                listed.join(", ")
-            ),
-        }
-    }
-
-    async fn each(&self, engine: &Engine, mut visit: impl FnMut(&str)) -> Result<()> {
-        let sql = format!("select event_id from events where {}", self.predicate);
-        let mut stream = engine.stream(&sql).await?;
-        while let Some(batch) = stream.next().await {
-            let keys = cast(batch?.column(0), &DataType::Utf8View)?;
-            keys.as_string_view().iter().flatten().for_each(&mut visit);
-        }
-        Ok(())
-    }
-
-    /// Hashes of all keys, sorted.
-    async fn hashes(&self, engine: &Engine) -> Result<Vec<u64>> {
-        let mut hashes = vec![];
-        self.each(engine, |key| hashes.push(dedupe::hash(key, 0)))
-            .await?;
-        hashes.sort_unstable();
-        Ok(hashes)
-    }
-
-    /// The keys whose hash is among `marked`.
-    async fn keys(&self, engine: &Engine, marked: &HashSet<u64>) -> Result<HashSet<String>> {
-        let mut keys = HashSet::new();
-        self.each(engine, |key| {
-            if marked.contains(&dedupe::hash(key, 0)) {
-                keys.insert(key.to_string());
-            }
-        })
-        .await?;
-        Ok(keys)
-    }
 }

@@ -23,6 +23,8 @@ pub enum Target {
     Fixed(String),
     /// The day of this timestamp column.
     DayOf(&'static str),
+    /// The month of this timestamp column.
+    MonthOf(&'static str),
     /// The billing period of a charge. Rows of the periods that are closed go to `late_charges` instead.
     BillingPeriod(Arc<BTreeSet<String>>),
 }
@@ -65,6 +67,7 @@ impl PartitionedWriter {
                 return self.writer(value)?.write(batch);
             }
             Target::DayOf(column) => (*column, "%Y-%m-%d"),
+            Target::MonthOf(column) => (*column, "%Y-%m"),
             Target::BillingPeriod(_) => ("billing_period_start", "%Y-%m"),
         };
         let times: ArrayRef = batch

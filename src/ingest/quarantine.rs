@@ -60,6 +60,8 @@ pub struct Rejects<'a> {
     pub kind: &'a str,
     /// Interval of the delivery.
     pub interval: &'a str,
+    /// Id of the delivery.
+    pub delivery_id: &'a str,
     /// Partition of the quarantine.
     pub day: NaiveDate,
     /// The files and what was rejected of each, in order.
@@ -112,6 +114,7 @@ impl Rejects<'_> {
         std::fs::create_dir_all(&dir).map_err(|e| Error::io("cannot make the folder", &dir, &e))?;
         let mut writer = TableWriter::create(table, &dir.join(format!("{stem}.parquet")))?;
         let (source, kind, interval) = (self.source, self.kind, self.interval);
+        let delivery = self.delivery_id;
         for (file, rejected) in &mut self.files {
             rejected.sort_by(|a, b| (a.row, &a.column).cmp(&(b.row, &b.column)));
             let mut numbers: Vec<i64> = rejected.iter().map(|r| r.row).collect();
@@ -135,6 +138,7 @@ impl Rejects<'_> {
                 ("source", text(&|_| Some(source.to_string()))),
                 ("kind", text(&|_| Some(kind.to_string()))),
                 ("interval", text(&|_| Some(interval.to_string()))),
+                ("delivery_id", text(&|_| Some(delivery.to_string()))),
                 ("file", text(&|_| Some(file.input.name.clone()))),
                 ("row", Arc::new(rows) as ArrayRef),
                 ("column", text(&|r| Some(r.column.clone()))),

@@ -42,6 +42,8 @@ const BATCH_ROWS: usize = 8192;
 pub const ROW: &str = "_row";
 /// Name of the column by which a mapping onto `charges` tells the charges apart that it makes of one row.
 pub const PART: &str = "_part";
+/// Name of the column in which a mapping says why a row is wrong: the source's column, a blank, and the reason.
+pub const REJECT: &str = "_reject";
 
 /// A row that cannot be read as it stands: its column and what is wrong.
 pub type Defect = (String, String);

@@ -33,6 +33,7 @@ fn rows(file: &Arc<SourceFile>) -> Result<Vec<RecordBatch>> {
         spill: None,
         settings: Default::default(),
         date: "2026-10-31".parse().unwrap(),
+        month: None,
     };
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let engine = Engine::open(&options, None, None)?;

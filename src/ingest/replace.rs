@@ -4,15 +4,19 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use super::deliveries::Row;
-use super::stem;
 use crate::config::SourceKind;
 use crate::error::{Error, Result};
 use crate::warehouse::store;
 
-/// Takes out of the tables what an earlier delivery of an interval brought. Charges are kept, in `superseded_charges`; those
-/// of closed billing periods stay where they are.
-pub(super) fn take_out(snapshot: &Path, before: &Row, closed: &BTreeSet<String>) -> Result<()> {
-    let prefix = format!("{}.", stem(&before.source, &before.interval));
+/// Takes out of the tables what an earlier delivery brought. Charges are kept, in `superseded_charges`, unless the same files
+/// bring them again (`again`); those of closed billing periods stay where they are.
+pub(super) fn take_out(
+    snapshot: &Path,
+    before: &Row,
+    closed: &BTreeSet<String>,
+    again: bool,
+) -> Result<()> {
+    let prefix = format!("{}.", before.stem());
     let charges = before.kind == SourceKind::Charges.table();
     let tables: &[&str] = if charges {
         &["charges", "late_charges", "quarantine"]
@@ -33,7 +37,7 @@ pub(super) fn take_out(snapshot: &Path, before: &Row, closed: &BTreeSet<String>)
             if *name == "charges" && closed.contains(period) {
                 continue;
             }
-            if charges && *name != "quarantine" {
+            if charges && !again && *name != "quarantine" {
                 let dir = snapshot.join("superseded_charges").join(partition);
                 store::make_dir(&dir)?;
                 let kept = dir.join(format!("{}.{file}", before.delivery_id));
@@ -41,6 +45,18 @@ pub(super) fn take_out(snapshot: &Path, before: &Row, closed: &BTreeSet<String>)
             } else {
                 std::fs::remove_file(&path).map_err(|e| Error::io("cannot remove", &path, &e))?;
             }
+        }
+    }
+    Ok(())
+}
+
+/// Removes from `superseded_charges` what a delivery that counts again brought before.
+pub(super) fn take_back(snapshot: &Path, delivery_id: &str) -> Result<()> {
+    let prefix = format!("{delivery_id}.");
+    for path in files_below(&snapshot.join("superseded_charges")) {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        if name.starts_with(&prefix) {
+            std::fs::remove_file(&path).map_err(|e| Error::io("cannot remove", &path, &e))?;
         }
     }
     Ok(())

@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use chrono::NaiveDate;
+use chrono::{Months, NaiveDate};
 use sha2::{Digest, Sha256};
 
 use super::deliveries::{Ledger, Row};
 use super::files::{Delivery, discover};
 use super::mapping::Mapping;
 use super::reader::SourceFile;
-use crate::config::source::Interval;
+use crate::config::source::{Export, Interval};
 use crate::config::{Pipeline, Source, SourceKind};
 use crate::engine::{Engine, Library, hex};
 use crate::error::{Error, Result};
@@ -20,8 +20,32 @@ pub(super) struct Pending<'a> {
     pub(super) source: &'a Source,
     pub(super) delivery: Delivery,
     pub(super) delivery_id: String,
+    /// Hash of the files alone.
+    pub(super) content: String,
     pub(super) mapping: Arc<Mapping>,
     pub(super) why: Why,
+    /// The deliveries that it takes the place of.
+    pub(super) replaces: Vec<Row>,
+    /// Whether it is the night's own interval.
+    pub(super) own: bool,
+}
+
+impl Pending<'_> {
+    /// What is known of it before it is read.
+    pub(super) fn row(&self) -> Row {
+        Row {
+            source: self.source.name.clone(),
+            kind: self.source.kind.table().into(),
+            interval: self.delivery.interval.clone(),
+            name: self.delivery.name.clone(),
+            delivery_id: self.delivery_id.clone(),
+            content: self.content.clone(),
+            received_us: self.delivery.received_at().map(|t| t.timestamp_micros()),
+            files: self.delivery.files.len() as u64,
+            rows_stated: self.delivery.manifest.as_ref().and_then(|m| m.rows),
+            ..Row::default()
+        }
+    }
 }
 
 /// Why an interval is to be ingested.
@@ -59,6 +83,8 @@ pub struct Planned<'a> {
 /// What of the sources is new or changed.
 pub struct Survey<'a> {
     pub(super) pending: Vec<Pending<'a>>,
+    /// Deliveries that are not complete, each with what it lacks.
+    pub(super) incomplete: Vec<(Pending<'a>, String)>,
     pub(super) unchanged: Vec<(String, String)>,
     pub(super) retired: Vec<Row>,
     pub(super) warnings: Vec<String>,
@@ -81,6 +107,14 @@ impl Survey<'_> {
     pub fn of_kinds(mut self, kinds: &[SourceKind]) -> Self {
         self.pending.retain(|p| kinds.contains(&p.source.kind));
         self
+    }
+
+    /// Source, interval and reason of deliveries that are there and not complete.
+    pub fn incomplete(&self) -> impl Iterator<Item = (&str, &str, &str)> {
+        self.incomplete.iter().map(|(p, reason)| {
+            let (source, interval) = (&p.source.name, &p.delivery.interval);
+            (source.as_str(), interval.as_str(), reason.as_str())
+        })
     }
 
     /// Source and interval of those that would be removed, because their source is retired.
@@ -111,12 +145,13 @@ pub async fn survey<'a>(
     let retired = retired(&ledger, pipeline)?;
     let mut survey = Survey {
         pending: vec![],
+        incomplete: vec![],
         unchanged: vec![],
         retired,
         warnings: vec![],
         ledger,
     };
-    let mut bills: BTreeMap<String, String> = BTreeMap::new();
+    let mut bills = Bills::default();
     // All dialects first: a wrong name should not wait for the hashing of gigabytes.
     let mappings: Vec<Arc<Mapping>> = pipeline
         .sources
@@ -129,55 +164,137 @@ pub async fn survey<'a>(
             .warnings
             .extend(gap(source, date, &deliveries, &survey.ledger));
         for delivery in deliveries {
-            if source.kind == SourceKind::Charges {
-                only_once(&mut bills, source, &delivery)?;
-            }
-            let delivery_id = delivery_id(source, &delivery, &mapping, date);
-            let why = match survey.ledger.get(&source.name, &delivery.interval) {
-                Some(known) if known.delivery_id == delivery_id => {
-                    survey
-                        .unchanged
-                        .push((source.name.clone(), delivery.interval.clone()));
-                    continue;
-                }
-                Some(_) => Why::Changed,
-                None => Why::New,
-            };
-            survey.pending.push(Pending {
-                source,
-                delivery,
-                delivery_id,
-                mapping: Arc::clone(&mapping),
-                why,
-            });
+            survey.look(source, delivery, &mapping, &mut bills, date)?;
         }
     }
     Ok(survey)
 }
 
-/// Notes the files of a bill by their content.
-///
-/// # Errors
-/// `Kind::Check` when the same bill is there twice: it would count twice.
-fn only_once(
-    bills: &mut BTreeMap<String, String>,
-    source: &Source,
-    delivery: &Delivery,
-) -> Result<()> {
-    for file in &delivery.files {
-        let shown = format!("{} (source `{}`)", file.path.display(), source.name);
-        if let Some(other) = bills.insert(file.sha256.clone(), shown.clone()) {
+impl<'a> Survey<'a> {
+    /// Holds one delivery against what the warehouse has.
+    fn look(
+        &mut self,
+        source: &'a Source,
+        mut delivery: Delivery,
+        mapping: &Arc<Mapping>,
+        bills: &mut Bills,
+        date: NaiveDate,
+    ) -> Result<()> {
+        if source.kind == SourceKind::Charges && bills.know(source, &delivery)? {
+            self.warnings.push(format!(
+                "source `{}`, {}: {} has the content of another file and counts once",
+                source.name,
+                delivery.interval,
+                delivery.shown()
+            ));
+            return Ok(());
+        }
+        let content = content(&delivery);
+        let known: Vec<&Row> = self.ledger.of(&source.name, &delivery.interval).collect();
+        // The same files again under another name are the same delivery.
+        if let Some(same) = known
+            .iter()
+            .find(|r| !r.name.is_empty() && r.content == content)
+            && !delivery.name.is_empty()
+        {
+            delivery.name.clone_from(&same.name);
+        }
+        let delivery_id = delivery_id(source, &delivery, mapping, date);
+        if known.iter().any(|r| r.delivery_id == delivery_id) {
+            let interval = delivery.interval.clone();
+            self.unchanged.push((source.name.clone(), interval));
+            return Ok(());
+        }
+        // Those of the same name; and where deliveries add up now and did not, or no longer do, those from before.
+        let replaced =
+            |r: &&&Row| r.name == delivery.name || r.name.is_empty() || delivery.name.is_empty();
+        let taken: Vec<&str> = self
+            .pending
+            .iter()
+            .flat_map(|p| &p.replaces)
+            .map(|r| r.delivery_id.as_str())
+            .collect();
+        let replaces: Vec<Row> = known
+            .iter()
+            .filter(replaced)
+            .filter(|r| !taken.contains(&r.delivery_id.as_str()))
+            .map(|r| (*r).clone())
+            .collect();
+        let lacking = delivery.lacking.clone();
+        let pending = Pending {
+            source,
+            own: delivery.interval == own_interval(source, date),
+            delivery,
+            delivery_id,
+            content,
+            mapping: Arc::clone(mapping),
+            why: if replaces.is_empty() {
+                Why::New
+            } else {
+                Why::Changed
+            },
+            replaces,
+        };
+        match lacking {
+            Some(reason) => self.incomplete.push((pending, reason)),
+            None => self.pending.push(pending),
+        }
+        Ok(())
+    }
+}
+
+/// Name of the interval that belongs to a night itself.
+fn own_interval(source: &Source, date: NaiveDate) -> String {
+    match source.interval() {
+        Interval::Day => date.to_string(),
+        Interval::Month => date.format("%Y-%m").to_string(),
+        Interval::Whole => "whole".into(),
+    }
+}
+
+/// The files of all bills by their content, and where they lie.
+type Seen = (std::path::PathBuf, String, String);
+#[derive(Default)]
+struct Bills(BTreeMap<String, Seen>);
+
+impl Bills {
+    /// Notes the files of a bill. Whether it is one of an export whose deliveries add up, and there already under another
+    /// name.
+    ///
+    /// # Errors
+    /// `Kind::Check` when the same bill is there twice: it would count twice.
+    fn know(&mut self, source: &Source, delivery: &Delivery) -> Result<bool> {
+        for file in &delivery.files {
+            let seen = (
+                file.path.clone(),
+                source.name.clone(),
+                delivery.interval.clone(),
+            );
+            let Some(other) = self.0.insert(file.sha256.clone(), seen.clone()) else {
+                continue;
+            };
+            // A file of which each month takes its part is one file.
+            if other.0 == seen.0 && other.1 == seen.1 {
+                continue;
+            }
+            if source.export == Export::Append && (&other.1, &other.2) == (&seen.1, &seen.2) {
+                self.0.insert(file.sha256.clone(), other);
+                return Ok(true);
+            }
             // Months without a charge may have the same header and nothing else.
             if !SourceFile::open(file.clone(), &[])?.holds_rows()? {
                 continue;
             }
+            let shown = |s: &Seen| format!("{} (source `{}`)", s.0.display(), s.1);
             return Err(Error::check(format!(
-                "{shown} has the same content as {other}: the bill would count twice"
+                "{} has the same content as {}: the bill would count twice",
+                shown(&seen),
+                shown(&other)
             ))
             .help("remove one of the two, or narrow the sources' paths"));
         }
+        Ok(false)
     }
-    Ok(())
 }
 
 /// A word on the days of the window for which a daily source has nothing, though it has for days before them.
@@ -193,7 +310,7 @@ fn gap(
     let first = deliveries.first()?.day;
     let there = |day: &NaiveDate| {
         deliveries.iter().any(|d| d.day == *day)
-            || ledger.get(&source.name, &day.to_string()).is_some()
+            || ledger.of(&source.name, &day.to_string()).next().is_some()
     };
     let days = first.iter_days().take_while(|d| *d <= date);
     let missing: Vec<NaiveDate> = days.filter(|d| !there(d)).collect();
@@ -215,7 +332,7 @@ fn retired(ledger: &Ledger, pipeline: &Pipeline) -> Result<Vec<Row>> {
         let same = |s: &Source| s.name == row.source && s.kind.table() == row.kind;
         !pipeline.sources.iter().any(same)
     };
-    let gone: Vec<Row> = ledger.rows().filter(named).cloned().collect();
+    let gone: Vec<Row> = ledger.active().filter(named).cloned().collect();
     let known = |row: &&Row| !pipeline.retired_sources.contains(&row.source);
     if let Some(row) = gone.iter().find(known) {
         return Err(Error::config(format!(
@@ -232,24 +349,57 @@ fn retired(ledger: &Ledger, pipeline: &Pipeline) -> Result<Vec<Row>> {
     Ok(gone)
 }
 
+/// The hash of a delivery's files, whatever they are called.
+fn content(delivery: &Delivery) -> String {
+    let mut hashes: Vec<&str> = delivery.files.iter().map(|f| f.sha256.as_str()).collect();
+    hashes.sort_unstable();
+    digest(hashes)
+}
+
 /// The hash by which a delivery is known again: its files' contents and names, and what is done with them.
 fn delivery_id(source: &Source, delivery: &Delivery, mapping: &Mapping, date: NaiveDate) -> String {
-    let mut hasher = Sha256::new();
-    let mut add = |text: &str| {
-        hasher.update(text.as_bytes());
-        hasher.update([0]);
-    };
-    add(&source.name);
-    add(source.kind.table());
-    add(&delivery.interval);
-    if source.interval() == Interval::Whole {
-        // Each night takes what has happened by then.
-        add(&date.to_string());
+    let mut parts = vec![
+        source.name.clone(),
+        source.kind.table().into(),
+        delivery.interval.clone(),
+    ];
+    parts.extend(night(source, delivery, mapping, date).map(|d| d.to_string()));
+    parts.push(mapping.text.clone());
+    if delivery.name.is_empty() {
+        for file in &delivery.files {
+            parts.extend([file.name.clone(), file.sha256.clone()]);
+        }
+    } else {
+        parts.extend([delivery.name.clone(), content(delivery)]);
     }
-    add(&mapping.text);
-    for file in &delivery.files {
-        add(&file.name);
-        add(&file.sha256);
+    digest(parts.iter().map(String::as_str))
+}
+
+/// The night, where what a delivery brings depends on it: each night takes what has happened by then.
+fn night(
+    source: &Source,
+    delivery: &Delivery,
+    mapping: &Mapping,
+    date: NaiveDate,
+) -> Option<NaiveDate> {
+    let bills = source.kind.is_billing();
+    if bills && !mapping.text.contains("as_of(") {
+        return None;
+    }
+    let next = delivery.day.checked_add_months(Months::new(1));
+    match source.interval() {
+        Interval::Whole => Some(date),
+        // A month that is over by the night stays as it is.
+        Interval::Month if bills => next.and_then(|d| d.pred_opt()).map(|d| d.min(date)),
+        _ => None,
+    }
+}
+
+fn digest<'a>(parts: impl IntoIterator<Item = &'a str>) -> String {
+    let mut hasher = Sha256::new();
+    for part in parts {
+        hasher.update(part.as_bytes());
+        hasher.update([0]);
     }
     hex(&hasher.finalize()[..16])
 }

@@ -164,6 +164,10 @@ impl Night<'_> {
                         )
                         .help("select `ingest+`, which runs all stages from there on"));
                     }
+                    if ingested.billed {
+                        let said = ingest::conformance(&self.library, &options, &dir).await?;
+                        ingested.warnings.extend(said);
+                    }
                     for warning in &ingested.warnings {
                         observer(Progress::Warning(warning));
                     }

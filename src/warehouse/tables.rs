@@ -243,14 +243,56 @@ pub static TABLES: &[Table] = &[
         columns: super::tables_focus::CHARGES,
     },
     Table {
-        name: "deliveries",
-        grain: "interval of a source that was ingested",
+        name: "invoices",
+        grain: "line of an issuer's invoice (FOCUS 1.4, Invoice Detail)",
+        partition: Partition::BillingPeriod,
+        order: &[],
+        columns: super::tables_focus::INVOICES,
+    },
+    Table {
+        name: "conformance",
+        grain: "rule of the FOCUS specification × what it judges",
         partition: Partition::None,
-        order: &["source", "interval"],
+        order: &[
+            "rule", "subject", "unit", "issuer", "rows", "stated", "found",
+        ],
+        columns: &[
+            req("rule", Text, "file of sql/conformance"),
+            req(
+                "subject",
+                Text,
+                "invoice, commitment, or charge that its provider has split",
+            ),
+            opt("issuer", Text, "who sent the bill"),
+            req("unit", Text, "ISO 4217 code of the amounts, or `ratio`"),
+            req("rows", Int64, "charges looked at"),
+            req("stated", Money, "what it should be").unit("unit"),
+            req("found", Money, "what the charges add up to").unit("unit"),
+            req("difference", Money, "stated less found").unit("unit"),
+            req("tolerance", Money, "by how much they may differ").unit("unit"),
+            req("holds", Bool, "whether they differ by no more than that"),
+        ],
+    },
+    Table {
+        name: "deliveries",
+        grain: "delivery of an interval of a source: ingested, incomplete, or replaced",
+        partition: Partition::None,
+        order: &["source", "interval", "name", "status", "delivery_id"],
         columns: &[
             req("source", Text, "name of the source in the pipeline file"),
             req("kind", Text, "table that it feeds"),
             req("interval", Text, "day, billing period, or `whole`"),
+            opt(
+                "name",
+                Text,
+                "file or manifest that it is known by, of an export whose deliveries add up",
+            ),
+            req(
+                "status",
+                Text,
+                "active: its rows count; incomplete: not what its manifest says; superseded: a newer one took its place",
+            ),
+            opt("reason", Text, "why it is incomplete"),
             req(
                 "partitions",
                 TextList,
@@ -260,6 +302,12 @@ pub static TABLES: &[Table] = &[
                 "delivery_id",
                 Text,
                 "hash of the files, the mapping and the source's settings",
+            ),
+            req("content_hash", Text, "hash of the files' contents alone"),
+            opt(
+                "received_at",
+                Timestamp,
+                "when the newest of its files was written",
             ),
             req("files", Int64, "files read"),
             req("rows_in", Int64, "rows in the files"),
@@ -280,6 +328,37 @@ pub static TABLES: &[Table] = &[
                 "events that happened before the day of their export",
             ),
             req("rows_quarantined", Int64, "rows rejected"),
+            opt("rows_stated", Int64, "rows in the files, by its manifest"),
+        ],
+    },
+    Table {
+        name: "delivery_sums",
+        grain: "delivery of charges × currency",
+        partition: Partition::None,
+        order: &["source", "interval", "delivery_id", "currency"],
+        columns: &[
+            req("source", Text, "name of the source in the pipeline file"),
+            req("interval", Text, "day, billing period, or `whole`"),
+            req("delivery_id", Text, "the delivery"),
+            req("currency", Text, "ISO 4217 code of the amounts"),
+            req("rows", Int64, "charges published"),
+            req("billed", Money, "their BilledCost").unit("currency"),
+            req("effective", Money, "their EffectiveCost").unit("currency"),
+            req("rows_quarantined", Int64, "charges rejected"),
+            opt(
+                "quarantined_billed",
+                Money,
+                "their BilledCost; null where one of them cannot be read",
+            )
+            .unit("currency"),
+            opt(
+                "quarantined_effective",
+                Money,
+                "their EffectiveCost; null where one of them cannot be read",
+            )
+            .unit("currency"),
+            opt("stated_billed", Money, "BilledCost by its manifest").unit("currency"),
+            opt("stated_effective", Money, "EffectiveCost by its manifest").unit("currency"),
         ],
     },
     Table {
@@ -291,6 +370,7 @@ pub static TABLES: &[Table] = &[
             req("source", Text, "name of the source in the pipeline file"),
             req("kind", Text, "table that it would have fed"),
             req("interval", Text, "day, billing period, or `whole`"),
+            req("delivery_id", Text, "delivery that brought it"),
             req(
                 "file",
                 Text,

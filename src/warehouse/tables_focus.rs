@@ -1,4 +1,4 @@
-//! The columns of `charges`: the FOCUS names in snake_case, and where the row came from.
+//! The columns of `charges` and `invoices`: the FOCUS names in snake_case, and where the row came from.
 
 use super::contract::{Check, Column, Type};
 use Type::{Int32, Int64, Money, Residue, Text, Timestamp};
@@ -173,6 +173,10 @@ pub const CHARGES: &[Column] = &[
         "allocated_method_id",
         "AllocatedMethodId: the provider has split this row already",
     ),
+    text(
+        "allocated_method_details",
+        "AllocatedMethodDetails, a JSON object",
+    ),
     checked(
         text("allocated_tags", "AllocatedTags, a JSON object"),
         &[Check::JsonObject],
@@ -184,5 +188,53 @@ pub const CHARGES: &[Column] = &[
     checked(
         text("tags", "Tags as delivered, a JSON object"),
         &[Check::JsonObject],
+    ),
+];
+
+/// The columns of `invoices`.
+pub const INVOICES: &[Column] = &[
+    CHARGES[1],
+    CHARGES[2],
+    CHARGES[3],
+    CHARGES[4],
+    col("invoice_id", Text, true, "InvoiceId"),
+    text("invoice_detail_id", "InvoiceDetailId"),
+    text("invoice_detail_description", "InvoiceDetailDescription"),
+    text("invoice_issuer_name", "InvoiceIssuerName"),
+    text("invoice_issue_status", "InvoiceIssueStatus"),
+    col(
+        "invoice_issue_date",
+        Timestamp,
+        false,
+        "InvoiceIssueDate, UTC",
+    ),
+    col("payment_due_date", Timestamp, false, "PaymentDueDate, UTC"),
+    text("billing_account_id", "BillingAccountId"),
+    text(
+        "charge_category",
+        "ChargeCategory, where the line is for one",
+    ),
+    checked(
+        col("billing_currency", Text, true, "BillingCurrency, ISO 4217"),
+        &[Check::Currency],
+    ),
+    money("billed_cost", true, "BilledCost of the line"),
+    checked(
+        col(
+            "billing_period_start",
+            Timestamp,
+            true,
+            "BillingPeriodStart, UTC",
+        ),
+        &[Check::PlausibleTime],
+    ),
+    checked(
+        col(
+            "billing_period_end",
+            Timestamp,
+            true,
+            "BillingPeriodEnd, UTC, not itself in the period",
+        ),
+        &[Check::After("billing_period_start"), Check::PlausibleTime],
     ),
 ];

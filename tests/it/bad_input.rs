@@ -1332,3 +1332,252 @@ fn an_item_that_the_catalogue_lacks_is_kept_and_not_recommended() {
     run_ok(&shop);
     assert!(count("recommendations") > 1000);
 }
+
+#[test]
+fn tags_that_are_no_json_stop_the_run_and_are_named() {
+    let shop = published();
+    refused_with(
+        &shop,
+        NORTH,
+        |path| {
+            change(path, |batch| {
+                let batch = with_type(&batch, "Tags", &DataType::Utf8);
+                let batch = with_text(&batch, "Tags", 1, "team=reco");
+                with_text(&batch, "Tags", 2, "{\"team\": ")
+            });
+        },
+        Kind::Check,
+        &[
+            "2 of",
+            "column tags",
+            "\"team=reco\" is no JSON object",
+            "row 1",
+        ],
+        "deliver the file corrected",
+    );
+}
+
+#[test]
+fn a_manifest_that_is_none_or_names_what_is_not_there_leaves_the_bill_that_was_there() {
+    let shop = published();
+    let manifest = "exports/billing/{period}.json";
+    shop.edit(
+        "dialect = \"focus\"                # FOCUS",
+        &format!("dialect = \"focus\"\nmanifest = \"{manifest}\" # FOCUS"),
+    );
+    let north = "northcloud/billing_period=2026-10/part-00000.parquet";
+    let east = "eastgrid/billing_period=2026-10/part-00000.parquet";
+    let good = format!("{{\"files\": [\"{north}\", \"{east}\"]}}");
+    let file = shop.file("exports/billing/2026-10.json");
+    // What lies there is the bill that was published, whatever its manifest.
+    run_ok(&shop);
+    let before = shop.query("select count(*), sum(billed_cost) from charges");
+    none(&shop, "select * from deliveries where status <> 'active'");
+
+    change(&shop.file(NORTH), |batch| {
+        let more = batch.slice(0, 1);
+        append(&batch, &more)
+    });
+    for (text, says) in [
+        ("", "is empty"),
+        ("{\"files\": []}", "names no file"),
+        ("{\"files\": [\"nort", "is no JSON"),
+        (
+            &good.replace("eastgrid", "westgrid"),
+            "names westgrid/billing_period=2026-10/part-00000.parquet, and no such file is there",
+        ),
+        (&good.replace(east, north), "twice"),
+        (
+            &good.replace("}", ", \"rows\": 7}"),
+            "states 7 rows, and the files hold",
+        ),
+        (
+            &good.replace("}", ", \"billing_period\": \"2026-09\"}"),
+            "is for 2026-09",
+        ),
+    ] {
+        fs::write(&file, text).unwrap();
+        let out = night(&shop);
+        assert!(out.status.success(), "{}", text_of(&out));
+        assert!(
+            text_of(&out)
+                .contains("a delivery is not complete and does not count; the one before it stays"),
+            "{}",
+            text_of(&out)
+        );
+        let reasons = rows(
+            &shop,
+            "select reason from deliveries where status = 'incomplete'",
+        );
+        assert_eq!(reasons.len(), 1);
+        let reason = reasons[0]["reason"].as_str().unwrap();
+        assert!(reason.contains(says), "{says:?} is not in: {reason}");
+        assert_eq!(
+            shop.query("select count(*), sum(billed_cost) from charges"),
+            before
+        );
+    }
+    fs::write(&file, good).unwrap();
+    run_ok(&shop);
+    none(
+        &shop,
+        "select * from deliveries where status = 'incomplete'",
+    );
+    assert_ne!(
+        shop.query("select count(*), sum(billed_cost) from charges"),
+        before
+    );
+    reconciles(&shop);
+}
+
+#[test]
+fn keys_of_a_source_that_do_not_go_together_are_named() {
+    let shop = published();
+    let bill = "dialect = \"focus\"                # FOCUS";
+    for (more, says) in [
+        (
+            "interval = \"month\"",
+            "`interval` is for a path without {date} and {period}",
+        ),
+        (
+            "manifest = \"manifest.json\"",
+            "{period} must be in both `path` and `manifest`",
+        ),
+        (
+            "manifest = \"s3://bucket/{period}.json\"",
+            "is on an object store",
+        ),
+        ("export = \"add\"", "unknown variant `add`"),
+        ("interval = \"week\"", "unknown variant `week`"),
+    ] {
+        shop.edit(bill, &format!("dialect = \"focus\"\n{more} # FOCUS"));
+        refused(&shop, Kind::Config, &[says], "");
+        shop.edit(&format!("dialect = \"focus\"\n{more} # FOCUS"), bill);
+    }
+    shop.edit(FIRST_LINE, &format!("{FIRST_LINE}\n"));
+    let events = "kind = \"events\"";
+    shop.edit(events, "kind = \"events\"\nexport = \"append\"");
+    refused(
+        &shop,
+        Kind::Config,
+        &["`export` is for sources of the kind charges"],
+        "",
+    );
+}
+
+/// Adds a source of charges that reads `ledger.csv`.
+fn with_ledger(shop: &Shop, dialect: &str, more: &str) {
+    let path = shop.file("pipeline.toml");
+    let text = fs::read_to_string(&path).unwrap();
+    let source = format!(
+        "\n[[sources]]\nname = \"own\"\nkind = \"charges\"\npath = \"ledger.csv\"\ndialect = \"{dialect}\"\n{more}\n"
+    );
+    fs::write(path, text + &source).unwrap();
+}
+
+#[test]
+fn a_timesheet_that_cannot_be_costed_stops_the_run() {
+    let shop = published();
+    with_ledger(&shop, "timesheet", "");
+    let head = "day,person,hours,hourly_rate,currency";
+    for (line, says) in [
+        ("2026-10-05,Ada,-2,80,EUR", "column hours is negative: -2"),
+        (
+            "2026-10-05,Ada,2,,EUR",
+            "column hourly_rate is missing, and so is cost",
+        ),
+        (
+            "2026-10-05,Ada,,80,EUR",
+            "column hours is missing, and so are minutes and cost",
+        ),
+        (
+            "2026-10-05,Ada,two,80,EUR",
+            "column hours is no number: two",
+        ),
+        ("2026-10-05,Ada,2,80,euro", "column billing_currency"),
+        ("2026-10-32,Ada,2,80,EUR", "column day is no day"),
+    ] {
+        fs::write(
+            shop.file("ledger.csv"),
+            format!("{head}\n2026-10-04,Eve,1,80,EUR\n{line}\n"),
+        )
+        .unwrap();
+        refused(
+            &shop,
+            Kind::Check,
+            &["source `own`", "1 of 2 rows", says, "ledger.csv row 2"],
+            "deliver the file corrected",
+        );
+    }
+    // Nobody's name is in what is said.
+    let out = night(&shop);
+    assert!(!text_of(&out).contains("Ada"), "{}", text_of(&out));
+    // Where it may be, the line is kept apart and the others count.
+    shop.edit(
+        "dialect = \"timesheet\"",
+        "dialect = \"timesheet\"\nmax_rejected = 0.5",
+    );
+    run_ok(&shop);
+    quarantined(
+        &shop,
+        "own",
+        &["ledger.csv"],
+        &[("ledger.csv", 2, "day", "is no day", "2026-10-32")],
+    );
+    reconciles(&shop);
+}
+
+#[test]
+fn an_asset_that_cannot_be_depreciated_stops_the_run() {
+    let shop = published();
+    with_ledger(&shop, "fixed_assets", "interval = \"month\"");
+    let head = "asset_id,acquisition_cost,residual_value,in_service,useful_life_months,currency";
+    for (line, says) in [
+        (
+            "gpu-2,1000,,2026-10-01,0,EUR",
+            "column useful_life_months is less than one",
+        ),
+        (
+            "gpu-2,1000,,2026-10-01,2.5,EUR",
+            "column useful_life_months is no whole number",
+        ),
+        (
+            "gpu-2,-1000,,2026-10-01,12,EUR",
+            "column acquisition_cost is negative",
+        ),
+        (
+            "gpu-2,1000,1001,2026-10-01,12,EUR",
+            "column residual_value is more than acquisition_cost",
+        ),
+        (
+            "gpu-2,1000,,01.10.2026,12,EUR",
+            "column in_service is no day",
+        ),
+        (",1000,,2026-10-01,12,EUR", "column asset_id is missing"),
+    ] {
+        fs::write(
+            shop.file("ledger.csv"),
+            format!("{head}\ngpu-1,10,,2026-10-01,1,EUR\n{line}\n"),
+        )
+        .unwrap();
+        refused(
+            &shop,
+            Kind::Check,
+            &["source `own`", "1 of 2 rows", says, "ledger.csv row 2"],
+            "deliver the file corrected",
+        );
+    }
+    let twice = format!("{head}\ngpu-1,10,,2026-10-01,1,EUR\ngpu-1,10,,2026-10-01,1,EUR\n");
+    fs::write(shop.file("ledger.csv"), twice).unwrap();
+    refused(
+        &shop,
+        Kind::Check,
+        &["2 of 2 rows", "column asset_id is there twice: gpu-1"],
+        "deliver the file corrected",
+    );
+}
+
+/// What a run said.
+fn text_of(out: &Output) -> String {
+    text(&out.stdout) + &text(&out.stderr)
+}

@@ -37,13 +37,34 @@ impl Bills {
         std::fs::write(self.path().join("pipeline.toml"), text).unwrap();
     }
 
+    /// Writes a pipeline file whose only source has these keys beside its name and kind.
+    pub fn source(&self, keys: &str) {
+        let text = format!(
+            "name = \"Bills\"\n[run]\nhistory_days = 2\n[[sources]]\nname = \"bills\"\nkind = \"charges\"\n{keys}\n\
+             [attribution]\nknown_models = [\"A\", \"B\"]\n"
+        );
+        self.put("pipeline.toml", &text);
+    }
+
+    /// Writes a file below the project folder.
+    pub fn put(&self, file: &str, text: &str) {
+        let path = self.path().join(file);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    }
+
     /// Puts other rows into the file.
     pub fn deliver<S: AsRef<str>>(&self, rows: &[S]) {
+        self.bill("bill.csv", rows);
+    }
+
+    /// Writes a file of a bill.
+    pub fn bill<S: AsRef<str>>(&self, file: &str, rows: &[S]) {
         let mut text = format!("{HEADER}\n");
         for row in rows {
             text.push_str(&format!("{},\n", row.as_ref()));
         }
-        std::fs::write(self.path().join("bill.csv"), text).unwrap();
+        self.put(file, &text);
     }
 
     /// Runs the program in the project folder.

@@ -257,3 +257,61 @@ fn several_charges_of_one_row_have_ids_of_their_own() {
     assert_eq!(code, 2, "{log}");
     assert!(log.contains("_part"), "{log}");
 }
+
+#[test]
+fn an_invoice_that_its_charges_do_not_add_up_to_is_told_and_stops_nothing() {
+    let mut bills = Project::new();
+    bills.file(
+        "bill.csv",
+        "BillingCurrency,BillingPeriodStart,BillingPeriodEnd,InvoiceIssuerName,InvoiceId,ChargePeriodStart,ChargePeriodEnd,\
+         ChargeCategory,BilledCost,EffectiveCost\n\
+         USD,2026-10-01,2026-11-01,Cloud,INV-1,2026-10-20,2026-10-21,Usage,98.99,98.99\n\
+         USD,2026-10-01,2026-11-01,Cloud,INV-2,2026-10-20,2026-10-21,Usage,5,5\n",
+    );
+    bills.source("bill", "bill.csv", "focus");
+    bills.sources.push_str(
+        "[[sources]]\nname = \"invoices\"\nkind = \"invoices\"\npath = \"invoice.csv\"\ndialect = \"focus\"\n",
+    );
+    let invoice = |amount: &str| {
+        let period = "USD,2026-10-01,2026-11-01,Cloud";
+        bills.file(
+            "invoice.csv",
+            &format!(
+                "BillingCurrency,BillingPeriodStart,BillingPeriodEnd,InvoiceIssuerName,InvoiceId,BilledCost\n\
+                 {period},INV-1,{amount}\n{period},INV-2,5\n"
+            ),
+        );
+    };
+    invoice("100");
+    assert_eq!(
+        bills.warnings(""),
+        [
+            "conformance: 1 of 2 break invoice_ties_to_charges, most INV-1 by 1.01 USD; recost sql … \"select * from \
+             conformance where not holds\""
+        ]
+    );
+    assert_eq!(
+        bills.query("select subject, rows, stated, found, difference, tolerance, holds from conformance order by 1"),
+        [
+            "INV-1,1,100.000000000000000000,98.990000000000000000,1.010000000000000000,1.000000000000000000,false",
+            "INV-2,1,5.000000000000000000,5.000000000000000000,0.000000000000000000,1.000000000000000000,true"
+        ]
+    );
+    let out = recost(
+        bills.dir.path(),
+        &["check", "pipeline.toml", "--date", NIGHT],
+    );
+    assert!(out.status.success());
+    assert!(
+        text(&out.stderr).contains("invoice_ties_to_charges"),
+        "{}",
+        text(&out.stderr)
+    );
+    // 100 minor units are allowed; the invoice that comes again replaces the one before it.
+    invoice("99.99");
+    assert_eq!(bills.warnings(""), Vec::<String>::new());
+    assert_eq!(
+        bills.query("select count(*), sum(billed_cost) from invoices"),
+        ["2,104.990000000000000000"]
+    );
+}

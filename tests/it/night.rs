@@ -18,6 +18,7 @@ fn ask(shop: &Shop, sql: &str) -> Vec<RecordBatch> {
         spill: None,
         settings: Default::default(),
         date: NIGHT.parse().unwrap(),
+        month: None,
     };
     let current = shop.file("warehouse/current").canonicalize().unwrap();
     let engine = Engine::open(&options, Some(&current), None).unwrap();

@@ -136,11 +136,14 @@ pub fn walk(dir: &Path, visit: &mut dyn FnMut(&Path)) {
     }
 }
 
-/// Copies a folder.
+/// Copies a folder, and when its files were written.
 pub fn copy(from: &Path, to: &Path) {
     walk(from, &mut |path| {
         let target = to.join(path.strip_prefix(from).unwrap());
         std::fs::create_dir_all(target.parent().unwrap()).unwrap();
-        std::fs::copy(path, target).unwrap();
+        std::fs::copy(path, &target).unwrap();
+        let written = path.metadata().unwrap().modified().unwrap();
+        let copied = std::fs::File::options().append(true).open(target).unwrap();
+        copied.set_modified(written).unwrap();
     });
 }

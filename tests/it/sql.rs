@@ -113,6 +113,7 @@ impl Session {
             "attribution/drivers",
             "checks",
             "compare",
+            "conformance",
             "explain",
             "reports",
         ] {
@@ -180,14 +181,16 @@ impl Session {
         let schema = Arc::clone(frame.schema().inner());
         let dir = TempDir::new().unwrap();
         let file = write(dir.path(), &schema, &frame.collect().await?);
+        let mapping = self.library.get(&format!("{}.sql", self.model))?;
+        let by_month = mapping.contains("period_start()");
         let text = format!(
             "name = \"slt\"\nwarehouse = \".\"\n[[sources]]\nname = \"source\"\nkind = \"{kind}\"\n\
              path = \"{file}\"\ndialect = \"{dialect}\"\n{}",
             // A bad row of a bill stops the run, as it does by default.
-            if kind == "charges" {
-                ""
-            } else {
-                "max_rejected = 1.0"
+            match kind {
+                "charges" if by_month => "interval = \"month\"",
+                "charges" | "invoices" => "",
+                _ => "max_rejected = 1.0",
             },
         );
         let pipeline = Pipeline::parse(&text, &dir.path().join("pipeline.toml"))?;

@@ -8,7 +8,7 @@
 -- optional: SkuId, SkuPriceId, SkuMeter, RegionId, AvailabilityZone, ResourceId, ResourceName, ResourceType
 -- optional: PricingCategory, PricingQuantity, PricingUnit, ConsumedQuantity, ConsumedUnit, CommitmentDiscountId
 -- optional: CommitmentDiscountCategory, CommitmentDiscountType, CommitmentDiscountStatus, CapacityReservationId
--- optional: CapacityReservationStatus, AllocatedMethodId, AllocatedTags, x_source_kind, Tags
+-- optional: CapacityReservationStatus, AllocatedMethodId, AllocatedMethodDetails, AllocatedTags, x_source_kind, Tags
 select
     _row,
     known("BilledCost") as billed_cost,
@@ -61,6 +61,7 @@ select
     known("CapacityReservationId") as capacity_reservation_id,
     known("CapacityReservationStatus") as capacity_reservation_status,
     known("AllocatedMethodId") as allocated_method_id,
+    json("AllocatedMethodDetails") as allocated_method_details,
     json("AllocatedTags") as allocated_tags,
     known("x_source_kind") as x_source_kind,
     json("Tags") as tags
