@@ -9,6 +9,7 @@ pub mod data;
 pub mod html;
 pub mod load;
 pub mod marks;
+pub mod movers;
 pub mod plot;
 pub mod round;
 pub mod section;
