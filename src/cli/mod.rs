@@ -71,7 +71,7 @@ enum Command {
     Close(close::Args),
     /// Shows where each cent of a charge went, or where a model's cost came from.
     Explain(explain::Args),
-    /// Writes the cost report: HTML and CSV.
+    /// Writes the cost report: a page, a workbook, CSV files.
     Report(report::Args),
     /// Queries the published tables.
     Sql(sql::Args),

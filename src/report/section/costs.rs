@@ -6,10 +6,11 @@ use crate::report::ReportError;
 use crate::report::charts::{Segment, Stack, bars, key};
 use crate::report::data::{CostLine, Target};
 use crate::report::marks::{Marks, name};
-use crate::report::round::{less, sum};
+use crate::report::round::sum;
+use crate::report::shown;
 use crate::report::svg::figure;
 use crate::report::table::{Cell, Row, Table};
-use crate::report::text::{amount, escape, label, shorten, tenths};
+use crate::report::text::{amount, escape, label, reason, shorten, tenths};
 use crate::report::view::{Kind, Leaf, View, add};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -249,8 +250,8 @@ fn reasons(view: &View) -> Result<String, ReportError> {
         .iter()
         .filter(|leaf| leaf.line.target == Target::Unallocated)
     {
-        let reason = leaf.line.reason.as_deref().unwrap_or("no reason given");
-        add(sums.entry(reason).or_default(), &leaf.shown)?;
+        let code = leaf.line.reason.as_deref().unwrap_or("no reason given");
+        add(sums.entry(reason(code)).or_default(), &leaf.shown)?;
     }
     let mut table = Table::new(format!("Why it is unallocated{}", unit(view)))
         .words("Reason")
@@ -258,11 +259,11 @@ fn reasons(view: &View) -> Result<String, ReportError> {
         .numbers("Billed", "");
     let mut sums: Vec<_> = sums.into_iter().collect();
     sums.sort_by_key(|(_, shown)| -shown[0].0);
-    for (reason, shown) in sums {
+    for (why, shown) in sums {
         let cells = numbers(view, &[shown[0], shown[2]])?;
         table.row(
             Row::Leaf,
-            std::iter::once(Cell::Name(reason.to_owned()))
+            std::iter::once(Cell::Name(why.to_owned()))
                 .chain(cells)
                 .collect(),
         );
@@ -292,63 +293,41 @@ fn resources(view: &View) -> Result<String, ReportError> {
     .numbers("Bill rows", "")
     .numbers("Effective", "")
     .numbers("Billed", "");
-    for kind in [
-        (Kind::Idle, Target::Idle),
-        (Kind::Unallocated, Target::Unallocated),
-    ] {
-        let listed: Vec<_> = view
-            .data
-            .resources
-            .iter()
-            .filter(|resource| resource.target == kind.1)
-            .collect();
-        if listed.is_empty() {
+    for kind in [Kind::Idle, Kind::Unallocated] {
+        let lost = shown::lost(view, kind)?;
+        let Some((first, _)) = lost.listed.first() else {
             continue;
-        }
-        let exact = view.kind(kind.0)?.0;
-        let column =
-            |place: usize, of: &dyn Fn(usize) -> Money| -> Result<Vec<Money>, ReportError> {
-                let mut amounts: Vec<Money> = (0..listed.len()).map(of).collect();
-                amounts.push(less(exact[place], sum(amounts.iter().copied())?)?);
-                crate::report::view::agree(view, &kind.1, place, &amounts)
+        };
+        let owner = name(&first.target);
+        let mut total = lost.rest;
+        for (resource, amounts) in &lost.listed {
+            let what = match &resource.reason {
+                Some(code) => format!("{owner}: {}", shorten(reason(code), 60)),
+                None => owner.to_owned(),
             };
-        let effective = column(0, &|at| listed[at].effective)?;
-        let billed = column(2, &|at| listed[at].billed)?;
-        for (place, resource) in listed.iter().enumerate() {
-            let what = match (&resource.reason, &resource.target) {
-                (Some(reason), _) => format!("{}: {}", name(&resource.target), shorten(reason, 60)),
-                (None, target) => name(target).to_owned(),
-            };
+            let id = resource.resource_id.as_deref().unwrap_or("no resource");
             let mut cells = vec![
-                Cell::Name(
-                    resource
-                        .resource_id
-                        .clone()
-                        .unwrap_or_else(|| "no resource".to_owned()),
-                ),
+                Cell::Name(id.to_owned()),
                 Cell::name(resource.service.as_deref()),
                 Cell::Html(escape(&what)),
                 Cell::Number(crate::report::text::count(resource.rows)),
             ];
-            cells.extend(numbers(view, &[effective[place], billed[place]])?);
+            cells.extend(numbers(view, amounts)?);
             table.row(Row::Leaf, cells);
+            for (total, amount) in total.iter_mut().zip(amounts) {
+                *total = total.checked_add(*amount)?;
+            }
         }
-        let (rest, rest_billed) = (effective[listed.len()], billed[listed.len()]);
-        if rest.0 != 0 || rest_billed.0 != 0 {
-            let title = format!("All other {}", name(&kind.1).to_lowercase());
+        let row = |title: String, amounts: &[Money; 2]| -> Result<Vec<Cell>, ReportError> {
             let mut cells = vec![Cell::Name(title), Cell::Empty, Cell::Empty, Cell::Empty];
-            cells.extend(numbers(view, &[rest, rest_billed])?);
-            table.row(Row::Leaf, cells);
+            cells.extend(numbers(view, amounts)?);
+            Ok(cells)
+        };
+        if lost.rest.iter().any(|amount| amount.0 != 0) {
+            let title = format!("All other {}", owner.to_lowercase());
+            table.row(Row::Leaf, row(title, &lost.rest)?);
         }
-        let total = |amounts: &[Money]| sum(amounts.iter().copied());
-        let mut cells = vec![
-            Cell::Name(name(&kind.1).to_owned()),
-            Cell::Empty,
-            Cell::Empty,
-            Cell::Empty,
-        ];
-        cells.extend(numbers(view, &[total(&effective)?, total(&billed)?])?);
-        table.row(Row::Subtotal, cells);
+        table.row(Row::Subtotal, row(owner.to_owned(), &total)?);
     }
     Ok(if table.is_empty() {
         String::new()
@@ -373,7 +352,10 @@ fn leaf_table(view: &View, marks: &Marks) -> Result<String, ReportError> {
             .filter(|leaf| leaf.line.target == found.target)
         {
             let line = leaf.line;
-            let more = line.model_version.as_deref().or(line.reason.as_deref());
+            let more = line
+                .model_version
+                .as_deref()
+                .or(line.reason.as_deref().map(reason));
             let mut cells = vec![
                 Cell::Name(line.stage.clone().unwrap_or_else(|| "–".to_owned())),
                 Cell::Name(line.category.clone()),
