@@ -110,6 +110,9 @@ pub fn tables(data: &ReportData) -> Result<Vec<CsvFile>, ReportError> {
         reconciliation(data)?,
         resources(data)?,
         bridge(data)?,
+        machines(data)?,
+        movers(data)?,
+        restatements(data)?,
         quality(data)?,
         models(data)?,
         sources(data)?,
@@ -337,6 +340,113 @@ fn bridge(data: &ReportData) -> Result<CsvFile, ReportError> {
                 line.billed.to_string(),
                 line.effective.to_string(),
             ])?;
+        }
+    }
+    sheet.done()
+}
+
+fn machines(data: &ReportData) -> Result<CsvFile, ReportError> {
+    let head = [
+        "currency",
+        "resource_id",
+        "machines",
+        "rows [bill rows]",
+        "used_effective [currency]",
+        "idle_effective [currency]",
+        "unallocated_effective [currency]",
+    ];
+    let mut sheet = Sheet::new("machines.csv", &head)?;
+    for section in &data.currencies {
+        for machine in &section.machines {
+            sheet.record(vec![
+                section.currency.code().to_owned(),
+                some(machine.resource_id.as_ref()),
+                machine.machines.to_string(),
+                machine.rows.to_string(),
+                machine.used.to_string(),
+                machine.idle.to_string(),
+                machine.unallocated.to_string(),
+            ])?;
+        }
+    }
+    sheet.done()
+}
+
+fn movers(data: &ReportData) -> Result<CsvFile, ReportError> {
+    let head = [
+        "currency",
+        "period_before",
+        "period",
+        "target",
+        "model_id",
+        "stage",
+        "category",
+        "before_effective [currency]",
+        "effective [currency]",
+        "change_bill [currency]",
+        "change_share [currency]",
+        "change_new_resources [currency]",
+        "change_ended_resources [currency]",
+    ];
+    let mut sheet = Sheet::new("movers.csv", &head)?;
+    let (before, newest) = data.compared.clone().unwrap_or_default();
+    for section in &data.currencies {
+        for mover in &section.movers {
+            let [kind, model] = target(&mover.target);
+            let mut cells = vec![
+                section.currency.code().to_owned(),
+                before.clone(),
+                newest.clone(),
+                kind,
+                model,
+                some(mover.stage.as_ref()),
+                mover.category.clone(),
+            ];
+            let parts = [mover.bill, mover.share, mover.appeared, mover.ended];
+            cells.extend([mover.before, mover.after].map(|money| money.to_string()));
+            cells.extend(parts.map(|money| money.to_string()));
+            sheet.record(cells)?;
+        }
+    }
+    sheet.done()
+}
+
+fn restatements(data: &ReportData) -> Result<CsvFile, ReportError> {
+    let head = [
+        "currency",
+        "closed_period",
+        "booked_in",
+        "target",
+        "model_id",
+        "model_version",
+        "stage",
+        "category",
+        "before_usage_effective [currency]",
+        "before_allocation_effective [currency]",
+        "before_usage_billed [currency]",
+        "before_allocation_billed [currency]",
+        "change_usage_effective [currency]",
+        "change_allocation_effective [currency]",
+        "change_usage_billed [currency]",
+        "change_allocation_billed [currency]",
+    ];
+    let mut sheet = Sheet::new("restatements.csv", &head)?;
+    for section in &data.currencies {
+        for line in &section.restatements {
+            let [kind, model] = target(&line.target);
+            let mut cells = vec![
+                section.currency.code().to_owned(),
+                line.period.clone(),
+                line.booked.clone(),
+                kind,
+                model,
+                some(line.model_version.as_ref()),
+                some(line.stage.as_ref()),
+                line.category.clone(),
+            ];
+            let amounts = line.before.into_iter().chain(line.change);
+            cells.extend(amounts.map(|money| money.to_string()));
+            sheet.record(cells)?;
         }
     }
     sheet.done()

@@ -1,10 +1,10 @@
 //! Where the money went: by target, stage and category, down to the leaves, and where to look first.
 
-use super::{bridge, marked, section};
+use super::{bridge, machines, marked, periods, section};
 use crate::money::Money;
 use crate::report::ReportError;
 use crate::report::charts::{Segment, Stack, bars, key};
-use crate::report::data::{CostLine, Target};
+use crate::report::data::{CostLine, ReportData, Target};
 use crate::report::marks::{Marks, name};
 use crate::report::round::sum;
 use crate::report::shown;
@@ -17,7 +17,13 @@ use std::collections::{BTreeMap, BTreeSet};
 const NONE: &str = "none";
 
 /// The section of one currency.
-pub fn html(view: &View, marks: &Marks, id: &str, heading: &str) -> Result<String, ReportError> {
+pub fn html(
+    data: &ReportData,
+    view: &View,
+    marks: &Marks,
+    id: &str,
+    heading: &str,
+) -> Result<String, ReportError> {
     if view.leaves.is_empty() {
         return Ok(section(
             id,
@@ -28,11 +34,13 @@ pub fn html(view: &View, marks: &Marks, id: &str, heading: &str) -> Result<Strin
     }
     let mut body = basis_chart(view, marks)?;
     body.push_str(&target_table(view, marks)?);
+    body.push_str(&periods::html(data, view)?);
     body.push_str(&bridge::html(view)?);
     body.push_str(&matrix(view, marks, "stage", |line| {
         line.stage.as_deref().unwrap_or(NONE)
     })?);
     body.push_str(&matrix(view, marks, "category", |line| &line.category)?);
+    body.push_str(&machines::html(view)?);
     body.push_str(&reasons(view)?);
     body.push_str(&resources(view)?);
     body.push_str(&leaf_table(view, marks)?);

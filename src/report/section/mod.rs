@@ -1,11 +1,14 @@
 //! The parts of the page, in the order in which they are read. Each returns HTML.
 
 pub mod bridge;
+pub mod changes;
 pub mod costs;
 pub mod days;
 pub mod glossary;
 pub mod headline;
+pub mod machines;
 pub mod night;
+pub mod periods;
 pub mod proof;
 pub mod quality;
 pub mod units;
