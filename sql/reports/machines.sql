@@ -1,5 +1,5 @@
--- One row per currency × machine: what of its cost was used. A machine is a resource of which something was idle, or whose
--- cost was split by measured computing time. Inputs: allocations, charges (the report's billing periods).
+-- One row per currency × machine: what of its cost was used. A machine is a resource whose cost was split with idle as a
+-- part, or by measured computing time. An unused commitment is none. Inputs: allocations, charges (the report's billing periods).
 -- The fifty dearest of each currency have a row of their own, all others share one (machines > 1, resource_id null).
 with parts as (
     select
@@ -8,7 +8,7 @@ with parts as (
         allocations.row_id,
         target,
         effective,
-        target = 'idle' or driver in ('gpu_ns', 'cpu_ns') as shared
+        driver is not null and (target = 'idle' or driver in ('gpu_ns', 'cpu_ns')) as shared
     from allocations
     join charges on charges.row_id = allocations.row_id
     where basis = 'usage' and resource_id is not null

@@ -5,6 +5,7 @@ mod close;
 mod demo;
 mod devices;
 mod explain;
+mod export;
 mod generate;
 mod init;
 mod plan;
@@ -73,6 +74,8 @@ enum Command {
     Explain(explain::Args),
     /// Writes the cost report: a page, a workbook, CSV files.
     Report(report::Args),
+    /// Writes the attributed cost as a FOCUS data set, for other cost tools.
+    Export(export::Args),
     /// Queries the published tables.
     Sql(sql::Args),
     /// Describes the published tables: grain, columns, units, partitions.
@@ -205,6 +208,7 @@ async fn dispatch(command: Command, printer: &mut Printer) -> Result<()> {
         Command::Close(args) => close::run(&args, printer).await,
         Command::Explain(args) => explain::run(&args, printer).await,
         Command::Report(args) => report::run(&args, printer).await,
+        Command::Export(args) => export::run(&args, printer).await,
         Command::Sql(args) => sql::run(&args, printer).await,
         Command::Tables(args) => tables::run(&args, printer),
         Command::Devices(args) => devices::run(&args, printer),

@@ -37,6 +37,7 @@ pub const SHIPPED: &[(&str, &str)] = shipped![
     "checks/recommendations_add_up_to_model_day.sql",
     "checks/restatements_lead_to_today.sql",
     "checks/views_of_cost_agree.sql",
+    "exports/focus_1_4.sql",
     "explain/charges.sql",
     "explain/model_charges.sql",
     "explain/model_restatements.sql",

@@ -14,6 +14,7 @@ pub mod movers;
 pub mod plot;
 pub mod round;
 pub mod section;
+pub mod showback;
 pub mod shown;
 pub mod svg;
 pub mod table;

@@ -12,5 +12,6 @@ mod explain;
 mod night;
 mod oracle;
 mod shop;
+mod showback;
 mod sql;
 mod worked_example;

@@ -107,6 +107,7 @@ impl Session {
             "attribution/drivers",
             "checks",
             "explain",
+            "exports",
             "reports",
         ] {
             let schema = last(folder);
