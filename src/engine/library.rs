@@ -58,6 +58,7 @@ pub const SHIPPED: &[(&str, &str)] = shipped![
     "reports/reconciliation.sql",
     "reports/resources.sql",
     "reports/restatements.sql",
+    "reports/services.sql",
     "reports/sources.sql",
     "reports/stages.sql",
     "reports/units.sql",

@@ -1,7 +1,7 @@
 //! One CSV file per table: a header that names units, all digits, and no cell that a spreadsheet would run.
 
 use super::ReportError;
-use super::data::{Basis, Line, ReportData, Target};
+use super::data::{Basis, CurrencyData, Line, ReportData, ResourceCost, Target};
 use super::round::per;
 use super::view::View;
 use crate::money::{Money, Residue};
@@ -108,7 +108,12 @@ pub fn tables(data: &ReportData) -> Result<Vec<CsvFile>, ReportError> {
         units(data)?,
         per_1000(data)?,
         reconciliation(data)?,
-        resources(data)?,
+        losses(data, "idle_and_unallocated.csv", |section| {
+            &section.resources
+        })?,
+        losses(data, "idle_and_unallocated_services.csv", |section| {
+            &section.services
+        })?,
         bridge(data)?,
         machines(data)?,
         movers(data)?,
@@ -292,26 +297,35 @@ fn reconciliation(data: &ReportData) -> Result<CsvFile, ReportError> {
     sheet.done()
 }
 
-fn resources(data: &ReportData) -> Result<CsvFile, ReportError> {
+/// What is idle or unallocated, by resource or by service.
+fn losses(
+    data: &ReportData,
+    name: &'static str,
+    of: fn(&CurrencyData) -> &[ResourceCost],
+) -> Result<CsvFile, ReportError> {
     let head = [
         "currency",
         "target",
         "resource_id",
         "service",
+        "account",
+        "resources",
         "reason",
         "rows [bill rows]",
         "effective [currency]",
         "billed [currency]",
     ];
-    let mut sheet = Sheet::new("idle_and_unallocated.csv", &head)?;
+    let mut sheet = Sheet::new(name, &head)?;
     for section in &data.currencies {
-        for resource in &section.resources {
+        for resource in of(section) {
             let [kind, _] = target(&resource.target);
             sheet.record(vec![
                 section.currency.code().to_owned(),
                 kind,
                 some(resource.resource_id.as_ref()),
                 some(resource.service.as_ref()),
+                some(resource.account.as_ref()),
+                resource.resources.to_string(),
                 some(resource.reason.as_ref()),
                 resource.rows.to_string(),
                 resource.effective.to_string(),

@@ -61,6 +61,8 @@ pub struct CurrencyData {
     pub reconciliation: Vec<ReconciliationLine>,
     /// The dearest idle and unallocated resources, dearest first; the rest need not be here.
     pub resources: Vec<ResourceCost>,
+    /// The same by service and account, for which a rule is written.
+    pub services: Vec<ResourceCost>,
     /// Why effective cost is not what was billed, one line per kind of charge.
     pub bridge: Vec<BridgeLine>,
     /// What of each machine was used, dearest first.
@@ -199,13 +201,17 @@ pub struct BridgeLine {
     pub effective: Money,
 }
 
-/// An idle or unallocated resource.
+/// An idle or unallocated resource, or the resources of a service and account.
 #[derive(Debug, Clone)]
 pub struct ResourceCost {
     /// [`Target::Idle`] or [`Target::Unallocated`].
     pub target: Target,
     pub resource_id: Option<String>,
     pub service: Option<String>,
+    /// The account, where several resources are together.
+    pub account: Option<String>,
+    /// How many resources they are.
+    pub resources: u64,
     /// Why it is unallocated.
     pub reason: Option<String>,
     /// Bill rows behind it.

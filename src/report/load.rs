@@ -233,6 +233,7 @@ impl Loader<'_> {
         gather!("days", daily, day);
         gather!("units", units, unit);
         gather!("resources", resources, resource);
+        gather!("services", services, service);
         gather!("bridge", bridge, bridge);
         gather!("machines", machines, machine);
         gather!("restatements", restatements, restatement);
@@ -257,6 +258,7 @@ fn entry(found: &mut BTreeMap<String, CurrencyData>, code: String) -> Result<&mu
         units: vec![],
         reconciliation: vec![],
         resources: vec![],
+        services: vec![],
         bridge: vec![],
         machines: vec![],
         restatements: vec![],
@@ -321,16 +323,37 @@ fn unit(row: &Row<'_>) -> Result<UnitCost> {
 
 fn resource(row: &Row<'_>) -> Result<ResourceCost> {
     Ok(ResourceCost {
-        target: match row.needed("target")?.as_str() {
-            "idle" => Target::Idle,
-            _ => Target::Unallocated,
-        },
+        target: lost(row)?,
         resource_id: row.text("resource_id")?,
         service: row.text("service_name")?,
+        account: None,
+        resources: 1,
         reason: row.text("reason")?,
         rows: row.count("rows")?,
         billed: amount(row, "billed")?,
         effective: amount(row, "effective")?,
+    })
+}
+
+fn service(row: &Row<'_>) -> Result<ResourceCost> {
+    Ok(ResourceCost {
+        target: lost(row)?,
+        resource_id: None,
+        service: row.text("service_name")?,
+        account: row.text("account")?,
+        resources: row.count("resources")?,
+        reason: row.text("reason")?,
+        rows: row.count("rows")?,
+        billed: amount(row, "billed")?,
+        effective: amount(row, "effective")?,
+    })
+}
+
+/// Idle or unallocated.
+fn lost(row: &Row<'_>) -> Result<Target> {
+    Ok(match row.needed("target")?.as_str() {
+        "idle" => Target::Idle,
+        _ => Target::Unallocated,
     })
 }
 

@@ -172,6 +172,8 @@ fn section(code: &str, scale: i128, models: &[(&str, i128)]) -> CurrencyData {
             target,
             resource_id: Some(id.to_owned()),
             service: Some(service.to_owned()),
+            account: None,
+            resources: 1,
             reason: reason.map(str::to_owned),
             rows: 336,
             billed: money(cents * scale * 9 / 10, 3),
@@ -201,6 +203,12 @@ fn section(code: &str, scale: i128, models: &[(&str, i128)]) -> CurrencyData {
         daily: daily.into_values().collect(),
         units,
         reconciliation,
+        services: vec![ResourceCost {
+            account: Some("web shop".to_owned()),
+            resources: 12,
+            resource_id: None,
+            ..resource(Target::Unallocated, "", "NAT gateway", Some("no_rule"), 700)
+        }],
         resources,
         bridge: vec![BridgeLine {
             what: "Purchases that cover later charges".to_owned(),
@@ -558,6 +566,7 @@ pub fn hostile() -> ReportData {
         section.resources[1].resource_id = Some(NAMES[3].to_owned());
         section.resources[2].reason = Some(NAMES[2].to_owned());
         section.resources[2].resource_id = None;
+        section.services[0].account = Some(NAMES[1].to_owned());
         section.machines[0].resource_id = Some(NAMES[1].to_owned());
         section.restatements[0].model_version = Some(NAMES[4].to_owned());
         section.movers[0].category = NAMES[5].to_owned();

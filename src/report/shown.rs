@@ -28,21 +28,19 @@ pub fn bridge(view: &View) -> Result<(Vec<Money>, Money), ReportError> {
     Ok((lines, rest))
 }
 
-/// The dearest resources of what is idle or unallocated, and the rest: effective and billed, usage basis.
+/// The dearest of what is idle or unallocated, and the rest: effective and billed, usage basis.
 pub struct Lost<'a> {
     pub listed: Vec<(&'a ResourceCost, [Money; 2])>,
     pub rest: [Money; 2],
 }
 
-/// The resources of [`Kind::Idle`] or [`Kind::Unallocated`]; they and the rest add up to what the cost tables show.
-pub fn lost<'a>(view: &View<'a>, kind: Kind) -> Result<Lost<'a>, ReportError> {
+/// Those of `all` that are [`Kind::Idle`] or [`Kind::Unallocated`]; they and the rest add up to what the cost tables show.
+pub fn lost<'a>(view: &View, all: &'a [ResourceCost], kind: Kind) -> Result<Lost<'a>, ReportError> {
     let target = match kind {
         Kind::Idle => Target::Idle,
         _ => Target::Unallocated,
     };
-    let listed: Vec<&ResourceCost> = view
-        .data
-        .resources
+    let listed: Vec<&ResourceCost> = all
         .iter()
         .filter(|resource| resource.target == target)
         .collect();

@@ -1,18 +1,17 @@
 //! Where the money went: by target, stage and category, down to the leaves, and where to look first.
 
-use super::{bridge, machines, marked, periods, section};
+use super::{bridge, losses, machines, marked, periods, section};
 use crate::money::Money;
 use crate::report::ReportError;
 use crate::report::charts::{Segment, Stack, bars, key};
 use crate::report::data::{CostLine, ReportData, Target};
 use crate::report::marks::{Marks, name};
 use crate::report::round::sum;
-use crate::report::shown;
 use crate::report::svg::figure;
 use crate::report::table::{Cell, Row, Table};
-use crate::report::text::{amount, escape, label, reason, shorten, tenths};
-use crate::report::view::{Kind, Leaf, View, add};
-use std::collections::{BTreeMap, BTreeSet};
+use crate::report::text::{amount, label, reason, shorten, tenths};
+use crate::report::view::{Kind, Leaf, View};
+use std::collections::BTreeSet;
 
 const NONE: &str = "none";
 
@@ -41,8 +40,8 @@ pub fn html(
     })?);
     body.push_str(&matrix(view, marks, "category", |line| &line.category)?);
     body.push_str(&machines::html(view)?);
-    body.push_str(&reasons(view)?);
-    body.push_str(&resources(view)?);
+    body.push_str(&losses::reasons(view)?);
+    body.push_str(&losses::html(view)?);
     body.push_str(&leaf_table(view, marks)?);
     let intro = "Effective cost unless a column says billed. Cents are rounded by largest remainder, first over the owners, then over each owner's lines in the full list below, so every subtotal is the sum of the lines shown.";
     Ok(section(id, heading, intro, &body))
@@ -89,14 +88,16 @@ fn basis_chart(view: &View, marks: &Marks) -> Result<String, ReportError> {
     ))
 }
 
-fn numbers(view: &View, amounts: &[Money]) -> Result<Vec<Cell>, ReportError> {
+/// Amounts as cells.
+pub fn numbers(view: &View, amounts: &[Money]) -> Result<Vec<Cell>, ReportError> {
     amounts
         .iter()
         .map(|&money| Ok(Cell::Number(amount(money, view.digits)?)))
         .collect()
 }
 
-fn unit(view: &View) -> String {
+/// The currency, for a caption. HTML.
+pub fn unit(view: &View) -> String {
     format!(" <small>{}</small>", view.code())
 }
 
@@ -249,99 +250,6 @@ fn order(head: &str) -> usize {
         .iter()
         .position(|stage| *stage == head)
         .unwrap_or(other)
-}
-
-fn reasons(view: &View) -> Result<String, ReportError> {
-    let mut sums: BTreeMap<&str, [Money; 4]> = BTreeMap::new();
-    for leaf in view
-        .leaves
-        .iter()
-        .filter(|leaf| leaf.line.target == Target::Unallocated)
-    {
-        let code = leaf.line.reason.as_deref().unwrap_or("no reason given");
-        add(sums.entry(reason(code)).or_default(), &leaf.shown)?;
-    }
-    let mut table = Table::new(format!("Why it is unallocated{}", unit(view)))
-        .words("Reason")
-        .numbers("Effective", "")
-        .numbers("Billed", "");
-    let mut sums: Vec<_> = sums.into_iter().collect();
-    sums.sort_by_key(|(_, shown)| -shown[0].0);
-    for (why, shown) in sums {
-        let cells = numbers(view, &[shown[0], shown[2]])?;
-        table.row(
-            Row::Leaf,
-            std::iter::once(Cell::Name(why.to_owned()))
-                .chain(cells)
-                .collect(),
-        );
-    }
-    if table.is_empty() {
-        return Ok("<p>Nothing is unallocated.</p>\n".to_owned());
-    }
-    let total = view.kind(Kind::Unallocated)?.1;
-    let cells = numbers(view, &[total[0], total[2]])?;
-    table.row(
-        Row::Total,
-        std::iter::once(Cell::Name("Unallocated".to_owned()))
-            .chain(cells)
-            .collect(),
-    );
-    Ok(table.html())
-}
-
-fn resources(view: &View) -> Result<String, ReportError> {
-    let mut table = Table::new(format!(
-        "Where to look first: the dearest idle and unallocated resources{}",
-        unit(view)
-    ))
-    .words("Resource")
-    .words("Service")
-    .words("What")
-    .numbers("Bill rows", "")
-    .numbers("Effective", "")
-    .numbers("Billed", "");
-    for kind in [Kind::Idle, Kind::Unallocated] {
-        let lost = shown::lost(view, kind)?;
-        let Some((first, _)) = lost.listed.first() else {
-            continue;
-        };
-        let owner = name(&first.target);
-        let mut total = lost.rest;
-        for (resource, amounts) in &lost.listed {
-            let what = match &resource.reason {
-                Some(code) => format!("{owner}: {}", shorten(reason(code), 60)),
-                None => owner.to_owned(),
-            };
-            let id = resource.resource_id.as_deref().unwrap_or("no resource");
-            let mut cells = vec![
-                Cell::Name(id.to_owned()),
-                Cell::name(resource.service.as_deref()),
-                Cell::Html(escape(&what)),
-                Cell::Number(crate::report::text::count(resource.rows)),
-            ];
-            cells.extend(numbers(view, amounts)?);
-            table.row(Row::Leaf, cells);
-            for (total, amount) in total.iter_mut().zip(amounts) {
-                *total = total.checked_add(*amount)?;
-            }
-        }
-        let row = |title: String, amounts: &[Money; 2]| -> Result<Vec<Cell>, ReportError> {
-            let mut cells = vec![Cell::Name(title), Cell::Empty, Cell::Empty, Cell::Empty];
-            cells.extend(numbers(view, amounts)?);
-            Ok(cells)
-        };
-        if lost.rest.iter().any(|amount| amount.0 != 0) {
-            let title = format!("All other {}", owner.to_lowercase());
-            table.row(Row::Leaf, row(title, &lost.rest)?);
-        }
-        table.row(Row::Subtotal, row(owner.to_owned(), &total)?);
-    }
-    Ok(if table.is_empty() {
-        String::new()
-    } else {
-        table.html()
-    })
 }
 
 fn leaf_table(view: &View, marks: &Marks) -> Result<String, ReportError> {

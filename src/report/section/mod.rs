@@ -6,6 +6,7 @@ pub mod costs;
 pub mod days;
 pub mod glossary;
 pub mod headline;
+pub mod losses;
 pub mod machines;
 pub mod night;
 pub mod periods;

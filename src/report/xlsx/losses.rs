@@ -71,7 +71,7 @@ pub fn resources(book: &Book) -> Result<Option<Sheet>, ReportError> {
     .numbers(&["Bill rows", "Effective", "Billed"]);
     for view in book.views {
         for kind in [view::Kind::Idle, view::Kind::Unallocated] {
-            let lost = shown::lost(view, kind)?;
+            let lost = shown::lost(view, &view.data.resources, kind)?;
             let Some((first, _)) = lost.listed.first() else {
                 continue;
             };
