@@ -10,6 +10,7 @@ use crate::report::shown;
 use crate::report::table::{Cell, Row, Table};
 use crate::report::text::{amount, counted, label};
 use crate::report::view::View;
+use chrono::NaiveDate;
 
 /// Movers that the page lists; the workbook and the CSV file have all.
 const MOST_MOVERS: usize = 15;
@@ -97,16 +98,13 @@ fn movers(data: &ReportData, view: &View, marks: &Marks) -> Result<String, Repor
         ));
     }
     // A month under way has fewer days of cost than the one before it.
-    if data.last_day.format("%Y-%m").to_string() == *newest
-        && data
-            .last_day
-            .succ_opt()
-            .is_some_and(|next| next.format("%Y-%m").to_string() == *newest)
-    {
+    let month = |day: Option<NaiveDate>| day.map(|day| day.format("%Y-%m").to_string());
+    let under_way = [Some(data.date), data.date.succ_opt()].map(month);
+    if under_way.iter().all(|month| month.as_ref() == Some(newest)) {
         out.push_str(&format!(
             "<p class=\"legend\">{} runs to {} so far; {} is a whole month.</p>\n",
             label(newest),
-            data.last_day,
+            data.date,
             label(before)
         ));
     }
