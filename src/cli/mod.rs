@@ -6,6 +6,7 @@ mod compare;
 mod demo;
 mod devices;
 mod explain;
+mod export;
 mod generate;
 mod init;
 mod plan;
@@ -75,8 +76,10 @@ enum Command {
     Compare(compare::Args),
     /// Shows where each cent of a charge went, or where a model's cost came from.
     Explain(explain::Args),
-    /// Writes the cost report: HTML and CSV.
+    /// Writes the cost report: a page, a workbook, CSV files.
     Report(report::Args),
+    /// Writes the attributed cost as a FOCUS data set, for other cost tools.
+    Export(export::Args),
     /// Queries the published tables.
     Sql(sql::Args),
     /// Describes the published tables: grain, columns, units, partitions.
@@ -210,6 +213,7 @@ async fn dispatch(command: Command, printer: &mut Printer) -> Result<()> {
         Command::Compare(args) => compare::run(&args, printer).await,
         Command::Explain(args) => explain::run(&args, printer).await,
         Command::Report(args) => report::run(&args, printer).await,
+        Command::Export(args) => export::run(&args, printer).await,
         Command::Sql(args) => sql::run(&args, printer).await,
         Command::Tables(args) => tables::run(&args, printer),
         Command::Devices(args) => devices::run(&args, printer),

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use super::Night;
 use super::print::Printer;
 use crate::error::Result;
-use crate::report;
+use crate::report::{self, Format};
 
 /// Arguments of `recost report`.
 #[derive(Debug, clap::Args)]
@@ -18,6 +18,9 @@ pub struct Args {
     /// Folder for the report [default: as in the pipeline file].
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
+    /// Only these forms, separated by commas [default: all].
+    #[arg(long, value_enum, value_delimiter = ',', value_name = "FORM")]
+    format: Vec<Format>,
 }
 
 /// Runs the command.
@@ -25,11 +28,21 @@ pub async fn run(args: &Args, printer: &mut Printer) -> Result<()> {
     let (pipeline, library, date) = args.night.load()?;
     let data = report::load::load(&pipeline, &library, date, args.period.as_deref()).await?;
     let out = args.out.as_ref().unwrap_or(&pipeline.report.out);
-    let written = report::write(&data, out)?;
-    printer.result(&format!(
-        "{}\n{} CSV files beside it",
-        written.html.display(),
-        written.csv.len()
-    ));
+    let formats = match args.format.as_slice() {
+        [] => &Format::ALL,
+        some => some,
+    };
+    let written = report::write(&data, out, formats)?;
+    let mut lines: Vec<String> = written
+        .html
+        .iter()
+        .chain(&written.xlsx)
+        .map(|path| path.display().to_string())
+        .collect();
+    if !written.csv.is_empty() {
+        let folder = out.join("csv");
+        lines.push(format!("{}: {} files", folder.display(), written.csv.len()));
+    }
+    printer.result(&lines.join("\n"));
     Ok(())
 }

@@ -86,7 +86,13 @@ pub async fn night(
         let written = write_report(pipeline, &run.library, date)
             .await
             .map_err(|e| e.context("the tables are published, but not the report"))?;
-        places.push(format!("report   {}", written.html.display()));
+        let files = [("report", &written.html), ("workbook", &written.xlsx)];
+        for (what, path) in files {
+            places.extend(
+                path.iter()
+                    .map(|path| format!("{what:<8} {}", path.display())),
+            );
+        }
     }
     let options = Options::of(pipeline, date);
     let money = reconciled(&options, &outcome).await?;
@@ -105,7 +111,11 @@ async fn write_report(
     date: NaiveDate,
 ) -> Result<report::Written> {
     let data = report::load::load(pipeline, library, date, None).await?;
-    Ok(report::write(&data, &pipeline.report.out)?)
+    Ok(report::write(
+        &data,
+        &pipeline.report.out,
+        &report::Format::ALL,
+    )?)
 }
 
 /// One line per currency of what the night's periods cost and where it went.

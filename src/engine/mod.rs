@@ -12,6 +12,7 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use chrono::{NaiveDate, TimeDelta};
 use datafusion::common::ScalarValue;
+use datafusion::common::config::ConfigOptions;
 use datafusion::datasource::empty::EmptyTable;
 use datafusion::datasource::file_format::parquet::ParquetFormat;
 use datafusion::datasource::listing::{
@@ -114,12 +115,23 @@ impl Engine {
 
     /// The same session with one thread, for work that is divided outside of it.
     pub fn single(&self) -> Engine {
+        self.set(|options| options.execution.target_partitions = 1)
+    }
+
+    /// The same session with joins that sort: slower than hashing, and they spill to disk where a hash table would have to
+    /// fit the memory.
+    pub fn spilling_joins(&self) -> Engine {
+        self.set(|options| options.optimizer.prefer_hash_join = false)
+    }
+
+    /// The same session with other options.
+    fn set(&self, change: impl FnOnce(&mut ConfigOptions)) -> Engine {
         // The catalogue is shared with this session: a new default one would take its place.
         let mut config = self
             .ctx
             .copied_config()
             .with_create_default_catalog_and_schema(false);
-        config.options_mut().execution.target_partitions = 1;
+        change(config.options_mut());
         let state = SessionStateBuilder::new_from_existing(self.ctx.state())
             .with_config(config)
             .build();

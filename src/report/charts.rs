@@ -163,8 +163,10 @@ pub fn columns(mut svg: Svg, stacks: &[Stack], unit: &str) -> (Svg, i64) {
     let room = svg.width - left;
     let pitch = room / count;
     let gap = (pitch / 6).min(60);
-    // A date needs some 42 px of its own.
-    let every = (420 / pitch.max(1) + 1).max(1);
+    // A label needs its own width and some air: about 7 px a character.
+    let chars = stacks.iter().map(|stack| stack.label.chars().count());
+    let need = i64::try_from(chars.max().unwrap_or(6)).unwrap_or(6) * 70;
+    let every = (need / pitch.max(1) + 1).max(1);
     for (place, stack) in stacks.iter().enumerate() {
         let place = i64::try_from(place).unwrap_or(0);
         let x = left + room * place / count + gap / 2;
@@ -186,13 +188,13 @@ pub fn columns(mut svg: Svg, stacks: &[Stack], unit: &str) -> (Svg, i64) {
             }
         }
         if place % every == 0 {
-            svg.text(
-                x + width / 2,
-                TOP + HEIGHT + 170,
-                Anchor::Middle,
-                "tick",
-                &stack.label,
-            );
+            let middle = x + width / 2;
+            let (at, anchor) = if middle + need / 2 > svg.width {
+                (svg.width, Anchor::End)
+            } else {
+                (middle, Anchor::Middle)
+            };
+            svg.text(at, TOP + HEIGHT + 170, anchor, "tick", &stack.label);
         }
     }
     (svg, TOP + HEIGHT + 240)

@@ -1,7 +1,7 @@
 //! One CSV file per table: a header that names units, all digits, and no cell that a spreadsheet would run.
 
 use super::ReportError;
-use super::data::{Basis, Line, ReportData, Target};
+use super::data::{Basis, CurrencyData, Line, ReportData, ResourceCost, Target};
 use super::round::per;
 use super::view::View;
 use crate::money::{Money, Residue};
@@ -108,8 +108,16 @@ pub fn tables(data: &ReportData) -> Result<Vec<CsvFile>, ReportError> {
         units(data)?,
         per_1000(data)?,
         reconciliation(data)?,
-        resources(data)?,
+        losses(data, "idle_and_unallocated.csv", |section| {
+            &section.resources
+        })?,
+        losses(data, "idle_and_unallocated_services.csv", |section| {
+            &section.services
+        })?,
         bridge(data)?,
+        machines(data)?,
+        movers(data)?,
+        restatements(data)?,
         quality(data)?,
         models(data)?,
         sources(data)?,
@@ -289,26 +297,35 @@ fn reconciliation(data: &ReportData) -> Result<CsvFile, ReportError> {
     sheet.done()
 }
 
-fn resources(data: &ReportData) -> Result<CsvFile, ReportError> {
+/// What is idle or unallocated, by resource or by service.
+fn losses(
+    data: &ReportData,
+    name: &'static str,
+    of: fn(&CurrencyData) -> &[ResourceCost],
+) -> Result<CsvFile, ReportError> {
     let head = [
         "currency",
         "target",
         "resource_id",
         "service",
+        "account",
+        "resources",
         "reason",
         "rows [bill rows]",
         "effective [currency]",
         "billed [currency]",
     ];
-    let mut sheet = Sheet::new("idle_and_unallocated.csv", &head)?;
+    let mut sheet = Sheet::new(name, &head)?;
     for section in &data.currencies {
-        for resource in &section.resources {
+        for resource in of(section) {
             let [kind, _] = target(&resource.target);
             sheet.record(vec![
                 section.currency.code().to_owned(),
                 kind,
                 some(resource.resource_id.as_ref()),
                 some(resource.service.as_ref()),
+                some(resource.account.as_ref()),
+                resource.resources.to_string(),
                 some(resource.reason.as_ref()),
                 resource.rows.to_string(),
                 resource.effective.to_string(),
@@ -337,6 +354,113 @@ fn bridge(data: &ReportData) -> Result<CsvFile, ReportError> {
                 line.billed.to_string(),
                 line.effective.to_string(),
             ])?;
+        }
+    }
+    sheet.done()
+}
+
+fn machines(data: &ReportData) -> Result<CsvFile, ReportError> {
+    let head = [
+        "currency",
+        "resource_id",
+        "machines",
+        "rows [bill rows]",
+        "used_effective [currency]",
+        "idle_effective [currency]",
+        "unallocated_effective [currency]",
+    ];
+    let mut sheet = Sheet::new("machines.csv", &head)?;
+    for section in &data.currencies {
+        for machine in &section.machines {
+            sheet.record(vec![
+                section.currency.code().to_owned(),
+                some(machine.resource_id.as_ref()),
+                machine.machines.to_string(),
+                machine.rows.to_string(),
+                machine.used.to_string(),
+                machine.idle.to_string(),
+                machine.unallocated.to_string(),
+            ])?;
+        }
+    }
+    sheet.done()
+}
+
+fn movers(data: &ReportData) -> Result<CsvFile, ReportError> {
+    let head = [
+        "currency",
+        "period_before",
+        "period",
+        "target",
+        "model_id",
+        "stage",
+        "category",
+        "before_effective [currency]",
+        "effective [currency]",
+        "change_bill [currency]",
+        "change_share [currency]",
+        "change_new_resources [currency]",
+        "change_ended_resources [currency]",
+    ];
+    let mut sheet = Sheet::new("movers.csv", &head)?;
+    let (before, newest) = data.compared.clone().unwrap_or_default();
+    for section in &data.currencies {
+        for mover in &section.movers {
+            let [kind, model] = target(&mover.target);
+            let mut cells = vec![
+                section.currency.code().to_owned(),
+                before.clone(),
+                newest.clone(),
+                kind,
+                model,
+                some(mover.stage.as_ref()),
+                mover.category.clone(),
+            ];
+            let parts = [mover.bill, mover.share, mover.appeared, mover.ended];
+            cells.extend([mover.before, mover.after].map(|money| money.to_string()));
+            cells.extend(parts.map(|money| money.to_string()));
+            sheet.record(cells)?;
+        }
+    }
+    sheet.done()
+}
+
+fn restatements(data: &ReportData) -> Result<CsvFile, ReportError> {
+    let head = [
+        "currency",
+        "closed_period",
+        "booked_in",
+        "target",
+        "model_id",
+        "model_version",
+        "stage",
+        "category",
+        "before_usage_effective [currency]",
+        "before_allocation_effective [currency]",
+        "before_usage_billed [currency]",
+        "before_allocation_billed [currency]",
+        "change_usage_effective [currency]",
+        "change_allocation_effective [currency]",
+        "change_usage_billed [currency]",
+        "change_allocation_billed [currency]",
+    ];
+    let mut sheet = Sheet::new("restatements.csv", &head)?;
+    for section in &data.currencies {
+        for line in &section.restatements {
+            let [kind, model] = target(&line.target);
+            let mut cells = vec![
+                section.currency.code().to_owned(),
+                line.period.clone(),
+                line.booked.clone(),
+                kind,
+                model,
+                some(line.model_version.as_ref()),
+                some(line.stage.as_ref()),
+                line.category.clone(),
+            ];
+            let amounts = line.before.into_iter().chain(line.change);
+            cells.extend(amounts.map(|money| money.to_string()));
+            sheet.record(cells)?;
         }
     }
     sheet.done()

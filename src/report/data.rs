@@ -38,6 +38,10 @@ pub struct ReportData {
     pub without_currency: u64,
     /// Stages of the run, in the order in which they ran.
     pub stages: Vec<StageRun>,
+    /// Closed billing periods, such as `2026-10`, and the day on which each was closed.
+    pub closed: Vec<(String, NaiveDate)>,
+    /// Billing periods that the movers compare: the one before, and the newest.
+    pub compared: Option<(String, String)>,
 }
 
 /// All amounts in one currency.
@@ -57,8 +61,16 @@ pub struct CurrencyData {
     pub reconciliation: Vec<ReconciliationLine>,
     /// The dearest idle and unallocated resources, dearest first; the rest need not be here.
     pub resources: Vec<ResourceCost>,
+    /// The same by service and account, for which a rule is written.
+    pub services: Vec<ResourceCost>,
     /// Why effective cost is not what was billed, one line per kind of charge.
     pub bridge: Vec<BridgeLine>,
+    /// What of each machine was used, dearest first.
+    pub machines: Vec<Machine>,
+    /// What later bills changed in closed periods, oldest first.
+    pub restatements: Vec<Restatement>,
+    /// Change of every owner × stage × category between the periods compared, largest first.
+    pub movers: Vec<Mover>,
 }
 
 /// Where an amount ended.
@@ -189,13 +201,17 @@ pub struct BridgeLine {
     pub effective: Money,
 }
 
-/// An idle or unallocated resource.
+/// An idle or unallocated resource, or the resources of a service and account.
 #[derive(Debug, Clone)]
 pub struct ResourceCost {
     /// [`Target::Idle`] or [`Target::Unallocated`].
     pub target: Target,
     pub resource_id: Option<String>,
     pub service: Option<String>,
+    /// The account, where several resources are together.
+    pub account: Option<String>,
+    /// How many resources they are.
+    pub resources: u64,
     /// Why it is unallocated.
     pub reason: Option<String>,
     /// Bill rows behind it.
@@ -204,6 +220,58 @@ pub struct ResourceCost {
     pub billed: Money,
     /// `EffectiveCost`, usage basis.
     pub effective: Money,
+}
+
+/// What of a machine's cost was used: `EffectiveCost`, usage basis.
+#[derive(Debug, Clone)]
+pub struct Machine {
+    /// `None` where several share the row.
+    pub resource_id: Option<String>,
+    /// Machines behind the row.
+    pub machines: u64,
+    /// Bill rows behind it.
+    pub rows: u64,
+    /// What went to models.
+    pub used: Money,
+    pub idle: Money,
+    pub unallocated: Money,
+}
+
+/// What a later bill changed for one owner in a closed period. Amounts are in the order of the
+/// report's measures: effective on the usage and the allocation basis, then billed likewise.
+#[derive(Debug, Clone)]
+pub struct Restatement {
+    /// The closed billing period.
+    pub period: String,
+    /// The billing period in which it is booked.
+    pub booked: String,
+    pub target: Target,
+    pub model_version: Option<String>,
+    pub stage: Option<String>,
+    pub category: String,
+    /// What the period stood at before.
+    pub before: [Money; 4],
+    /// The difference that is booked.
+    pub change: [Money; 4],
+}
+
+/// How the cost of an owner in a stage and category changed from one billing period to the next, and why:
+/// `before + bill + share + appeared + ended = after`, exactly. `EffectiveCost`, usage basis.
+#[derive(Debug, Clone)]
+pub struct Mover {
+    pub target: Target,
+    pub stage: Option<String>,
+    pub category: String,
+    pub before: Money,
+    pub after: Money,
+    /// What the bills of the resources behind it changed by, at its share of before.
+    pub bill: Money,
+    /// What its share of those bills changed by.
+    pub share: Money,
+    /// Resources that were not on the bill before.
+    pub appeared: Money,
+    /// Resources that are no longer on it; never above zero but for credits.
+    pub ended: Money,
 }
 
 /// What the run thinks of a model version.

@@ -3,7 +3,7 @@
 use super::ReportError;
 use super::data::ReportData;
 use super::marks::Marks;
-use super::section::{costs, days, glossary, headline, night, proof, quality, units};
+use super::section::{changes, costs, days, glossary, headline, night, proof, quality, units};
 use super::text::{escape, label};
 use super::view::View;
 use std::fmt::Write as _;
@@ -36,7 +36,9 @@ pub fn page(data: &ReportData) -> Result<String, ReportError> {
             (id, title)
         };
         let (id, title) = enter("costs", "Where it went");
-        body.push_str(&costs::html(view, &marks, &id, &title)?);
+        body.push_str(&costs::html(data, view, &marks, &id, &title)?);
+        let (id, title) = enter("changes", "What changed");
+        body.push_str(&changes::html(data, view, &marks, &id, &title)?);
         let (id, title) = enter("per-1000", "Cost per 1,000");
         body.push_str(&units::per_1000(view, &marks, &id, &title)?);
         let (id, title) = enter("days", "Day by day");

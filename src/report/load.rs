@@ -3,12 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::NaiveDate;
+use futures::StreamExt;
 
 use super::data::{
-    Basis, BridgeLine, CostLine, CurrencyData, DayCost, Line, ModelVerdict, QualityMetric,
-    QuarantineGroup, ReconciliationLine, ReportData, ResourceCost, SourceRows, StageRun, Target,
-    UnitCost,
+    Basis, BridgeLine, CostLine, CurrencyData, DayCost, Line, Machine, ModelVerdict, QualityMetric,
+    QuarantineGroup, ReconciliationLine, ReportData, ResourceCost, Restatement, SourceRows,
+    StageRun, Target, UnitCost,
 };
+use super::movers::{Movers, Part};
 use crate::config::Pipeline;
 use crate::engine::rows::{Row, map};
 use crate::engine::{Engine, Library, Options};
@@ -32,11 +34,11 @@ pub async fn load(
     let snapshot = warehouse.published()?;
     let options = Options::of(pipeline, date);
     let engine = Engine::open(&options, Some(&snapshot), Some(&warehouse.runs()))?;
+    let allocations =
+        table("allocations").ok_or_else(|| Error::unexpected("no table allocations"))?;
+    let there = store::partitions(&snapshot, allocations)?;
     if let Some(period) = period {
         let (first, last) = days_of(period)?;
-        let allocations =
-            table("allocations").ok_or_else(|| Error::unexpected("no table allocations"))?;
-        let there = store::partitions(&snapshot, allocations)?;
         if !there.iter().any(|p| p == period) {
             return Err(Error::config(format!(
                 "nothing is published for the billing period {period}"
@@ -55,12 +57,45 @@ pub async fn load(
             )
             .await?;
     }
-    Loader { engine, library }.load(pipeline, date).await
+    let compared = compared(&there, period);
+    let mut pair = None;
+    if let Some((before, newest)) = &compared {
+        let engine = Engine::open(&options, Some(&snapshot), None)?;
+        for name in ["charges", "allocations"] {
+            let periods = format!("billing_period in ('{before}', '{newest}')");
+            engine.restrict(name, &periods).await?;
+        }
+        pair = Some(engine);
+    }
+    let loader = Loader {
+        engine,
+        pair,
+        library,
+        period,
+    };
+    let mut data = loader.load(pipeline, date).await?;
+    data.compared = compared;
+    Ok(data)
+}
+
+/// The newest billing period of the report and the one before it, where there are two.
+fn compared(there: &[String], period: Option<&str>) -> Option<(String, String)> {
+    let mut there: Vec<&String> = there.iter().collect();
+    there.sort();
+    let newest = there
+        .iter()
+        .rposition(|known| period.is_none_or(|period| known.as_str() == period))?;
+    let before = there.get(newest.checked_sub(1)?)?;
+    Some(((*before).clone(), there[newest].clone()))
 }
 
 struct Loader<'a> {
     engine: Engine,
+    /// Over the two billing periods to compare.
+    pair: Option<Engine>,
     library: &'a Library,
+    /// The only billing period of the report.
+    period: Option<&'a str>,
 }
 
 impl Loader<'_> {
@@ -127,7 +162,45 @@ impl Loader<'_> {
             quarantine: self.rows("quarantine", group).await?,
             without_currency,
             stages: self.rows("stages", stage).await?,
+            closed: self
+                .rows("closes", |row| {
+                    Ok((
+                        row.needed("billing_period")?,
+                        row.day("closed_on")?.unwrap_or_default(),
+                    ))
+                })
+                .await?,
+            compared: None,
         })
+    }
+
+    /// The movers of each currency. The rows are as many as the bills have resources, so they are streamed.
+    async fn movers(&self, found: &mut BTreeMap<String, CurrencyData>) -> Result<()> {
+        let Some(engine) = &self.pair else {
+            return Ok(());
+        };
+        let path = "reports/movers.sql";
+        let place = || self.library.describe(path);
+        let mut sums: BTreeMap<String, Movers> = BTreeMap::new();
+        let mut stream = engine
+            .stream(self.library.get(path)?)
+            .await
+            .map_err(|e| e.context(place()))?;
+        while let Some(batch) = stream.next().await {
+            let batch = batch.map_err(|e| Error::from(e).context(place()))?;
+            for (currency, part) in map(&[batch], |row| Ok((row.needed("currency")?, part(row)?)))
+                .map_err(|e| e.context(place()))?
+            {
+                sums.entry(currency).or_default().add(part)?;
+            }
+        }
+        for (currency, movers) in sums {
+            // A currency that only the bills of before have is no section of this report.
+            if let Some(section) = found.get_mut(&currency) {
+                section.movers = movers.done()?;
+            }
+        }
+        Ok(())
     }
 
     /// The data of each currency, and the rejected charges that name none that can be read.
@@ -160,7 +233,17 @@ impl Loader<'_> {
         gather!("days", daily, day);
         gather!("units", units, unit);
         gather!("resources", resources, resource);
+        gather!("services", services, service);
         gather!("bridge", bridge, bridge);
+        gather!("machines", machines, machine);
+        gather!("restatements", restatements, restatement);
+        for section in found.values_mut() {
+            section.restatements.retain(|restated| {
+                self.period
+                    .is_none_or(|period| restated.period == period || restated.booked == period)
+            });
+        }
+        self.movers(&mut found).await?;
         Ok((found.into_values().collect(), without))
     }
 }
@@ -175,7 +258,11 @@ fn entry(found: &mut BTreeMap<String, CurrencyData>, code: String) -> Result<&mu
         units: vec![],
         reconciliation: vec![],
         resources: vec![],
+        services: vec![],
         bridge: vec![],
+        machines: vec![],
+        restatements: vec![],
+        movers: vec![],
     }))
 }
 
@@ -236,16 +323,37 @@ fn unit(row: &Row<'_>) -> Result<UnitCost> {
 
 fn resource(row: &Row<'_>) -> Result<ResourceCost> {
     Ok(ResourceCost {
-        target: match row.needed("target")?.as_str() {
-            "idle" => Target::Idle,
-            _ => Target::Unallocated,
-        },
+        target: lost(row)?,
         resource_id: row.text("resource_id")?,
         service: row.text("service_name")?,
+        account: None,
+        resources: 1,
         reason: row.text("reason")?,
         rows: row.count("rows")?,
         billed: amount(row, "billed")?,
         effective: amount(row, "effective")?,
+    })
+}
+
+fn service(row: &Row<'_>) -> Result<ResourceCost> {
+    Ok(ResourceCost {
+        target: lost(row)?,
+        resource_id: None,
+        service: row.text("service_name")?,
+        account: row.text("account")?,
+        resources: row.count("resources")?,
+        reason: row.text("reason")?,
+        rows: row.count("rows")?,
+        billed: amount(row, "billed")?,
+        effective: amount(row, "effective")?,
+    })
+}
+
+/// Idle or unallocated.
+fn lost(row: &Row<'_>) -> Result<Target> {
+    Ok(match row.needed("target")?.as_str() {
+        "idle" => Target::Idle,
+        _ => Target::Unallocated,
     })
 }
 
@@ -255,6 +363,55 @@ fn bridge(row: &Row<'_>) -> Result<BridgeLine> {
         rows: row.count("rows")?,
         billed: amount(row, "billed")?,
         effective: amount(row, "effective")?,
+    })
+}
+
+fn machine(row: &Row<'_>) -> Result<Machine> {
+    Ok(Machine {
+        resource_id: row.text("resource_id")?,
+        machines: row.count("machines")?,
+        rows: row.count("rows")?,
+        used: amount(row, "used")?,
+        idle: amount(row, "idle")?,
+        unallocated: amount(row, "unallocated")?,
+    })
+}
+
+fn restatement(row: &Row<'_>) -> Result<Restatement> {
+    Ok(Restatement {
+        period: row.needed("restated_period")?,
+        booked: row.needed("booked_period")?,
+        target: target(row)?,
+        model_version: row.text("model_version")?,
+        stage: row.text("stage")?,
+        category: row.needed("category")?,
+        before: [
+            amount(row, "usage_effective_before")?,
+            amount(row, "allocation_effective_before")?,
+            amount(row, "usage_billed_before")?,
+            amount(row, "allocation_billed_before")?,
+        ],
+        change: [
+            amount(row, "usage_effective")?,
+            amount(row, "allocation_effective")?,
+            amount(row, "usage_billed")?,
+            amount(row, "allocation_billed")?,
+        ],
+    })
+}
+
+fn part(row: &Row<'_>) -> Result<Part> {
+    let flag = |name| -> Result<bool> { Ok(row.text(name)?.as_deref() == Some("true")) };
+    Ok(Part {
+        target: target(row)?,
+        stage: row.text("stage")?,
+        category: row.needed("category")?,
+        before: amount(row, "before")?,
+        after: amount(row, "after")?,
+        line_before: amount(row, "line_before")?,
+        line_after: amount(row, "line_after")?,
+        was_there: flag("was_there")?,
+        is_there: flag("is_there")?,
     })
 }
 

@@ -1,7 +1,8 @@
-//! The report: one HTML file that opens from disk without a network, and a CSV file per table.
+//! The report: one HTML file that opens from disk without a network, a workbook for finance, and a CSV file per table.
 //!
-//! [`data`] says what is shown, [`html`] and [`section`] how it reads, [`charts`]
-//! and [`plot`] draw it, [`csv`] writes the tables for a spreadsheet.
+//! [`data`] says what is shown and [`load`] reads it; [`view`] and [`shown`] sum and round it, once for all forms;
+//! [`html`] and [`section`] are the page, [`charts`] and [`plot`] draw it, [`xlsx`] is the workbook, [`csv`] has every
+//! digit.
 
 pub mod charts;
 pub mod csv;
@@ -9,13 +10,17 @@ pub mod data;
 pub mod html;
 pub mod load;
 pub mod marks;
+pub mod movers;
 pub mod plot;
 pub mod round;
 pub mod section;
+pub mod showback;
+pub mod shown;
 pub mod svg;
 pub mod table;
 pub mod text;
 pub mod view;
+pub mod xlsx;
 
 #[cfg(test)]
 mod sample;
@@ -32,6 +37,12 @@ use std::path::{Path, PathBuf};
 pub enum ReportError {
     #[error("the report's amounts cannot be added up: {0}")]
     Money(#[from] MoneyError),
+    #[error(
+        "the sheet {sheet} has more rows than a spreadsheet holds; take `--period`, or `--format csv`"
+    )]
+    TooManyRows { sheet: &'static str },
+    #[error("the workbook cannot be made: {0}")]
+    Workbook(std::io::Error),
     #[error("the CSV file {name} cannot be made: {source}")]
     Csv { name: String, source: ::csv::Error },
     #[error("the report cannot be written to {}: {source}; choose a folder that can be written with --out", path.display())]
@@ -41,11 +52,29 @@ pub enum ReportError {
     },
 }
 
+/// A form of the report.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Format {
+    /// One page for reading: report.html.
+    Html,
+    /// A workbook for finance: report.xlsx.
+    Xlsx,
+    /// A file per table, with every digit: csv/.
+    Csv,
+}
+
+impl Format {
+    /// All forms.
+    pub const ALL: [Self; 3] = [Self::Html, Self::Xlsx, Self::Csv];
+}
+
 /// The files of a report.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Written {
-    /// `report.html`.
-    pub html: PathBuf,
+    /// `report.html`, where it was asked for.
+    pub html: Option<PathBuf>,
+    /// `report.xlsx`, where it was asked for.
+    pub xlsx: Option<PathBuf>,
     /// `csv/<table>.csv`, in the order of [`csv::tables`].
     pub csv: Vec<PathBuf>,
 }
@@ -61,22 +90,33 @@ pub fn prepare(out: &Path) -> Result<(), ReportError> {
         })
 }
 
-/// Writes `report.html` and `csv/*.csv` under `out`, which is made where it is missing.
+/// Writes the report in the forms asked for under `out`, which is made where it is missing.
 ///
 /// All of it is rendered before the first file is touched, and each file is
 /// replaced by a rename. The same data give the same bytes.
-pub fn write(data: &ReportData, out: &Path) -> Result<Written, ReportError> {
-    let page = html::page(data)?;
-    let tables = csv::tables(data)?;
-    let html = out.join("report.html");
-    replace(&html, page.as_bytes())?;
-    let mut written = Vec::with_capacity(tables.len());
-    for table in &tables {
-        let path = out.join("csv").join(table.name);
-        replace(&path, &table.bytes)?;
-        written.push(path);
-    }
-    Ok(Written { html, csv: written })
+pub fn write(data: &ReportData, out: &Path, formats: &[Format]) -> Result<Written, ReportError> {
+    let asked = |format: Format| formats.contains(&format).then_some(());
+    let page = asked(Format::Html).map(|()| html::page(data)).transpose()?;
+    let book = asked(Format::Xlsx)
+        .map(|()| xlsx::workbook(data))
+        .transpose()?;
+    let tables = asked(Format::Csv).map(|()| csv::tables(data)).transpose()?;
+    let put = |name: &str, bytes: &[u8]| -> Result<PathBuf, ReportError> {
+        let path = out.join(name);
+        replace(&path, bytes)?;
+        Ok(path)
+    };
+    Ok(Written {
+        html: page
+            .map(|page| put("report.html", page.as_bytes()))
+            .transpose()?,
+        xlsx: book.map(|book| put("report.xlsx", &book)).transpose()?,
+        csv: tables
+            .unwrap_or_default()
+            .iter()
+            .map(|table| put(&format!("csv/{}", table.name), &table.bytes))
+            .collect::<Result<_, _>>()?,
+    })
 }
 
 fn replace(path: &Path, bytes: &[u8]) -> Result<(), ReportError> {

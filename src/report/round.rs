@@ -54,6 +54,76 @@ pub fn fit(leaves: &[Money], total: Money, digits: u32) -> Result<Vec<Money>, Re
         .collect()
 }
 
+/// Rounds a table of amounts to `digits` places so that each row adds up to its total in `rows` and each column to its
+/// total in `columns`, all of which are shown with so many places.
+///
+/// Floors, and one unit more by the largest remainders as long as row and column both lack one; what that leaves, a few
+/// units in rare tables, goes through the largest row and column. Where the totals of rows and columns are not the same
+/// no table fits both: then the rows decide.
+pub fn grid(
+    cells: &[Vec<Money>],
+    rows: &[Money],
+    columns: &[Money],
+    digits: u32,
+) -> Result<Vec<Vec<Money>>, ReportError> {
+    if sum(rows.iter().copied())? != sum(columns.iter().copied())? {
+        let fitted = cells.iter().zip(rows);
+        return fitted
+            .map(|(row, &total)| fit(row, total, digits))
+            .collect();
+    }
+    let places = SCALE.checked_sub(digits);
+    let unit = 10_i128.pow(places.ok_or(MoneyError::Digits { digits })?);
+    let mut units: Vec<Vec<i128>> = Vec::with_capacity(cells.len());
+    let (mut lack, mut order) = (Vec::new(), Vec::new());
+    let mut lacks: Vec<i128> = columns
+        .iter()
+        .map(|total| total.0.div_euclid(unit))
+        .collect();
+    for (row, (amounts, total)) in cells.iter().zip(rows).enumerate() {
+        let floors: Vec<i128> = amounts
+            .iter()
+            .map(|amount| amount.0.div_euclid(unit))
+            .collect();
+        lack.push(total.0.div_euclid(unit) - floors.iter().sum::<i128>());
+        for (column, floor) in floors.iter().enumerate() {
+            lacks[column] -= floor;
+            order.push((-amounts[column].0.rem_euclid(unit), row, column));
+        }
+        units.push(floors);
+    }
+    order.sort_unstable();
+    for (_, row, column) in order.into_iter().filter(|(remainder, ..)| *remainder < 0) {
+        if lack[row] > 0 && lacks[column] > 0 {
+            units[row][column] += 1;
+            lack[row] -= 1;
+            lacks[column] -= 1;
+        }
+    }
+    let largest =
+        |totals: &[Money]| (0..totals.len()).max_by_key(|&at| totals[at].0.unsigned_abs());
+    if let (Some(widest), Some(tallest)) = (largest(columns), largest(rows)) {
+        for (row, lack) in lack.into_iter().enumerate() {
+            units[row][widest] += lack;
+            lacks[widest] -= lack;
+        }
+        // What columns lack adds up to nothing now, so the row stays as it is.
+        for (column, lack) in lacks.into_iter().enumerate() {
+            units[tallest][column] += lack;
+        }
+    }
+    let money = |units: i128| {
+        units
+            .checked_mul(unit)
+            .map(Money)
+            .ok_or(MoneyError::Overflow.into())
+    };
+    units
+        .into_iter()
+        .map(|row| row.into_iter().map(money).collect())
+        .collect()
+}
+
 /// Shares in tenths of a per cent that add up to 1000, by largest remainder.
 ///
 /// `None` when a part is negative or all are zero: then shares mean nothing.
@@ -112,6 +182,28 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn a_table_fits_the_totals_of_its_rows_and_columns(
+            cells in prop::collection::vec(prop::collection::vec(-10_i128.pow(22)..10_i128.pow(22), 3), 1..12),
+        ) {
+            let cells: Vec<Vec<Money>> = cells.into_iter().map(|row| row.into_iter().map(Money).collect()).collect();
+            let exact: Vec<Money> = cells.iter().map(|row| sum(row.iter().copied()).unwrap()).collect();
+            let rows = present(&exact, 2).unwrap();
+            let columns: Vec<Money> = (0..3).map(|at| sum(cells.iter().map(|row| row[at])).unwrap()).collect();
+            let columns = present(&columns, 2).unwrap();
+            let shown = grid(&cells, &rows, &columns, 2).unwrap();
+            for (row, total) in shown.iter().zip(&rows) {
+                prop_assert_eq!(sum(row.iter().copied()).unwrap(), *total);
+            }
+            for (at, total) in columns.iter().enumerate() {
+                prop_assert_eq!(sum(shown.iter().map(|row| row[at])).unwrap(), *total);
+            }
+            for (exact, shown) in cells.iter().flatten().zip(shown.iter().flatten()) {
+                prop_assert_eq!(shown.0 % CENT, 0);
+                prop_assert!((exact.0 - shown.0).abs() < 6 * CENT, "{} is shown as {}", exact, shown);
+            }
+        }
+
         #[test]
         fn leaves_fit_their_total_and_stay_close(
             leaves in prop::collection::vec(-10_i128.pow(25)..10_i128.pow(25), 1..40),

@@ -172,6 +172,8 @@ fn section(code: &str, scale: i128, models: &[(&str, i128)]) -> CurrencyData {
             target,
             resource_id: Some(id.to_owned()),
             service: Some(service.to_owned()),
+            account: None,
+            resources: 1,
             reason: reason.map(str::to_owned),
             rows: 336,
             billed: money(cents * scale * 9 / 10, 3),
@@ -201,6 +203,12 @@ fn section(code: &str, scale: i128, models: &[(&str, i128)]) -> CurrencyData {
         daily: daily.into_values().collect(),
         units,
         reconciliation,
+        services: vec![ResourceCost {
+            account: Some("web shop".to_owned()),
+            resources: 12,
+            resource_id: None,
+            ..resource(Target::Unallocated, "", "NAT gateway", Some("no_rule"), 700)
+        }],
         resources,
         bridge: vec![BridgeLine {
             what: "Purchases that cover later charges".to_owned(),
@@ -208,6 +216,80 @@ fn section(code: &str, scale: i128, models: &[(&str, i128)]) -> CurrencyData {
             billed: money(4200 * scale, 3),
             effective: Money::ZERO,
         }],
+        machines: vec![
+            Machine {
+                resource_id: Some(
+                    "arn:aws:ec2:eu-west-1:123456789012:instance/i-0abc1234def567890".to_owned(),
+                ),
+                machines: 1,
+                rows: 336,
+                used: money(2600 * scale, 5),
+                idle: money(1700 * scale, 3),
+                unallocated: Money::ZERO,
+            },
+            Machine {
+                resource_id: None,
+                machines: 7,
+                rows: 902,
+                used: money(730 * scale, 6),
+                idle: money(420 * scale, 3),
+                unallocated: money(11 * scale, 4),
+            },
+        ],
+        restatements: vec![
+            restated(
+                scale,
+                Target::Model("als-home".to_owned()),
+                Some("training"),
+                900,
+                31,
+            ),
+            restated(scale, Target::Idle, None, 400, -12),
+            restated(scale, Target::Unallocated, None, 0, 5),
+        ],
+        movers: vec![
+            Mover {
+                target: Target::Model("als-home".to_owned()),
+                stage: Some("training".to_owned()),
+                category: "compute".to_owned(),
+                before: money(9000 * scale, 1),
+                after: Money(money(9000 * scale, 1).0 + 3 * money(500 * scale, 9).0),
+                bill: Money(2 * money(500 * scale, 9).0),
+                share: Money(-money(500 * scale, 9).0),
+                appeared: Money(2 * money(500 * scale, 9).0),
+                ended: Money::ZERO,
+            },
+            Mover {
+                target: Target::Unallocated,
+                stage: None,
+                category: "network".to_owned(),
+                before: money(700 * scale, 2),
+                after: Money::ZERO,
+                bill: Money::ZERO,
+                share: Money::ZERO,
+                appeared: Money::ZERO,
+                ended: Money(-money(700 * scale, 2).0),
+            },
+        ],
+    }
+}
+
+fn restated(
+    scale: i128,
+    target: Target,
+    stage: Option<&str>,
+    before: i128,
+    change: i128,
+) -> Restatement {
+    Restatement {
+        period: "2026-10".to_owned(),
+        booked: "2026-11".to_owned(),
+        model_version: stage.map(|_| "2026-10-08".to_owned()),
+        stage: stage.map(str::to_owned),
+        category: "compute".to_owned(),
+        before: [1, 2, 3, 4].map(|seed| money(before * scale, seed)),
+        change: [5, 6, 7, 8].map(|seed| money(change * scale, seed)),
+        target,
     }
 }
 
@@ -424,6 +506,8 @@ pub fn shop() -> ReportData {
             stage("attribute", 0.48, 1_734_600, None),
             stage("run", 9.52, 7_525_997, None),
         ],
+        closed: vec![("2026-10".to_owned(), day(0))],
+        compared: Some(("2026-10".to_owned(), "2026-11".to_owned())),
     }
 }
 
@@ -467,6 +551,8 @@ pub fn hostile() -> ReportData {
             .iter_mut()
             .map(|line| &mut line.target)
             .chain(section.daily.iter_mut().map(|line| &mut line.target))
+            .chain(section.movers.iter_mut().map(|line| &mut line.target))
+            .chain(section.restatements.iter_mut().map(|line| &mut line.target))
         {
             if let Target::Model(id) = target {
                 hostile(id);
@@ -480,6 +566,10 @@ pub fn hostile() -> ReportData {
         section.resources[1].resource_id = Some(NAMES[3].to_owned());
         section.resources[2].reason = Some(NAMES[2].to_owned());
         section.resources[2].resource_id = None;
+        section.services[0].account = Some(NAMES[1].to_owned());
+        section.machines[0].resource_id = Some(NAMES[1].to_owned());
+        section.restatements[0].model_version = Some(NAMES[4].to_owned());
+        section.movers[0].category = NAMES[5].to_owned();
         section.costs[0].category = NAMES[2].to_owned();
         section.units[0].surface = Some(NAMES[4].to_owned());
         section.reconciliation[0].issuer = "Amazon Web Services".to_owned();
@@ -503,6 +593,8 @@ pub fn empty() -> ReportData {
         sources: Vec::new(),
         quarantine: Vec::new(),
         stages: Vec::new(),
+        closed: Vec::new(),
+        compared: None,
         ..shop()
     }
 }

@@ -55,6 +55,19 @@ pub fn label(text: &str) -> String {
     escape(&shorten(text, LABEL_CHARS))
 }
 
+/// Why something is unallocated, in words; a reason of the user's own stays as it is.
+pub fn reason(code: &str) -> &str {
+    match code {
+        "no_rule" => "no rule matches",
+        "by_rule" => "a rule says so",
+        "no_driver" => "nothing measured to split it by",
+        "provider_split_no_model" => "split by the provider, to no model of ours",
+        "tax_no_base" => "tax with nothing taxed on the bill",
+        "credit_no_base" => "credit with nothing that it belongs to",
+        own => own,
+    }
+}
+
 /// Puts commas into the whole part of a plain decimal, and a true minus sign before it.
 pub fn group(plain: &str) -> String {
     let (sign, digits) = match plain.strip_prefix('-') {

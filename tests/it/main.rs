@@ -15,6 +15,7 @@ mod night;
 mod oracle;
 mod routing;
 mod shop;
+mod showback;
 mod sql;
 mod units;
 mod worked_example;

@@ -115,6 +115,7 @@ impl Session {
             "compare",
             "conformance",
             "explain",
+            "exports",
             "reports",
         ] {
             let schema = last(folder);

@@ -1,11 +1,13 @@
 //! From billed to effective cost: the first thing that someone who pays invoices asks.
 
-use crate::money::Money;
 use crate::report::ReportError;
-use crate::report::round::{fit, less, sum};
+use crate::report::shown;
 use crate::report::table::{Cell, Row, Table};
 use crate::report::text::{amount, count};
 use crate::report::view::{Kind, View};
+
+/// Stands for what no line of the bridge explains.
+pub const UNEXPLAINED: &str = "Not explained by these lines";
 
 /// A table that leads from the billed total to the effective one; empty where they are the same.
 pub fn html(view: &View) -> Result<String, ReportError> {
@@ -13,17 +15,8 @@ pub fn html(view: &View) -> Result<String, ReportError> {
     if lines.is_empty() {
         return Ok(String::new());
     }
-    let (exact, shown) = view.kind(Kind::All)?;
-    let differences = lines
-        .iter()
-        .map(|line| less(line.effective, line.billed))
-        .collect::<Result<Vec<Money>, _>>()?;
-    // Shown so that they add up to the totals shown, as long as they do so exactly.
-    let rounded = if sum(differences.iter().copied())? == less(exact[0], exact[2])? {
-        fit(&differences, less(shown[0], shown[2])?, view.digits)?
-    } else {
-        view.data.currency.cents(&differences)?
-    };
+    let shown = view.kind(Kind::All)?.1;
+    let (rounded, rest) = shown::bridge(view)?;
     let mut table = Table::new(format!(
         "From billed to effective <small>{}</small>",
         view.code()
@@ -45,6 +38,12 @@ pub fn html(view: &View) -> Result<String, ReportError> {
                 Cell::Number(count(line.rows)),
                 cell(difference)?,
             ],
+        );
+    }
+    if rest.0 != 0 {
+        table.row(
+            Row::Alert,
+            vec![name(UNEXPLAINED), Cell::Empty, cell(rest)?],
         );
     }
     table.row(

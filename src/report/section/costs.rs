@@ -1,22 +1,28 @@
 //! Where the money went: by target, stage and category, down to the leaves, and where to look first.
 
-use super::{bridge, marked, section};
+use super::{bridge, losses, machines, marked, periods, section};
 use crate::money::Money;
 use crate::report::ReportError;
 use crate::report::charts::{Segment, Stack, bars, key};
-use crate::report::data::{CostLine, Target};
+use crate::report::data::{CostLine, ReportData, Target};
 use crate::report::marks::{Marks, name};
-use crate::report::round::{less, sum};
+use crate::report::round::sum;
 use crate::report::svg::figure;
 use crate::report::table::{Cell, Row, Table};
-use crate::report::text::{amount, escape, label, shorten, tenths};
-use crate::report::view::{Kind, Leaf, View, add};
-use std::collections::{BTreeMap, BTreeSet};
+use crate::report::text::{amount, label, reason, shorten, tenths};
+use crate::report::view::{Kind, Leaf, View};
+use std::collections::BTreeSet;
 
 const NONE: &str = "none";
 
 /// The section of one currency.
-pub fn html(view: &View, marks: &Marks, id: &str, heading: &str) -> Result<String, ReportError> {
+pub fn html(
+    data: &ReportData,
+    view: &View,
+    marks: &Marks,
+    id: &str,
+    heading: &str,
+) -> Result<String, ReportError> {
     if view.leaves.is_empty() {
         return Ok(section(
             id,
@@ -27,13 +33,15 @@ pub fn html(view: &View, marks: &Marks, id: &str, heading: &str) -> Result<Strin
     }
     let mut body = basis_chart(view, marks)?;
     body.push_str(&target_table(view, marks)?);
+    body.push_str(&periods::html(data, view)?);
     body.push_str(&bridge::html(view)?);
     body.push_str(&matrix(view, marks, "stage", |line| {
         line.stage.as_deref().unwrap_or(NONE)
     })?);
     body.push_str(&matrix(view, marks, "category", |line| &line.category)?);
-    body.push_str(&reasons(view)?);
-    body.push_str(&resources(view)?);
+    body.push_str(&machines::html(view)?);
+    body.push_str(&losses::reasons(view)?);
+    body.push_str(&losses::html(view)?);
     body.push_str(&leaf_table(view, marks)?);
     let intro = "Effective cost unless a column says billed. Cents are rounded by largest remainder, first over the owners, then over each owner's lines in the full list below, so every subtotal is the sum of the lines shown.";
     Ok(section(id, heading, intro, &body))
@@ -80,14 +88,16 @@ fn basis_chart(view: &View, marks: &Marks) -> Result<String, ReportError> {
     ))
 }
 
-fn numbers(view: &View, amounts: &[Money]) -> Result<Vec<Cell>, ReportError> {
+/// Amounts as cells.
+pub fn numbers(view: &View, amounts: &[Money]) -> Result<Vec<Cell>, ReportError> {
     amounts
         .iter()
         .map(|&money| Ok(Cell::Number(amount(money, view.digits)?)))
         .collect()
 }
 
-fn unit(view: &View) -> String {
+/// The currency, for a caption. HTML.
+pub fn unit(view: &View) -> String {
     format!(" <small>{}</small>", view.code())
 }
 
@@ -242,121 +252,6 @@ fn order(head: &str) -> usize {
         .unwrap_or(other)
 }
 
-fn reasons(view: &View) -> Result<String, ReportError> {
-    let mut sums: BTreeMap<&str, [Money; 4]> = BTreeMap::new();
-    for leaf in view
-        .leaves
-        .iter()
-        .filter(|leaf| leaf.line.target == Target::Unallocated)
-    {
-        let reason = leaf.line.reason.as_deref().unwrap_or("no reason given");
-        add(sums.entry(reason).or_default(), &leaf.shown)?;
-    }
-    let mut table = Table::new(format!("Why it is unallocated{}", unit(view)))
-        .words("Reason")
-        .numbers("Effective", "")
-        .numbers("Billed", "");
-    let mut sums: Vec<_> = sums.into_iter().collect();
-    sums.sort_by_key(|(_, shown)| -shown[0].0);
-    for (reason, shown) in sums {
-        let cells = numbers(view, &[shown[0], shown[2]])?;
-        table.row(
-            Row::Leaf,
-            std::iter::once(Cell::Name(reason.to_owned()))
-                .chain(cells)
-                .collect(),
-        );
-    }
-    if table.is_empty() {
-        return Ok("<p>Nothing is unallocated.</p>\n".to_owned());
-    }
-    let total = view.kind(Kind::Unallocated)?.1;
-    let cells = numbers(view, &[total[0], total[2]])?;
-    table.row(
-        Row::Total,
-        std::iter::once(Cell::Name("Unallocated".to_owned()))
-            .chain(cells)
-            .collect(),
-    );
-    Ok(table.html())
-}
-
-fn resources(view: &View) -> Result<String, ReportError> {
-    let mut table = Table::new(format!(
-        "Where to look first: the dearest idle and unallocated resources{}",
-        unit(view)
-    ))
-    .words("Resource")
-    .words("Service")
-    .words("What")
-    .numbers("Bill rows", "")
-    .numbers("Effective", "")
-    .numbers("Billed", "");
-    for kind in [
-        (Kind::Idle, Target::Idle),
-        (Kind::Unallocated, Target::Unallocated),
-    ] {
-        let listed: Vec<_> = view
-            .data
-            .resources
-            .iter()
-            .filter(|resource| resource.target == kind.1)
-            .collect();
-        if listed.is_empty() {
-            continue;
-        }
-        let exact = view.kind(kind.0)?.0;
-        let column =
-            |place: usize, of: &dyn Fn(usize) -> Money| -> Result<Vec<Money>, ReportError> {
-                let mut amounts: Vec<Money> = (0..listed.len()).map(of).collect();
-                amounts.push(less(exact[place], sum(amounts.iter().copied())?)?);
-                crate::report::view::agree(view, &kind.1, place, &amounts)
-            };
-        let effective = column(0, &|at| listed[at].effective)?;
-        let billed = column(2, &|at| listed[at].billed)?;
-        for (place, resource) in listed.iter().enumerate() {
-            let what = match (&resource.reason, &resource.target) {
-                (Some(reason), _) => format!("{}: {}", name(&resource.target), shorten(reason, 60)),
-                (None, target) => name(target).to_owned(),
-            };
-            let mut cells = vec![
-                Cell::Name(
-                    resource
-                        .resource_id
-                        .clone()
-                        .unwrap_or_else(|| "no resource".to_owned()),
-                ),
-                Cell::name(resource.service.as_deref()),
-                Cell::Html(escape(&what)),
-                Cell::Number(crate::report::text::count(resource.rows)),
-            ];
-            cells.extend(numbers(view, &[effective[place], billed[place]])?);
-            table.row(Row::Leaf, cells);
-        }
-        let (rest, rest_billed) = (effective[listed.len()], billed[listed.len()]);
-        if rest.0 != 0 || rest_billed.0 != 0 {
-            let title = format!("All other {}", name(&kind.1).to_lowercase());
-            let mut cells = vec![Cell::Name(title), Cell::Empty, Cell::Empty, Cell::Empty];
-            cells.extend(numbers(view, &[rest, rest_billed])?);
-            table.row(Row::Leaf, cells);
-        }
-        let total = |amounts: &[Money]| sum(amounts.iter().copied());
-        let mut cells = vec![
-            Cell::Name(name(&kind.1).to_owned()),
-            Cell::Empty,
-            Cell::Empty,
-            Cell::Empty,
-        ];
-        cells.extend(numbers(view, &[total(&effective)?, total(&billed)?])?);
-        table.row(Row::Subtotal, cells);
-    }
-    Ok(if table.is_empty() {
-        String::new()
-    } else {
-        table.html()
-    })
-}
-
 fn leaf_table(view: &View, marks: &Marks) -> Result<String, ReportError> {
     let mut table = Table::new(format!("Every line, rounded to cents{}", unit(view)))
         .words("Stage")
@@ -373,7 +268,10 @@ fn leaf_table(view: &View, marks: &Marks) -> Result<String, ReportError> {
             .filter(|leaf| leaf.line.target == found.target)
         {
             let line = leaf.line;
-            let more = line.model_version.as_deref().or(line.reason.as_deref());
+            let more = line
+                .model_version
+                .as_deref()
+                .or(line.reason.as_deref().map(reason));
             let mut cells = vec![
                 Cell::Name(line.stage.clone().unwrap_or_else(|| "–".to_owned())),
                 Cell::Name(line.category.clone()),

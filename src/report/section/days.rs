@@ -14,13 +14,19 @@ use crate::report::view::{View, agree};
 use chrono::{Datelike, NaiveDate};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Days up to which each has a column of its own; more are shown by month.
-const MOST_DAYS: usize = 120;
+/// Days from first to last up to which each has a column of its own; more are shown by month.
+const MOST_DAYS: i64 = 120;
+/// Months up to which those without data are drawn as gaps; beyond, only those with data are.
+const MOST_MONTHS: i64 = 60;
 
 /// The section of one currency.
 pub fn html(view: &View, marks: &Marks, id: &str, heading: &str) -> Result<String, ReportError> {
     let days: BTreeSet<NaiveDate> = view.data.daily.iter().map(|day| day.day).collect();
-    let by_month = days.len() > MOST_DAYS;
+    let (first, last) = (days.first().copied(), days.last().copied());
+    let span = first
+        .zip(last)
+        .map_or(0, |(first, last)| (last - first).num_days());
+    let by_month = span >= MOST_DAYS;
     let bin = |day: NaiveDate| {
         if by_month {
             day.with_day(1).unwrap_or(day)
@@ -60,7 +66,16 @@ pub fn html(view: &View, marks: &Marks, id: &str, heading: &str) -> Result<Strin
     let cell =
         |owner: &Target, day: NaiveDate| shown.get(&(owner, day)).copied().unwrap_or_default();
     let mut stacks = Vec::new();
-    for &day in &bins {
+    let drawn: BTreeSet<NaiveDate> = match first.zip(last) {
+        // Time is drawn to scale: a day without data is a gap, not left out.
+        Some((first, last)) if span < MOST_MONTHS * 31 => first
+            .iter_days()
+            .take_while(|day| *day <= last)
+            .map(bin)
+            .collect(),
+        _ => bins.clone(),
+    };
+    for &day in &drawn {
         let mut segments = Vec::new();
         for owner in &owners {
             let money = cell(owner, day);
@@ -89,7 +104,9 @@ pub fn html(view: &View, marks: &Marks, id: &str, heading: &str) -> Result<Strin
         .map(|owner| (marks.target(owner), name(owner).to_owned()))
         .collect();
     let title = format!("Effective cost by {every} and owner, usage basis");
-    let about = format!("Stacked columns, one per {every}. The table below has the figures.");
+    let about = format!(
+        "Stacked columns, one per {every}, with a gap where there are no costs. The table below has the figures."
+    );
     let chart = figure(&title, &about, &key(&entries), |svg| {
         columns(svg, &stacks, view.code())
     });

@@ -54,6 +54,10 @@ const WORDS: &[(&str, &str)] = &[
         "Cost × 1,000 ÷ recommendations served. n/a where nothing was served: a ratio without a denominator is not zero.",
     ),
     (
+        "Restatement",
+        "What a later bill changes in a closed period. It is booked in the open one; the closed one stays as it was reported.",
+    ),
+    (
         "Reconciliation",
         "Bill − attributed − idle − unallocated = difference. The difference is exactly 0, or the run publishes nothing.",
     ),

@@ -1,11 +1,15 @@
 //! The parts of the page, in the order in which they are read. Each returns HTML.
 
 pub mod bridge;
+pub mod changes;
 pub mod costs;
 pub mod days;
 pub mod glossary;
 pub mod headline;
+pub mod losses;
+pub mod machines;
 pub mod night;
+pub mod periods;
 pub mod proof;
 pub mod quality;
 pub mod units;

@@ -7,6 +7,7 @@ use crate::report::charts::{Segment, Stack, bars};
 use crate::report::data::Target;
 use crate::report::marks::Marks;
 use crate::report::round::{less, per};
+use crate::report::shown;
 use crate::report::svg::figure;
 use crate::report::table::{Cell, Row, Table};
 use crate::report::text::{MISSING, amount, count, rate, ratio_digits, shorten};
@@ -165,32 +166,16 @@ pub fn surfaces(
     .numbers("Full cost", "per 1,000")
     .numbers("Full cost", "per click")
     .numbers("Full cost", "per purchase");
-    for model in &view.models {
-        let parts: Vec<&UnitSum> = view
-            .surfaces
-            .iter()
-            .filter(|part| part.model_id == model.model_id)
-            .collect();
-        if parts.is_empty() {
-            continue;
-        }
-        let target = Target::Model(model.model_id.clone());
-        let full = agree(
-            view,
-            &target,
-            1,
-            &parts.iter().map(|part| part.full_cost).collect::<Vec<_>>(),
-        )?;
-        let run = view
-            .data
-            .currency
-            .cents(&parts.iter().map(|part| part.run_cost).collect::<Vec<_>>())?;
-        let known: Vec<Money> = parts.iter().filter_map(|part| part.revenue).collect();
-        let mut revenue = view.data.currency.cents(&known)?.into_iter();
+    for shown::Surfaces { model, parts } in shown::surfaces(view)? {
         let (mut run_total, mut full_total) = (Money::ZERO, Money::ZERO);
         let mut revenue_total: Option<Money> = None;
-        for ((part, run), full) in parts.iter().zip(run).zip(full) {
-            let revenue = part.revenue.and_then(|_| revenue.next());
+        for shown::Surface {
+            unit: part,
+            revenue,
+            run,
+            full,
+        } in parts
+        {
             if let Some(revenue) = revenue {
                 revenue_total = Some(revenue_total.unwrap_or_default().checked_add(revenue)?);
             }
