@@ -31,6 +31,7 @@ pub const SHIPPED: &[(&str, &str)] = shipped![
     "attribution/served.sql",
     "attribution/snapshot_hashes.sql",
     "attribution/snapshots.sql",
+    "attribution/stale_days.sql",
     "attribution/unit_costs.sql",
     "checks/allocation_has_lineage.sql",
     "checks/charge_is_split_exactly.sql",
