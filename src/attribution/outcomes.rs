@@ -212,7 +212,7 @@ fn column<'a>(batch: &'a RecordBatch, name: &str) -> Result<&'a ArrayRef> {
         .ok_or_else(|| Error::config(format!("the SQL of outcomes gives no column {name}")))
 }
 
-fn valid<'a>(texts: &'a StringViewArray, row: usize) -> Option<&'a str> {
+fn valid(texts: &StringViewArray, row: usize) -> Option<&str> {
     texts.is_valid(row).then(|| texts.value(row))
 }
 
