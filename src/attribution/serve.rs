@@ -14,9 +14,9 @@ use futures::StreamExt;
 
 use super::served::each_day;
 use super::split_served;
-use super::stage::contract;
+use super::stage::{contract, restrict_days};
 use crate::engine::rows::map;
-use crate::engine::{Engine, Library};
+use crate::engine::{Engine, Library, Options};
 use crate::error::{Error, Result};
 use crate::money::{Money, SCALE};
 use crate::warehouse::{TableWriter, Type, store};
@@ -62,6 +62,46 @@ pub async fn run(
         }
     })
     .await
+}
+
+/// The first day whose costs per recommendation are to be worked out: that of the window, or the first one before it in the
+/// billing periods just attributed whose models cost something else than was published, and whose events are still there.
+///
+/// # Errors
+/// Those of SQL.
+pub async fn stale_from(
+    library: &Library,
+    options: &Options,
+    snapshot: &Path,
+    window: (NaiveDate, NaiveDate),
+    periods: &[String],
+) -> Result<NaiveDate> {
+    let starts = periods
+        .iter()
+        .filter_map(|p| format!("{p}-01").parse().ok());
+    let before = starts.min().zip(window.0.pred_opt());
+    let Some(before) = before.filter(|(first, _)| *first < window.0) else {
+        return Ok(window.0);
+    };
+    let engine = Engine::open(options, Some(snapshot), None)?;
+    restrict_days(&engine, before).await?;
+    let within = format!("ds between date '{}' and date '{}'", before.0, before.1);
+    engine.restrict("unit_costs", &within).await?;
+    let model_days = library.get("attribution/model_days.sql")?;
+    engine.view("model_days", model_days).await?;
+    let stale = engine
+        .collect(library.get("attribution/stale_days.sql")?)
+        .await?;
+    let stale = map(&stale, |row| row.day("day"))?;
+    // A day that never had costs per recommendation, or whose events are gone, stays as it is.
+    let [said, events] =
+        ["unit_costs", "events"].map(|t| store::partitions(snapshot, contract(t)?));
+    let (said, events) = (said?, events?);
+    let days = stale.into_iter().flatten().filter(|day| {
+        let day = day.to_string();
+        said.contains(&day) && events.contains(&day)
+    });
+    Ok(days.min().unwrap_or(window.0))
 }
 
 /// Writes one day's file. Returns the recommendations that were served.

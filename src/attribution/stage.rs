@@ -231,11 +231,21 @@ pub async fn run(
     let threads = pipeline.threads();
     let engine = Engine::open(options, Some(snapshot), None)?;
     engine.restrict_to(window).await?;
-    let shown = served::run(&engine, library, snapshot, window, threads).await?;
+    let mut shown = served::run(&engine, library, snapshot, window, threads).await?;
 
     let engine = Engine::open(options, Some(snapshot), None)?;
     let life = &pipeline.attribution.service_life;
     version_ledger::run(&engine, library, life, snapshot, window.1).await?;
+
+    // Days of open periods before the window whose costs are others now are worked out again, too.
+    let from = serve::stale_from(library, options, snapshot, window, &summary.periods).await?;
+    let stale = from < window.0;
+    let window = (from, window.1);
+    if stale {
+        let engine = Engine::open(options, Some(snapshot), None)?;
+        engine.restrict_to(window).await?;
+        shown = served::run(&engine, library, snapshot, window, threads).await?;
+    }
 
     let engine = Engine::open(options, Some(snapshot), None)?;
     restrict_days(&engine, window).await?;

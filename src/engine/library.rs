@@ -35,6 +35,7 @@ pub const SHIPPED: &[(&str, &str)] = shipped![
     "attribution/served.sql",
     "attribution/snapshot_hashes.sql",
     "attribution/snapshots.sql",
+    "attribution/stale_days.sql",
     "attribution/unit_costs.sql",
     "checks/allocation_has_lineage.sql",
     "checks/allocation_keeps_its_currency.sql",

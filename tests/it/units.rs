@@ -185,6 +185,24 @@ fn costs_that_the_ledger_lacks_stop_the_run_and_publish_nothing() {
 }
 
 #[test]
+fn days_before_the_window_follow_what_their_models_cost_and_the_month_can_be_closed() {
+    let shop = Shop::new();
+    shop.run_ok();
+    let costs = "select ds, model_id, sum(full_cost) from unit_costs where ds < date '2026-10-28' group by 1, 2 order by 1, 2";
+    let before = shop.query(costs);
+    // Nothing has changed: a shorter window leaves the days before it alone.
+    shop.edit("history_days = 30", "history_days = 3");
+    shop.run_ok();
+    assert_eq!(shop.query(costs), before);
+    // Another service life is another cost on every day, and the check of the whole month holds.
+    shop.edit("known_models = [\"similar-items\"]", LIFE);
+    shop.run_ok();
+    assert_ne!(shop.query(costs), before);
+    let out = shop.recost(&["close", "pipeline.toml", "2026-10"]);
+    assert_eq!(out.status.code(), Some(0), "{}", text(&out.stderr));
+}
+
+#[test]
 fn two_versions_are_held_against_each_other() {
     let shop = shop();
     let compare = |args: &[&str]| {
