@@ -10,9 +10,9 @@ use tempfile::TempDir;
 
 use crate::shop::{NIGHT, Shop, recost, text};
 
-const COMMANDS: [&str; 13] = [
-    "demo", "init", "generate", "plan", "run", "check", "close", "explain", "report", "sql",
-    "tables", "devices", "status",
+const COMMANDS: [&str; 14] = [
+    "demo", "init", "generate", "plan", "run", "check", "close", "explain", "export", "report",
+    "sql", "tables", "devices", "status",
 ];
 
 /// Exit code and both outputs, as one text.
