@@ -212,7 +212,7 @@ struct Sink {
 
 enum Writer {
     Parquet(Box<ArrowWriter<File>>),
-    Csv(arrow::csv::Writer<File>, File),
+    Csv(Box<arrow::csv::Writer<File>>, File),
 }
 
 impl Sink {
@@ -230,7 +230,7 @@ impl Sink {
                 let again = file
                     .try_clone()
                     .map_err(|e| Error::unexpected(format!("a file cannot be shared: {e}")))?;
-                Writer::Csv(arrow::csv::Writer::new(file), again)
+                Writer::Csv(Box::new(arrow::csv::Writer::new(file)), again)
             }
         };
         Ok(Sink {
@@ -377,7 +377,9 @@ mod tests {
     #[test]
     fn without_weights_the_first_row_has_it_all() {
         let whole = amounts(vec![Some(-9), Some(-9)], 18);
-        let split = shared(&whole, &amounts(vec![None, None], 0), &[0..2]).unwrap();
+        let range = 0..2;
+        let whole_group = std::slice::from_ref(&range);
+        let split = shared(&whole, &amounts(vec![None, None], 0), whole_group).unwrap();
         assert_eq!(split.iter().collect::<Vec<_>>(), [Some(-9), Some(0)]);
     }
 }

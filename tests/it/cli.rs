@@ -11,7 +11,9 @@ use tempfile::TempDir;
 use crate::shop::{NIGHT, Shop, recost, text};
 
 const COMMANDS: [&str; 14] = [
-    "demo", "init", "generate", "plan", "run", "check", "close", "compare", "explain", "report",
+const COMMANDS: [&str; 15] = [
+    "demo", "init", "generate", "plan", "run", "check", "close", "explain", "compare", "report",
+    "export", "sql", "tables", "devices", "status",
     "sql", "tables", "devices", "status",
 ];
 

@@ -12,8 +12,11 @@ use crate::report::view::UnitSum;
 const COUNTS: usize = 3;
 const AMOUNTS: usize = 7;
 
+/// Cost over count; `None` where nothing was counted.
+type Ratio = fn(&UnitSum) -> Result<Option<Money>, ReportError>;
+
 /// Ratios are made of exact costs, not of cents, so they are numbers and no formulas.
-const RATIOS: [(&str, fn(&UnitSum) -> Result<Option<Money>, ReportError>); 5] = [
+const RATIOS: [(&str, Ratio); 5] = [
     ("Run cost per 1,000 served", UnitSum::run_per_1000),
     ("Full cost per 1,000 served", UnitSum::full_per_1000),
     ("Full cost per request", |unit| {
