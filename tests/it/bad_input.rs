@@ -1008,7 +1008,7 @@ fn a_mistake_in_the_pipeline_file_is_shown_with_what_was_meant() {
         "dialect = \"focus\"",
         "dialect = \"focsu\"",
         &["source `cloud-bills`: there is no dialect `focsu` for charges"],
-        "did you mean `focus`? known: aws_cur2, azure_actual, azure_amortized, focus, gcp_detailed; a dialect of your own is one file sql/sources/charges/focsu.sql",
+        "did you mean `focus`? known: aws_cur2, azure_actual, azure_amortized, fixed_assets, focus, gcp_detailed, timesheet; a dialect of your own is one file sql/sources/charges/focsu.sql",
     );
     mistake(
         "[report]",
