@@ -67,6 +67,8 @@ mod behaviour_tests;
 #[cfg(test)]
 mod night_tests;
 #[cfg(test)]
+mod restatement_tests;
+#[cfg(test)]
 mod test_support;
 
 pub use attribute::Attributor;

@@ -12,6 +12,7 @@ mod deliveries;
 mod explain;
 mod night;
 mod oracle;
+mod order;
 mod shop;
 mod sql;
 mod worked_example;
