@@ -81,6 +81,8 @@ mod night_tests;
 #[cfg(test)]
 mod outcomes_tests;
 #[cfg(test)]
+mod restatement_tests;
+#[cfg(test)]
 mod service_life_tests;
 #[cfg(test)]
 mod test_support;

@@ -34,7 +34,7 @@ fn some_tags() -> impl Strategy<Value = Tags> {
     prop_oneof![3 => Just(Vec::new()), 2 => tags]
 }
 
-fn bill() -> impl Strategy<Value = Bill> {
+pub(super) fn bill() -> impl Strategy<Value = Bill> {
     let start =
         (0_i64..2, 0_i64..24, prop::bool::weighted(0.8)).prop_map(
             |(day, hour, daily)| match daily {
@@ -181,17 +181,17 @@ fn rule() -> impl Strategy<Value = Rule> {
 }
 
 #[derive(Debug, Clone)]
-struct Night {
-    rules: Vec<Rule>,
-    uses: Vec<Use>,
-    bills: Vec<Bill>,
+pub(super) struct Night {
+    pub rules: Vec<Rule>,
+    pub uses: Vec<Use>,
+    pub bills: Vec<Bill>,
 }
 
-fn night() -> impl Strategy<Value = Night> {
+pub(super) fn night() -> impl Strategy<Value = Night> {
     let parts = (
         prop::collection::vec(rule(), 0..3),
-        prop::collection::vec(usage_row(), 0..25),
-        prop::collection::vec(bill(), 0..40),
+        prop::collection::vec(usage_row(), 0..16),
+        prop::collection::vec(bill(), 0..20),
     );
     parts.prop_map(|(mut rules, uses, mut bills)| {
         for (index, rule) in rules.iter_mut().enumerate() {
@@ -220,7 +220,7 @@ fn sorted(mut rows: Vec<Out>) -> Vec<Out> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(1_000))]
+    #![proptest_config(cases())]
 
     #[test]
     fn every_unit_ends_exactly_once(night in night()) {
@@ -230,11 +230,51 @@ proptest! {
         // I1: per row, billed and effective.
         let billed = sums(bills.clone().map(|bill| (bill.row_id.clone(), bill.billed.0, bill.effective.0)));
         prop_assert_eq!(sums(usage().map(|row| (row.row_id.clone(), row.billed, row.effective))), billed);
-        // I2: per currency, on both bases.
-        let total = sums(bills.map(|bill| (bill.currency.to_owned(), bill.billed.0, bill.effective.0)));
-        let by_currency = |row: &Out| (row.currency.clone(), row.billed, row.effective);
-        prop_assert_eq!(&sums(rows.iter().map(by_currency)), &total);
-        prop_assert_eq!(&sums(usage().map(by_currency)), &total);
+        // I2: per currency and billing period, on both bases.
+        let key = |currency: &str, period: &str| (currency.to_owned(), period.to_owned());
+        let total = sums(bills.clone().map(|bill| (key(bill.currency, &bill.billing_period), bill.billed.0, bill.effective.0)));
+        let by_period = |row: &Out| (key(&row.currency, &row.billing_period), row.billed, row.effective);
+        prop_assert_eq!(&sums(rows.iter().map(by_period)), &total);
+        prop_assert_eq!(&sums(usage().map(by_period)), &total);
+        // I5: each part is in the currency of its row.
+        let currencies: BTreeMap<&str, &str> = bills.map(|bill| (bill.row_id.as_str(), bill.currency)).collect();
+        for row in usage() {
+            prop_assert_eq!(currencies[row.row_id.as_str()], &row.currency);
+        }
+    }
+
+    /// I5: what is billed in one currency decides nothing about another.
+    #[test]
+    fn currencies_do_not_meet(night in night()) {
+        let of = |rows: Vec<Out>, currency: &str| sorted(rows.into_iter().filter(|row| row.currency == currency).collect());
+        let (all, _) = run(&night.rules, &night.uses, &night.bills);
+        for currency in ["USD", "EUR"] {
+            let bills: Vec<Bill> = night.bills.iter().filter(|bill| bill.currency == currency).cloned().collect();
+            let (alone, _) = run(&night.rules, &night.uses, &bills);
+            prop_assert_eq!(of(all.clone(), currency), sorted(alone));
+        }
+    }
+
+    /// A bill with every sign turned is attributed with every sign turned, where nothing follows amounts that are positive.
+    #[test]
+    fn a_bill_turned_over_is_attributed_turned_over(mut night in night()) {
+        let turned = |amount: Money| Money(amount.0.checked_neg().unwrap_or(0));
+        night.rules.retain(|rule| !matches!(rule.target, RuleTarget::Tax | RuleTarget::Credit));
+        for bill in &mut night.bills {
+            if ["Tax", "Credit"].contains(&bill.charge_category) {
+                bill.charge_category = "Adjustment";
+            }
+            // The smallest amount of all has no opposite.
+            bill.billed = turned(turned(bill.billed));
+            bill.effective = turned(turned(bill.effective));
+        }
+        let (rows, _) = run(&night.rules, &night.uses, &night.bills);
+        for bill in &mut night.bills {
+            (bill.billed, bill.effective) = (turned(bill.billed), turned(bill.effective));
+        }
+        let (over, _) = run(&night.rules, &night.uses, &night.bills);
+        let rows: Vec<Out> = rows.into_iter().map(|row| Out { billed: -row.billed, effective: -row.effective, ..row }).collect();
+        prop_assert_eq!(rows, over);
     }
 
     #[test]

@@ -57,7 +57,7 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(10_000))]
+        #![proptest_config(super::super::test_support::cases())]
 
         #[test]
         fn is_the_largest_remainder(amount in -(10_i128.pow(33))..10_i128.pow(33),

@@ -198,7 +198,7 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(10_000))]
+        #![proptest_config(super::super::test_support::cases())]
 
         #[test]
         fn follows_the_definition(amount in amount(), weights in weights(0..12)) {

@@ -3,11 +3,21 @@
 
 use std::collections::BTreeMap;
 
+use proptest::prelude::ProptestConfig;
+
 use super::{
     Allocation, Attributor, Basis, Category, Charge, DriverRow, DriverTable, Routing, Rule, Stage,
     Summary, Target,
 };
 use crate::money::{Currency, Money};
+
+/// Generated cases per property: 10,000, or as many as the environment's `PROPTEST_CASES` says.
+pub(super) fn cases() -> ProptestConfig {
+    match std::env::var_os("PROPTEST_CASES") {
+        Some(_) => ProptestConfig::default(),
+        None => ProptestConfig::with_cases(10_000),
+    }
+}
 
 pub(super) const HOUR: i64 = 3_600_000_000;
 pub(super) const DAY: i64 = 24 * HOUR;

@@ -10,11 +10,9 @@ use tempfile::TempDir;
 
 use crate::shop::{NIGHT, Shop, recost, text};
 
-const COMMANDS: [&str; 14] = [
 const COMMANDS: [&str; 15] = [
     "demo", "init", "generate", "plan", "run", "check", "close", "explain", "compare", "report",
     "export", "sql", "tables", "devices", "status",
-    "sql", "tables", "devices", "status",
 ];
 
 /// Exit code and both outputs, as one text.

@@ -13,6 +13,7 @@ mod explain;
 mod ledger;
 mod night;
 mod oracle;
+mod order;
 mod routing;
 mod shop;
 mod showback;

@@ -8,4 +8,4 @@ select
     stage,
     coalesce(bytes, 0) as weight
 from usage
-where resource_id in (select resource_id from usage where bytes > 0)
+where resource_id in (select distinct resource_id from usage where bytes > 0)

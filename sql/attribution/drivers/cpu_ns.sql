@@ -12,4 +12,4 @@ select
     reserved_ns as reserved,
     capacity_ns as capacity
 from usage
-where resource_id in (select resource_id from usage where cpu_ns > 0)
+where resource_id in (select distinct resource_id from usage where cpu_ns > 0)

@@ -8,4 +8,4 @@ select
     stage,
     coalesce(requests, 0) as weight
 from usage
-where resource_id in (select resource_id from usage where requests > 0)
+where resource_id in (select distinct resource_id from usage where requests > 0)
