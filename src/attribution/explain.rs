@@ -105,7 +105,7 @@ async fn model(
     filter: &Filter,
 ) -> Result<Explanation> {
     let known = engine
-        .collect("select distinct model_id from allocations where model_id is not null order by 1")
+        .collect("select distinct model_id from model_costs where model_id is not null order by 1")
         .await?;
     let known = crate::engine::rows::map(&known, |row| row.needed("model_id"))?;
     if !known.iter().any(|m| m == subject) {
@@ -134,7 +134,18 @@ async fn model(
          order by abs(effective) desc, abs(billed) desc, row_id, stage limit {}",
         filter.limit
     );
-    engine.view("largest", &largest).await?;
+    let largest = engine.query(&largest).await?.cache().await?;
+    engine.replace_with("largest", largest)?;
+    // Of the charges only those behind the largest are read.
+    let ids = engine
+        .collect("select distinct row_id from largest")
+        .await?;
+    let ids = crate::engine::rows::map(&ids, |row| row.needed("row_id"))?;
+    let listed: Vec<String> = ids.iter().map(|id| format!("'{}'", quoted(id))).collect();
+    if !listed.is_empty() {
+        let named = format!("row_id in ({})", listed.join(", "));
+        engine.restrict("charges", &named).await?;
+    }
     Ok(Explanation::Model {
         model_id: subject.to_string(),
         totals: rows(engine, library, "model_totals").await?,

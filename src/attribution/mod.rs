@@ -30,7 +30,9 @@
 //! (neither tax nor credit) of the same billing period and currency that share
 //! its resource, else its service within the billing account, else its billing
 //! account: the first of these that has a positive amount. Only targets with a
-//! positive net amount count.
+//! positive net amount count. The idle pools of machines are one target there; what rows that
+//! follow the same charges leave to it, per day and category, is shared out over
+//! the pools with a positive net amount as one amount.
 //!
 //! # Order
 //! Nothing depends on the order of charges, driver rows or map iteration: parts

@@ -117,12 +117,12 @@ fn i2_a_reconciliation_that_does_not_hold_the_whole_bill() {
         (
             "('unallocated', 'unallocated')",
             "('unallocated', 'idle')",
-            "unallocated",
+            "Cloud",
         ),
         (
             "from lines\nunion all",
             "from lines\nwhere line <> 'attributed'\nunion all",
-            "attributed",
+            "Cloud",
         ),
         (
             "from bill cross join bases\n",
