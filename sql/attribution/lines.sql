@@ -1,6 +1,8 @@
--- The charges of a billing period as attribution reads them: one row per charge, with the category of its cost.
+-- The charges of a billing period as attribution reads them: one row per charge, with the category of its cost and
+-- the stage that it is for where tags name a model and no stage (null: operations).
 -- Inputs: charges (one billing period), in the order of their files and rows, which is also the order of allocations.
--- Override this file to change the categories; they are compute, storage, network, licence, labour, operations and other.
+-- Override this file to change them. Categories are compute, storage, network, licence, labour, operations and other; stages
+-- are development, training, deployment, operations and upgrade.
 select
     charges.*,
     case
@@ -19,5 +21,6 @@ select
         when service_category in ('Management and Governance', 'Security', 'Identity', 'Developer Tools') then 'operations'
         else 'other'
     end as category,
+    cast(null as varchar) as stage,
     coalesce(invoice_issuer_name, provider_name, source) as issuer
 from charges

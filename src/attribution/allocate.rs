@@ -37,6 +37,7 @@ const TEXTS: &[&str] = &[
     "service_name",
     "charge_category",
     "category",
+    "stage",
     "issuer",
     "allocated_method_id",
     "allocated_tags",
@@ -51,10 +52,17 @@ impl ChargeBatch {
     pub fn new(batch: RecordBatch, period: &str) -> Result<Self> {
         let mut texts = HashMap::new();
         for name in TEXTS {
-            let column = batch.column_by_name(name).ok_or_else(|| {
-                Error::config(format!("attribution/lines.sql gives no column {name}"))
-            })?;
-            texts.insert(*name, cast(column, &DataType::Utf8View)?);
+            match batch.column_by_name(name) {
+                Some(column) => {
+                    texts.insert(*name, cast(column, &DataType::Utf8View)?);
+                }
+                None if *name == "stage" => {}
+                None => {
+                    return Err(Error::config(format!(
+                        "attribution/lines.sql gives no column {name}"
+                    )));
+                }
+            }
         }
         Ok(ChargeBatch {
             batch,
@@ -116,6 +124,8 @@ impl ChargeBatch {
         let category = needed("category")?
             .parse()
             .map_err(|e| Error::check(format!("attribution/lines.sql: {e}")))?;
+        let stage = self.text("stage", row).map(str::parse).transpose();
+        let stage = stage.map_err(|e| Error::check(format!("attribution/lines.sql: {e}")))?;
         Ok(Charge {
             row_id: needed("row_id")?,
             period_start: time("charge_period_start")?,
@@ -130,6 +140,7 @@ impl ChargeBatch {
             charge_category: needed("charge_category")?,
             tags: &tags[0],
             category,
+            stage,
             billed: money("billed_cost")?,
             effective: money("effective_cost")?,
             allocated_method_id: self.text("allocated_method_id", row),

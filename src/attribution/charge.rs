@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use super::target::{Category, Target};
+use super::target::{Category, Stage, Target};
 use crate::money::{Currency, Money};
 
 /// A boxed error of whoever receives allocations.
@@ -50,6 +50,8 @@ pub struct Charge<'a> {
     pub charge_category: &'a str,
     pub tags: &'a [(String, String)],
     pub category: Category,
+    /// What the cost was for, where tags name a model and no stage.
+    pub stage: Option<Stage>,
     pub billed: Money,
     pub effective: Money,
     /// Set when the provider split the row already.

@@ -43,14 +43,16 @@ impl Attributor {
                 parts.extend_from_slice(fixed);
                 return Some(Route::Split(Some(driver)));
             }
-            Action::Tags(keys) => parts.push((self.tagged(charge.tags, keys, rule.stage)?, 1)),
+            Action::Tags(keys) => {
+                parts.push((self.tagged(charge, charge.tags, keys, rule.stage)?, 1))
+            }
             Action::ProviderSplit(keys) => {
-                let target = self.tagged(charge.allocated_tags, keys, rule.stage);
+                let target = self.tagged(charge, charge.allocated_tags, keys, rule.stage);
                 let target =
                     target.unwrap_or_else(|| self.unallocated(Reason::ProviderSplitNoModel));
                 parts.push((target, 1));
             }
-            Action::Credit(keys) => match self.tagged(charge.tags, keys, None) {
+            Action::Credit(keys) => match self.tagged(charge, charge.tags, keys, None) {
                 Some(target) => parts.push((target, 1)),
                 None => return Some(Route::Hold(Class::Credit)),
             },
@@ -163,6 +165,7 @@ impl Attributor {
     /// The target that tags name; `None` without a model tag.
     fn tagged(
         &mut self,
+        charge: &Charge<'_>,
         tags: &[(String, String)],
         keys: &TagKeys,
         stage: Option<Stage>,
@@ -181,7 +184,7 @@ impl Attributor {
             }
         }
         let stage = stage.unwrap_or_else(|| match stage_tag.map(|tag| (tag, tag.value.parse())) {
-            None => Stage::default(),
+            None => charge.stage.unwrap_or_default(),
             Some((_, Ok(stage))) => stage,
             Some((tag, Err(_))) => {
                 self.warn(Warning::UnknownStage {

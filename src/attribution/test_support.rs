@@ -112,6 +112,7 @@ impl Bill {
             charge_category: self.charge_category,
             tags: &self.tags,
             category: self.category,
+            stage: None,
             billed: self.billed,
             effective: self.effective,
             allocated_method_id: self.allocated_method.as_deref(),

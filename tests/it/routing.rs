@@ -257,3 +257,37 @@ fn a_day_without_an_exchange_rate_stops_the_run() {
     fs::write(&file, longer).unwrap();
     bills.run_ok(NIGHT);
 }
+
+#[test]
+fn a_project_says_itself_what_stage_and_category_a_row_is() {
+    let tagged = r#""{""model"":""A""}""#;
+    let staged = r#""{""model"":""A"",""stage"":""upgrade""}""#;
+    let bills = project(
+        &[
+            row(1, "lab-1", "USD", "5", tagged),
+            row(1, "lab-2", "USD", "3", staged),
+            row(1, "shop", "USD", "2", tagged),
+        ],
+        "",
+    );
+    let own = bills.path().join("sql/attribution");
+    fs::create_dir_all(&own).unwrap();
+    fs::write(
+        own.join("lines.sql"),
+        "select charges.*,
+            case when resource_id like 'lab%' then 'development' end as stage,
+            case when resource_id like 'lab%' then 'labour' else 'other' end as category,
+            coalesce(invoice_issuer_name, provider_name, source) as issuer
+         from charges",
+    )
+    .unwrap();
+    bills.run_ok(NIGHT);
+    assert_eq!(
+        bills.query("select stage, category, effective from allocations order by effective desc"),
+        [
+            "development,labour,5.000000000000000000",
+            "upgrade,labour,3.000000000000000000",
+            "operations,other,2.000000000000000000",
+        ]
+    );
+}
