@@ -12,7 +12,7 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringViewArray, TimestampMicrosecondArray};
 use chrono::{DateTime, Months, NaiveDate, Utc};
 
-use super::stage::contract;
+use super::work::contract;
 use crate::engine::rows::map;
 use crate::engine::{Engine, Library, Options};
 use crate::error::{Error, Result};

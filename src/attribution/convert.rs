@@ -1,15 +1,12 @@
 //! Costs in the reporting currency: each at the exchange rate of its day, the exchange difference apart.
 
-use std::path::Path;
-
 use arrow::array::AsArray;
 use arrow::compute::cast;
 use arrow::datatypes::DataType;
 use chrono::{Months, NaiveDate};
 
-use super::stage::contract;
-use crate::config::Pipeline;
-use crate::engine::{Engine, Library};
+use super::work::{Work, contract};
+use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::warehouse::store;
 
@@ -18,29 +15,24 @@ use crate::warehouse::store;
 ///
 /// # Errors
 /// `Kind::Check` naming the currency and the day without an exchange rate.
-pub(super) async fn run(
-    pipeline: &Pipeline,
-    library: &Library,
-    engine: &Engine,
-    snapshot: &Path,
-    (period, night): (&str, NaiveDate),
-) -> Result<()> {
+pub(super) async fn run(work: &Work<'_>, engine: &Engine, period: &str) -> Result<()> {
     let table = contract("converted_costs")?;
-    let dir = store::replace(snapshot, table, period)?;
-    let Some(into) = &pipeline.attribution.reporting_currency else {
+    let dir = store::replace(work.snapshot, table, period)?;
+    let policy = &work.pipeline.attribution;
+    let Some(into) = &policy.reporting_currency else {
         return Ok(());
     };
-    engine.reload(contract("model_costs")?, snapshot)?;
+    engine.reload(contract("model_costs")?, work.snapshot)?;
     let of_period = format!("billing_period = '{period}'");
     engine.restrict("model_costs", &of_period).await?;
-    let oldest = pipeline.attribution.oldest_rate_days;
-    let closing = closing_day(period, night);
+    let oldest = policy.oldest_rate_days;
+    let closing = closing_day(period, work.window.1);
     let policy = format!(
         "select '{into}' as reporting_currency, date '{closing}' as closing_day, {oldest} as oldest_days"
     );
     engine.view("policy", &policy).await?;
     engine
-        .view("rates", library.get("attribution/rates.sql")?)
+        .view("rates", work.library.get("attribution/rates.sql")?)
         .await?;
     let missing = "select currency, cast(day as varchar) as asked from rates where rate is null order by day, currency limit 1";
     for batch in engine.collect(missing).await? {
@@ -59,7 +51,7 @@ pub(super) async fn run(
             ));
         }
     }
-    let sql = library.get("attribution/converted_costs.sql")?;
+    let sql = work.library.get("attribution/converted_costs.sql")?;
     engine.write(sql, table, &dir).await?;
     Ok(())
 }

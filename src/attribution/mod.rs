@@ -56,6 +56,7 @@ pub mod interval;
 mod map;
 mod matching;
 mod outcomes;
+mod period;
 mod pool;
 pub mod preview;
 mod recommendation;
@@ -68,13 +69,12 @@ mod service_life;
 mod split;
 pub mod stage;
 mod step_down;
-#[cfg(test)]
-mod step_down_tests;
 mod summary;
 mod target;
 pub(crate) mod validate;
 mod version_ledger;
 mod wide;
+mod work;
 
 #[cfg(test)]
 mod behaviour_tests;
@@ -86,6 +86,8 @@ mod outcomes_tests;
 mod restatement_tests;
 #[cfg(test)]
 mod service_life_tests;
+#[cfg(test)]
+mod step_down_tests;
 #[cfg(test)]
 mod test_support;
 

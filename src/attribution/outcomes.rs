@@ -22,7 +22,7 @@ use chrono::{DateTime, Days, NaiveDate, TimeDelta};
 use futures::StreamExt;
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
-use super::stage::contract;
+use super::work::contract;
 use crate::engine::rows::map;
 use crate::engine::{Engine, Library, Options, interval_end_us};
 use crate::error::{Error, Result};

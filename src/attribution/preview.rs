@@ -1,15 +1,12 @@
 //! What the rules of a pipeline would take of the bill, before anything is written.
 
 use std::collections::BTreeSet;
-use std::path::Path;
-
-use chrono::NaiveDate;
 
 use super::allocate::Receiver;
-use super::stage::{Order, Summary, attributor, charges_of, due, routing};
+use super::period::{Order, attributor, charges_of, due, session};
+use super::stage::Summary;
+use super::work::{Work, routing};
 use super::{Allocation, Charge, Taken};
-use crate::config::Pipeline;
-use crate::engine::{Engine, Library, Options};
 use crate::error::Result;
 
 /// What each rule would take.
@@ -35,35 +32,22 @@ impl Receiver for Nowhere {
     }
 }
 
-/// Attributes what a run would, with the bills and telemetry of `snapshot`, and keeps only what each rule took.
+/// Attributes what a run would, with the bills and telemetry of the snapshot, and keeps only what each rule took.
 ///
 /// # Errors
 /// Those of the rules and of SQL.
-pub async fn preview(
-    pipeline: &Pipeline,
-    library: &Library,
-    options: &Options,
-    snapshot: &Path,
-    window: (NaiveDate, NaiveDate),
-    changed: &BTreeSet<String>,
-) -> Result<Preview> {
-    let routing = routing(pipeline, library)?;
+pub async fn preview(work: Work<'_>, changed: &BTreeSet<String>) -> Result<Preview> {
+    let routing = routing(work.pipeline, work.library)?;
     let mut summary = Summary::default();
-    let closed = crate::ingest::closed(&Engine::open(options, Some(snapshot), None)?).await?;
-    for period in due(snapshot, window, changed, &closed)? {
-        let engine = Engine::open(options, Some(snapshot), None)?;
-        let filter = format!("billing_period = '{period}'");
-        engine.restrict("charges", &filter).await?;
-        let attributor = attributor(pipeline, library, &engine, &routing).await?;
-        let attributor = attributor.counting_lost();
-        let seen = charges_of(
-            library,
-            &engine,
-            (&period, Order::OfFiles),
-            attributor,
-            &mut Nowhere,
-        )
-        .await?;
+    let closed = crate::ingest::closed(&work.session()?).await?;
+    for period in due(&work, changed, &closed)? {
+        let engine = session(&work, &period).await?;
+        let attributor = attributor(&work, &engine, &routing).await?;
+        let (attributor, of) = (
+            attributor.counting_lost(),
+            (period.as_str(), Order::OfFiles),
+        );
+        let seen = charges_of(work.library, &engine, of, attributor, &mut Nowhere).await?;
         summary.charges += seen.charges;
         summary.add_rules(&seen)?;
         summary.periods.push(period);

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use chrono::NaiveDate;
 use xxhash_rust::xxh3::Xxh3;
 
-use super::stage::contract;
+use super::work::contract;
 use crate::engine::{Engine, Options};
 use crate::error::{Error, Result};
 use crate::warehouse::contract::Partition;

@@ -14,7 +14,8 @@ use futures::StreamExt;
 
 use super::served::each_day;
 use super::split_served;
-use super::stage::{contract, restrict_days};
+use super::stage::restrict_days;
+use super::work::contract;
 use crate::engine::rows::map;
 use crate::engine::{Engine, Library, Options};
 use crate::error::{Error, Result};

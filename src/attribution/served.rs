@@ -15,7 +15,7 @@ use chrono::NaiveDate;
 use futures::{StreamExt, TryStreamExt};
 use xxhash_rust::xxh3::{xxh3_64, xxh3_128_with_seed};
 
-use super::stage::contract;
+use super::work::contract;
 use crate::engine::{Engine, Library};
 use crate::error::{Error, Result};
 use crate::warehouse::{TableWriter, store};

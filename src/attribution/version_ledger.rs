@@ -15,7 +15,7 @@ use arrow::datatypes::Date32Type;
 use chrono::NaiveDate;
 
 use super::service_life::{ByVersion, Movement, ServiceLife, roll_forward};
-use super::stage::contract;
+use super::work::contract;
 use crate::engine::rows::map;
 use crate::engine::{Engine, Library};
 use crate::error::{Error, Result};

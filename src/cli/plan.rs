@@ -8,6 +8,7 @@ use super::print::Printer;
 use super::{Night, parse_selection, rules, selection};
 use crate::attribution;
 use crate::attribution::preview::Preview;
+use crate::attribution::stage::Work;
 use crate::config::{Pipeline, SourceKind};
 use crate::engine::{Engine, Library, Options};
 use crate::error::Result;
@@ -168,8 +169,14 @@ async fn preview(
         let read = ingest::run(&engine, draft.path(), survey, date, threads).await?;
         changed.extend(read.charged_periods);
     }
-    let window = window(pipeline, date);
-    attribution::preview::preview(pipeline, library, &options, draft.path(), window, &changed).await
+    let work = Work {
+        pipeline,
+        library,
+        options: &options,
+        snapshot: draft.path(),
+        window: window(pipeline, date),
+    };
+    attribution::preview::preview(work, &changed).await
 }
 
 /// One line for each run of intervals of one source that are to be read for the same reason.

@@ -257,15 +257,14 @@ impl Night<'_> {
                 Stage::Attribute => {
                     let changed: BTreeSet<String> =
                         ingested.charged_periods.iter().cloned().collect();
-                    let run = attribution::stage::run(
-                        self.pipeline,
-                        &self.library,
-                        &options,
-                        &dir,
+                    let work = attribution::stage::Work {
+                        pipeline: self.pipeline,
+                        library: &self.library,
+                        options: &options,
+                        snapshot: &dir,
                         window,
-                        &changed,
-                    );
-                    attributed = run.await?;
+                    };
+                    attributed = attribution::stage::run(work, &changed).await?;
                     for warning in &attributed.warnings {
                         observer(Progress::Warning(warning));
                     }

@@ -1,0 +1,293 @@
+//! One billing period: its charges to allocations, and from those the tables that hold the period's costs.
+
+use std::collections::BTreeSet;
+
+use arrow::array::AsArray;
+use arrow::compute::cast;
+use arrow::datatypes::DataType;
+use futures::StreamExt;
+
+use super::allocate::{AllocationWriter, BatchColumns, ChargeBatch, Receiver};
+use super::repeat::Inputs;
+use super::stage::Summary;
+use super::work::{Work, contract};
+use super::{AttributeError, Attributor, RUNS, Routing, Warning};
+use super::{close, convert, driver_query};
+use crate::engine::{Engine, Library};
+use crate::error::{Error, Result};
+use crate::warehouse::store::{self, partition_dir};
+
+/// The open billing periods with charges that a run attributes: those of the window, those in `changed`, and those never
+/// attributed.
+pub(super) fn due(
+    work: &Work<'_>,
+    changed: &BTreeSet<String>,
+    closed: &BTreeSet<String>,
+) -> Result<Vec<String>> {
+    let first = work.window.0.format("%Y-%m").to_string();
+    let done = store::partitions(work.snapshot, contract("allocations")?)?;
+    let mut due = store::partitions(work.snapshot, contract("charges")?)?;
+    due.retain(|period| {
+        let known = done.contains(period);
+        !closed.contains(period) && (*period >= first || changed.contains(period) || !known)
+    });
+    Ok(due)
+}
+
+/// A session with the charges of one open billing period.
+pub(super) async fn session(work: &Work<'_>, period: &str) -> Result<Engine> {
+    let engine = work.session()?;
+    let filter = format!("billing_period = '{period}'");
+    engine.restrict("charges", &filter).await?;
+    Ok(engine)
+}
+
+/// Attributes an open billing period into `allocations`.
+pub(super) async fn open(
+    work: &Work<'_>,
+    routing: &Routing,
+    period: &str,
+    summary: &mut Summary,
+) -> Result<()> {
+    let engine = session(work, period).await?;
+    write(
+        work,
+        &engine,
+        routing,
+        ("allocations", Order::OfFiles),
+        period,
+        summary,
+    )
+    .await
+    .map_err(|e| e.context(format!("billing period {period}")))?;
+    repeatable(work, &engine, routing, period).await
+}
+
+/// Attributes a closed billing period, as its bills stand today, into `late_allocations`.
+pub(super) async fn closed(
+    work: &Work<'_>,
+    routing: &Routing,
+    period: &str,
+    summary: &mut Summary,
+) -> Result<()> {
+    let engine = work.session()?;
+    close::stand_of_today(&engine, period).await?;
+    write(
+        work,
+        &engine,
+        routing,
+        ("late_allocations", Order::ById),
+        period,
+        summary,
+    )
+    .await
+    .map_err(|e| e.context(format!("closed billing period {period}")))
+}
+
+/// Attributes the charges of the session into a table.
+async fn write(
+    work: &Work<'_>,
+    engine: &Engine,
+    routing: &Routing,
+    (table, order): (&str, Order),
+    period: &str,
+    summary: &mut Summary,
+) -> Result<()> {
+    let table = contract(table)?;
+    let attributor = attributor(work, engine, routing).await?;
+    let dir = store::replace(work.snapshot, table, period)?;
+    let mut writer = AllocationWriter::create(table, &dir.join("part-0.parquet"))?;
+    let seen = charges_of(
+        work.library,
+        engine,
+        (period, order),
+        attributor,
+        &mut writer,
+    )
+    .await?;
+    writer.finish()?;
+    summary.charges += seen.charges;
+    summary.allocations += seen.allocations;
+    summary.warnings.extend(warnings(&seen, period));
+    summary.add_rules(&seen)
+}
+
+/// What the user should look at in a period.
+fn warnings(seen: &super::Summary, period: &str) -> Vec<String> {
+    let told = seen.warnings.iter().map(|(warning, count)| match warning {
+        Warning::TagCollision { key } => format!(
+            "{period}: {count} charges have several tags that differ from `{key}` only in case or blanks; one was taken"
+        ),
+        Warning::UnknownStage { value } => format!(
+            "{period}: {count} charges have the stage {value:?}, which is none; their cost went to operations"
+        ),
+        Warning::UnknownModel { model } => format!(
+            "{period}: {count} charges are tagged with the model {model:?}, which the pipeline does not list"
+        ),
+    });
+    let oversubscribed = seen.oversubscribed.first().map(|first| {
+        format!(
+            "{period}: {} charge periods are oversubscribed (more used than the capacity), first {} by {}",
+            seen.oversubscribed.len(),
+            first.resource_id,
+            first.driver
+        )
+    });
+    told.chain(oversubscribed).collect()
+}
+
+/// What attributes the charges of the session by the rules of the pipeline.
+pub(super) async fn attributor(
+    work: &Work<'_>,
+    engine: &Engine,
+    routing: &Routing,
+) -> Result<Attributor> {
+    let drivers = driver_query::drivers(work.library, engine, routing).await?;
+    Attributor::new(routing, drivers, &work.models()).map_err(failed)
+}
+
+/// The order in which charges are attributed.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Order {
+    /// That of the files of one table, which nothing has to sort.
+    OfFiles,
+    /// By row_id: rows of several tables come in no order of their own.
+    ById,
+}
+
+/// Attributes the charges of the session, which are of one billing period.
+pub(super) async fn charges_of(
+    library: &Library,
+    engine: &Engine,
+    (period, order): (&str, Order),
+    mut attributor: Attributor,
+    into: &mut dyn Receiver,
+) -> Result<super::Summary> {
+    let lines = library.get("attribution/lines.sql")?;
+    let mut lines = match order {
+        Order::OfFiles => engine.in_file_order(lines).await?,
+        Order::ById => engine.sorted(lines, &["row_id"]).await?,
+    };
+    while let Some(batch) = lines.next().await {
+        let batch = ChargeBatch::new(batch?, period)?;
+        for row in 0..batch.rows() {
+            let columns = BatchColumns::new(&batch, row);
+            let tags = batch.tags(row)?;
+            let charge = batch.charge(row, &tags, &columns)?;
+            into.charge(batch.issuer(row), &charge);
+            attributor
+                .push(&charge, &mut |a| into.allocation(a).map_err(Into::into))
+                .map_err(failed)?;
+        }
+    }
+    attributor
+        .finish(&mut |a| into.allocation(a).map_err(Into::into))
+        .map_err(failed)
+}
+
+/// Holds the allocations of a period against those that the same inputs gave before.
+async fn repeatable(
+    work: &Work<'_>,
+    engine: &Engine,
+    routing: &Routing,
+    period: &str,
+) -> Result<()> {
+    let mut sql = vec![work.library.get("attribution/lines.sql")?];
+    let needed = routing.drivers();
+    let drivers = work.library.folder("attribution/drivers");
+    let drivers = drivers.filter(|(name, _)| needed.contains(name));
+    sql.extend(drivers.map(|(_, sql)| sql));
+    let charged = driver_query::charged_days(engine).await?;
+    let days = |table: &str| match table {
+        // What a run left behind is billed later, so its driver sees all telemetry.
+        "usage" if needed.contains(RUNS) => None,
+        _ => Some(charged),
+    };
+    let rules = format!("{routing:?} {:?}", work.models());
+    let of = (period, &days as &super::repeat::Days<'_>);
+    let inputs = Inputs::of(engine, work.options, work.snapshot, of, &sql, &rules)?;
+    let dir = partition_dir(work.snapshot, contract("allocations")?, period);
+    inputs.gave(
+        &work.pipeline.warehouse,
+        period,
+        &dir.join("part-0.parquet"),
+    )
+}
+
+/// Writes the tables that hold a period's costs, from its allocations and restatements.
+pub(super) async fn tables(work: &Work<'_>, period: &str) -> Result<()> {
+    let engine = session(work, period).await?;
+    let of_period = format!("billing_period = '{period}'");
+    let quarantined = quarantine_filter(&engine, period).await?;
+    for (name, filter) in [
+        ("allocations", of_period.as_str()),
+        ("restatements", &of_period),
+        ("deliveries", "kind = 'charges'"),
+        ("quarantine", &quarantined),
+    ] {
+        engine.restrict(name, filter).await?;
+    }
+    for name in ["model_costs", "reconciliation"] {
+        let table = contract(name)?;
+        let dir = store::replace(work.snapshot, table, period)?;
+        let sql = work.library.get(&format!("attribution/{name}.sql"))?;
+        engine.write(sql, table, &dir).await?;
+    }
+    convert::run(work, &engine, period).await
+}
+
+/// Takes the costs of periods away that lost their last charge.
+pub(super) fn remove_empty(work: &Work<'_>) -> Result<()> {
+    let charged = store::partitions(work.snapshot, contract("charges")?)?;
+    for period in store::partitions(work.snapshot, contract("allocations")?)? {
+        if charged.contains(&period) {
+            continue;
+        }
+        for name in [
+            "allocations",
+            "model_costs",
+            "converted_costs",
+            "reconciliation",
+        ] {
+            store::replace(work.snapshot, contract(name)?, &period)?;
+        }
+    }
+    Ok(())
+}
+
+/// Which quarantined charges belong to a period: those of its own deliveries, and those of undivided sources whose last
+/// period it is.
+async fn quarantine_filter(engine: &Engine, period: &str) -> Result<String> {
+    let sql = format!(
+        "select source from deliveries
+         where kind = 'charges' and status = 'active' and \"interval\" = 'whole'
+         and array_max(partitions) = '{period}'"
+    );
+    let mut sources = vec![];
+    for batch in engine.collect(&sql).await? {
+        let names = cast(batch.column(0), &DataType::Utf8View)?;
+        sources.extend(
+            names
+                .as_string_view()
+                .iter()
+                .flatten()
+                .map(|s| format!("'{s}'")),
+        );
+    }
+    sources.push("''".into());
+    Ok(format!(
+        "kind = 'charges' and (\"interval\" = '{period}' or (\"interval\" = 'whole' and source in ({})))",
+        sources.join(", ")
+    ))
+}
+
+fn failed(error: AttributeError) -> Error {
+    match error {
+        AttributeError::Sink(source) => match source.downcast::<Error>() {
+            Ok(own) => *own,
+            Err(other) => Error::unexpected(other.to_string()),
+        },
+        AttributeError::Rules(_) => Error::config(error.to_string()),
+        AttributeError::Split { .. } => Error::check(error.to_string()),
+    }
+}
