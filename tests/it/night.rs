@@ -366,8 +366,8 @@ fn a_bill_that_does_not_reconcile_stops_the_run() {
 fn recommendations_that_do_not_carry_their_models_day_stop_the_run() {
     check_stops(
         "checks/recommendations_add_up_to_model_day.sql",
-        "sum(run_cost) as run_cost, sum(full_cost) as full_cost\n    from recommendation_costs",
-        "sum(run_cost) as run_cost, sum(full_cost) + 1 as full_cost\n    from recommendation_costs",
+        "count(*) as served, sum(run_cost) as run_cost, sum(full_cost) as full_cost",
+        "count(*) as served, sum(run_cost) as run_cost, sum(full_cost) + 1 as full_cost",
         "recommendations_add_up_to_model_day",
     );
 }
