@@ -1,11 +1,12 @@
 //! Versions and models side by side: was the newer one worth what it cost to make?
 
 use super::section;
-use crate::attribution::compare::{Answer, Comparison, InCurrency, METHOD, Side, Worth};
+use crate::attribution::compare::{Answer, Comparison, Costs, InCurrency, METHOD, Side, Worth};
 use crate::attribution::interval::Interval;
 use crate::money::{Currency, Money};
 use crate::report::ReportError;
 use crate::report::data::ReportData;
+use crate::report::round::{fit, less};
 use crate::report::table::{Cell, Row, Table};
 use crate::report::text::{amount, count, counted, escape, label, score, shorten};
 
@@ -38,16 +39,26 @@ fn share(interval: Option<Interval>) -> Cell {
     }))
 }
 
-/// Percentage points with their sign.
+/// Percentage points.
 fn points(value: f64) -> String {
-    format!("{:+.2}", value * 100.0).replace('-', "−")
+    format!("{:.2}", value * 100.0).replace('-', "−")
+}
+
+const PARTS: [&str; 4] = ["Run cost", "Overhead", "Making, recognised", "Full cost"];
+
+/// Run, overhead, making and full cost in cents, as the tables per model round them.
+fn full_cost(costs: &Costs, digits: u32) -> Result<[Money; 4], ReportError> {
+    let overhead = less(less(costs.full_cost, costs.run_cost)?, costs.making_cost)?;
+    let full = costs.full_cost.round(digits)?;
+    let parts = fit(&[costs.run_cost, overhead, costs.making_cost], full, digits)?;
+    Ok([parts[0], parts[1], parts[2], full])
 }
 
 fn pair(found: &Comparison) -> Result<String, ReportError> {
     let names = found.sides.each_ref().map(|side| side.subject.to_string());
     let [first, second] = names.each_ref().map(|name| label(name));
     let mut table = Table::new(format!("{second} against {first}"))
-        .words("")
+        .words("What")
         .numbers(&names[0], "")
         .numbers(&names[1], "");
     let mut row = |what: &str, cells: [Cell; 2]| {
@@ -88,8 +99,13 @@ fn pair(found: &Comparison) -> Result<String, ReportError> {
             Ok(())
         };
         let both = |of: fn(&InCurrency, usize) -> Option<Money>| [of(own, 0), of(own, 1)];
-        money("Run cost", both(|own, at| Some(own.costs[at].run_cost)))?;
-        money("Full cost", both(|own, at| Some(own.costs[at].full_cost)))?;
+        let parts = [
+            full_cost(&own.costs[0], digits)?,
+            full_cost(&own.costs[1], digits)?,
+        ];
+        for (place, what) in PARTS.into_iter().enumerate() {
+            money(what, [Some(parts[0][place]), Some(parts[1][place])])?;
+        }
         money(
             "Full cost per request that converted",
             own.full_cost_per_conversion,
@@ -114,8 +130,9 @@ fn pair(found: &Comparison) -> Result<String, ReportError> {
                 "the interval has 0 in it: it may be none"
             };
             says.push(format!(
-                "<b>{second}</b> converts {} percentage points of its requests more than {first} (95 %: {} to {}); {seen}.",
-                points(difference.estimate),
+                "<b>{second}</b> converts {} percentage points {} of its requests than {first} (95 %: {} to {}); {seen}.",
+                points(difference.estimate.abs()),
+                if difference.estimate < 0.0 { "fewer" } else { "more" },
                 points(difference.low),
                 points(difference.high)
             ));

@@ -36,10 +36,15 @@ pub fn html(data: &ReportData, id: &str, heading: &str) -> String {
     }
     let broken = all.iter().filter(|row| !row.holds).count() as u64;
     let mut body = if broken == 0 {
-        format!(
-            "<p class=\"proof\"><strong>✓ Holds.</strong> All {} are what they should be, within their tolerance.</p>\n",
-            counted(all.len() as u64, "sum", "sums")
-        )
+        let says = match all.len() {
+            1 => "The one sum that could be judged is what it should be, within its tolerance."
+                .to_owned(),
+            many => format!(
+                "All {} are what they should be, within their tolerance.",
+                counted(many as u64, "sum", "sums")
+            ),
+        };
+        format!("<p class=\"proof\"><strong>✓ Holds.</strong> {says}</p>\n")
     } else {
         alert(&format!(
             "{} of {} differ by more than their tolerance.",

@@ -127,11 +127,12 @@ fn by_version(view: &View, marks: &Marks) -> Result<String, ReportError> {
             .fine()
             .words("Version")
             .words("State")
-            .words("First cost")
-            .words("In service")
+            .numbers("First cost", "")
+            .numbers("First served", "")
+            .numbers("Last served", "")
             .numbers("Served", "recommendations"),
     )
-    .numbers("Closing", "not recognised yet")
+    .numbers("Closing", "")
     .numbers("Life left", "");
     let day = |day: Option<chrono::NaiveDate>| day.map(|day| day.to_string());
     for model in versions(view)? {
@@ -151,15 +152,12 @@ fn by_version(view: &View, marks: &Marks) -> Result<String, ReportError> {
         };
         for (version, moved, closing) in listed {
             let name = version.model_version.as_deref().unwrap_or("no version");
-            let served = match (day(version.first_served), day(version.last_served)) {
-                (Some(first), Some(last)) if first != last => format!("{first} to {last}"),
-                (first, _) => first.unwrap_or_default(),
-            };
             let mut row = vec![
                 Cell::Name(name.to_owned()),
                 Cell::Html(state(version).to_owned()),
                 Cell::Html(day(version.first_cost).unwrap_or_default()),
-                Cell::Html(served),
+                Cell::Html(day(version.first_served).unwrap_or_default()),
+                Cell::Html(day(version.last_served).unwrap_or_default()),
                 Cell::Number(count(version.served)),
             ];
             row.extend(amounts(view, &sum(moved, *closing)?)?);
@@ -179,14 +177,14 @@ fn by_version(view: &View, marks: &Marks) -> Result<String, ReportError> {
             }
             let title = format!("{} other versions", count(rest.len() as u64));
             let mut row = vec![Cell::Name(title)];
-            row.resize_with(5, || Cell::Empty);
+            row.resize_with(6, || Cell::Empty);
             row.extend(amounts(view, &own)?);
             row.push(Cell::Empty);
             table.row(Row::Leaf, row);
         }
         let title = Cell::Html(marked(&marks.model(model.model_id), model.model_id));
         let mut row = vec![title];
-        row.resize_with(5, || Cell::Empty);
+        row.resize_with(6, || Cell::Empty);
         row.extend(amounts(view, &total)?);
         row.push(Cell::Empty);
         table.row(Row::Subtotal, row);
