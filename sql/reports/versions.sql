@@ -14,7 +14,10 @@ made as (
         sum(transferred) as transferred,
         sum(recognised) as recognised,
         sum(written_off) as written_off,
-        sum(incurred + transferred - recognised - written_off) as closing
+        sum(incurred + transferred - recognised - written_off) as closing,
+        last_value(life_after order by day) as life_left,
+        last_value(life_unit order by day) as life_unit,
+        last_value(policy order by day) as policy
     from version_ledger
     group by model_id, model_version, currency
 )
@@ -30,7 +33,10 @@ select
     transferred,
     recognised,
     written_off,
-    closing
+    closing,
+    life_left,
+    life_unit,
+    policy
 from made
 left join served
     on served.model_id = made.model_id and (served.model_version is not distinct from made.model_version)

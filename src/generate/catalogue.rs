@@ -145,6 +145,12 @@ impl Item {
         }
     }
 
+    /// What a piece costs the shop, in 1/100 of a US cent: a share of the price that all items of a niche have. Nothing is
+    /// drawn for it, so it moves no other figure.
+    pub(super) fn unit_cost(&self) -> i64 {
+        self.cents * i64::from(45 + 5 * (self.words % 6))
+    }
+
     pub(super) fn category(&self) -> &'static str {
         niche_words(usize::from(self.words)).0.name
     }

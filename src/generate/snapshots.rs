@@ -127,6 +127,7 @@ fn items(
     let mut category = StringBuilder::new();
     let mut brand = StringBuilder::new();
     let mut price = Decimal128Builder::new().with_data_type(DataType::Decimal128(18, 4));
+    let mut unit_cost = Decimal128Builder::new().with_data_type(DataType::Decimal128(18, 4));
     let mut currency = StringBuilder::new();
     // The names that Parquet's specification gives to a map's parts.
     let names = MapFieldNames {
@@ -148,6 +149,7 @@ fn items(
         category.append_value(item.category());
         brand.append_value(item.brand());
         price.append_value(i128::from(item.cents) * 100);
+        unit_cost.append_value(i128::from(item.unit_cost()));
         currency.append_value("USD");
         let mut pair = |key: &str, value: &str| {
             attributes.keys().append_value(key);
@@ -170,6 +172,7 @@ fn items(
         ("category", Arc::new(category.finish())),
         ("brand", Arc::new(brand.finish())),
         ("price", Arc::new(price.finish())),
+        ("unit_cost", Arc::new(unit_cost.finish())),
         ("currency", Arc::new(currency.finish())),
         ("attributes", Arc::new(attributes.finish())),
         ("created_at", Arc::new(created.finish())),

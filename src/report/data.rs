@@ -4,6 +4,7 @@
 //! them. Currencies are never added, so each is a section of its own. A ratio
 //! is never stored: its numerator and denominator are.
 
+use crate::attribution::compare::Comparison;
 use crate::money::{Currency, Money, Residue};
 use chrono::NaiveDate;
 
@@ -14,6 +15,8 @@ pub struct ReportData {
     pub name: String,
     /// Id of the run that published the tables.
     pub run_id: String,
+    /// The only billing period that is shown, such as `2026-10`.
+    pub period: Option<String>,
     /// Data interval of that run.
     pub date: NaiveDate,
     /// First day covered, by charge period.
@@ -42,6 +45,12 @@ pub struct ReportData {
     pub closed: Vec<(String, NaiveDate)>,
     /// Billing periods that the movers compare: the one before, and the newest.
     pub compared: Option<(String, String)>,
+    /// Versions and models side by side: each pair once, the newer or more served one second.
+    pub comparisons: Vec<Comparison>,
+    /// Sums of the bills that were held against others; what does not hold first.
+    pub conformance: Vec<Conformance>,
+    /// All currencies in one, where the pipeline has a reporting currency.
+    pub converted: Vec<Converted>,
 }
 
 /// All amounts in one currency.
@@ -69,6 +78,10 @@ pub struct CurrencyData {
     pub machines: Vec<Machine>,
     /// What later bills changed in closed periods, oldest first.
     pub restatements: Vec<Restatement>,
+    /// What each version cost to make and what became of it, by model and version.
+    pub versions: Vec<VersionCost>,
+    /// The same by model and month, from the first month of each model on, whatever the period of the report.
+    pub roll_forward: Vec<ModelMonth>,
     /// Change of every owner × stage × category between the periods compared, largest first.
     pub movers: Vec<Mover>,
 }
@@ -130,14 +143,142 @@ pub struct UnitCost {
     pub requests: u64,
     /// Recommendations clicked.
     pub clicks: u64,
-    /// Recommendations bought.
+    /// Purchases credited to them.
     pub purchases: u64,
+    /// Recommendations bought, however often.
+    pub conversions: u64,
+    /// Responses of which something was clicked.
+    pub clicked_requests: u64,
+    /// Responses of which something was bought.
+    pub converted_requests: u64,
     /// Price × quantity of those purchases, in this currency.
     pub revenue: Option<Money>,
+    /// What is left of it after the items' unit cost, where that is known.
+    pub margin: Option<Money>,
+    /// Revenue of which the margin is known.
+    pub margin_revenue: Option<Money>,
     /// Deployment and operations, usage basis, without tax.
     pub run_cost: Money,
-    /// Run cost, tax, share of idle, and what is recognised of the cost to make the version.
+    /// Tax on running, and the share of idle.
+    pub overhead_cost: Money,
+    /// What is recognised of the cost to make the version.
+    pub making_cost: Money,
+    /// The sum of the three.
     pub full_cost: Money,
+}
+
+/// What a version cost to make up to the end of the report, and what became of it: `EffectiveCost`, allocation basis.
+/// `incurred + transferred − recognised − written_off = closing`, exactly.
+#[derive(Debug, Clone)]
+pub struct VersionCost {
+    pub model_id: String,
+    /// `None` is the model's line for what names no version.
+    pub model_version: Option<String>,
+    /// Day of its first cost.
+    pub first_cost: Option<NaiveDate>,
+    pub first_served: Option<NaiveDate>,
+    pub last_served: Option<NaiveDate>,
+    /// Recommendations shown; 0 is a version that never shipped.
+    pub served: u64,
+    /// Development, training and upgrade.
+    pub incurred: Money,
+    /// From the line without a version to the version that went into service.
+    pub transferred: Money,
+    pub recognised: Money,
+    pub written_off: Money,
+    /// Not recognised yet.
+    pub closing: Money,
+    /// Units of its service life that are left.
+    pub life_left: u64,
+    /// days or recommendations.
+    pub life_unit: String,
+    /// The policy of its service life, in words.
+    pub policy: String,
+}
+
+/// A month of the cost to make a model's versions: the closing of the month before `+ incurred + transferred −
+/// recognised − written_off = closing`, exactly.
+#[derive(Debug, Clone)]
+pub struct ModelMonth {
+    pub model_id: String,
+    /// Such as `2026-10`.
+    pub month: String,
+    pub incurred: Money,
+    pub transferred: Money,
+    pub recognised: Money,
+    pub written_off: Money,
+    pub closing: Money,
+}
+
+/// All currencies in one.
+#[derive(Debug, Clone)]
+pub struct Converted {
+    /// The reporting currency.
+    pub currency: Currency,
+    /// One row per line × original currency × owner.
+    pub lines: Vec<ConvertedLine>,
+    /// The rates that were taken.
+    pub rates: Vec<Rate>,
+}
+
+/// What a line of `converted_costs` holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ConvertedKind {
+    Cost,
+    /// The bill at the closing rate, less the costs at the rates of their days.
+    ExchangeDifference,
+    /// What later bills changed in closed periods; beside the bill.
+    Restatement,
+}
+
+/// Costs of an owner that were converted from one currency. Amounts are in the order of the report's measures.
+#[derive(Debug, Clone)]
+pub struct ConvertedLine {
+    pub kind: ConvertedKind,
+    /// ISO 4217 code of the original amounts.
+    pub from: String,
+    /// `None` for the exchange difference.
+    pub target: Option<Target>,
+    /// In the currency they come from.
+    pub original: [Money; 4],
+    /// In the reporting currency.
+    pub amounts: [Money; 4],
+}
+
+/// An exchange rate, and the days that took it.
+#[derive(Debug, Clone)]
+pub struct Rate {
+    /// ISO 4217 code.
+    pub from: String,
+    pub rate_id: String,
+    /// What one unit of `from` is worth in the reporting currency.
+    pub rate: Money,
+    pub first_day: NaiveDate,
+    pub last_day: NaiveDate,
+    /// Amounts that were converted at it.
+    pub rows: u64,
+}
+
+/// A sum of the bills held against another by a rule of the FOCUS specification.
+#[derive(Debug, Clone)]
+pub struct Conformance {
+    pub rule: String,
+    /// The invoice, commitment or charge that it is about.
+    pub subject: String,
+    pub issuer: Option<String>,
+    /// ISO 4217 code of the amounts, or `ratio`.
+    pub unit: String,
+    /// Charges looked at.
+    pub rows: u64,
+    /// What it should be.
+    pub stated: Money,
+    /// What the charges add up to.
+    pub found: Money,
+    /// Stated less found.
+    pub difference: Money,
+    /// By how much they may differ.
+    pub tolerance: Money,
+    pub holds: bool,
 }
 
 /// How the bill was split.

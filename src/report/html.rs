@@ -3,7 +3,10 @@
 use super::ReportError;
 use super::data::ReportData;
 use super::marks::Marks;
-use super::section::{changes, costs, days, glossary, headline, night, proof, quality, units};
+use super::section::{
+    changes, compare, conformance, converted, costs, days, glossary, headline, making, night,
+    proof, quality, units,
+};
 use super::text::{escape, label};
 use super::view::View;
 use std::fmt::Write as _;
@@ -39,6 +42,8 @@ pub fn page(data: &ReportData) -> Result<String, ReportError> {
         body.push_str(&costs::html(data, view, &marks, &id, &title)?);
         let (id, title) = enter("changes", "What changed");
         body.push_str(&changes::html(data, view, &marks, &id, &title)?);
+        let (id, title) = enter("making", "What versions cost");
+        body.push_str(&making::html(data, view, &marks, &id, &title)?);
         let (id, title) = enter("per-1000", "Cost per 1,000");
         body.push_str(&units::per_1000(view, &marks, &id, &title)?);
         let (id, title) = enter("days", "Day by day");
@@ -46,6 +51,15 @@ pub fn page(data: &ReportData) -> Result<String, ReportError> {
         let (id, title) = enter("surfaces", "Per surface");
         body.push_str(&units::surfaces(view, &marks, &id, &title)?);
     }
+    for all in &data.converted {
+        let id = format!("converted-{}", all.currency.code().to_lowercase());
+        let title = format!("All in {}", all.currency.code());
+        body.push_str(&converted::html(all, &marks, &id, &title)?);
+        contents.push((id, title));
+    }
+    let (id, title) = ("compare", "Side by side");
+    body.push_str(&compare::html(data, id, title)?);
+    contents.push((id.to_owned(), title.to_owned()));
     contents.push(("quality".to_owned(), "Quality".to_owned()));
     body.push_str(&quality::html(data, &views, &marks)?);
     for view in &views {
@@ -58,7 +72,10 @@ pub fn page(data: &ReportData) -> Result<String, ReportError> {
         body.push_str(&proof::html(view, &id, &title)?);
         contents.push((id, title));
     }
+    let (id, title) = ("conformance", "Conformance of the bills");
+    body.push_str(&conformance::html(data, id, title));
     for (id, title) in [
+        (id, title),
         ("rejected", "Rejected data"),
         ("run", "The run"),
         ("words", "Words"),

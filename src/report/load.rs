@@ -5,18 +5,20 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::NaiveDate;
 use futures::StreamExt;
 
-use super::data::{
-    Basis, BridgeLine, CostLine, CurrencyData, DayCost, Line, Machine, ModelVerdict, QualityMetric,
-    QuarantineGroup, ReconciliationLine, ReportData, ResourceCost, Restatement, SourceRows,
-    StageRun, Target, UnitCost,
+use super::data::{Converted, CurrencyData, Line, ModelVerdict, QualityMetric, ReportData};
+use super::movers::Movers;
+use super::rows::{
+    bridge, conformance, converted, cost, day, group, machine, month, part, rate, reconciliation,
+    resource, restatement, service, source, stage, unit, version,
 };
-use super::movers::{Movers, Part};
+use super::side_by_side;
+use crate::attribution::compare::compare;
 use crate::config::Pipeline;
 use crate::engine::rows::{Row, map};
 use crate::engine::{Engine, Library, Options};
 use crate::error::{Error, Result};
 use crate::evaluate::stage::BASELINE;
-use crate::money::{Currency, Money, Residue};
+use crate::money::Currency;
 use crate::pipeline::close::days_of;
 use crate::warehouse::{Warehouse, store, table};
 
@@ -37,15 +39,23 @@ pub async fn load(
     let allocations =
         table("allocations").ok_or_else(|| Error::unexpected("no table allocations"))?;
     let there = store::partitions(&snapshot, allocations)?;
+    let mut days = (None, None);
     if let Some(period) = period {
         let (first, last) = days_of(period)?;
+        days = (Some(first), Some(last));
         if !there.iter().any(|p| p == period) {
             return Err(Error::config(format!(
                 "nothing is published for the billing period {period}"
             ))
             .help(format!("there are: {}", there.join(", "))));
         }
-        for name in ["charges", "allocations", "model_costs", "reconciliation"] {
+        for name in [
+            "charges",
+            "allocations",
+            "model_costs",
+            "reconciliation",
+            "converted_costs",
+        ] {
             engine
                 .restrict(name, &format!("billing_period = '{period}'"))
                 .await?;
@@ -56,6 +66,12 @@ pub async fn load(
                 &format!("ds between date '{first}' and date '{last}'"),
             )
             .await?;
+        // What versions cost to make is carried on from earlier periods.
+        for (name, day) in [("version_ledger", "day"), ("served_days", "ds")] {
+            engine
+                .restrict(name, &format!("{day} <= date '{last}'"))
+                .await?;
+        }
     }
     let compared = compared(&there, period);
     let mut pair = None;
@@ -75,6 +91,10 @@ pub async fn load(
     };
     let mut data = loader.load(pipeline, date).await?;
     data.compared = compared;
+    for pair in side_by_side::pairs(&data.currencies) {
+        let found = compare((&options, &snapshot), library, pair, days).await?;
+        data.comparisons.push(found);
+    }
     Ok(data)
 }
 
@@ -150,6 +170,7 @@ impl Loader<'_> {
         Ok(ReportData {
             name: pipeline.name.clone(),
             run_id: run_id.unwrap_or_default(),
+            period: self.period.map(str::to_owned),
             date,
             first_day: days.first().copied().unwrap_or(date),
             last_day: days.last().copied().unwrap_or(date),
@@ -171,7 +192,30 @@ impl Loader<'_> {
                 })
                 .await?,
             compared: None,
+            comparisons: vec![],
+            conformance: self.rows("conformance", conformance).await?,
+            converted: self.converted().await?,
         })
+    }
+
+    /// All currencies in one. Closed periods keep what they had, so there may be several reporting currencies, never added.
+    async fn converted(&self) -> Result<Vec<Converted>> {
+        let mut found: BTreeMap<String, Converted> = BTreeMap::new();
+        for (code, line) in self.rows("converted", converted).await? {
+            let currency = Currency::parse(&code).map_err(|e| Error::check(e.to_string()))?;
+            let of = found.entry(code).or_insert_with(|| Converted {
+                currency,
+                lines: vec![],
+                rates: vec![],
+            });
+            of.lines.push(line);
+        }
+        for (code, rate) in self.rows("rates", rate).await? {
+            if let Some(of) = found.get_mut(&code) {
+                of.rates.push(rate);
+            }
+        }
+        Ok(found.into_values().collect())
     }
 
     /// The movers of each currency. The rows are as many as the bills have resources, so they are streamed.
@@ -243,6 +287,27 @@ impl Loader<'_> {
                     .is_none_or(|period| restated.period == period || restated.booked == period)
             });
         }
+        // A currency that only earlier periods have is no section of this report.
+        for (currency, row) in self
+            .rows("versions", |row| {
+                Ok((row.needed("currency")?, version(row)?))
+            })
+            .await?
+        {
+            if let Some(section) = found.get_mut(&currency) {
+                section.versions.push(row);
+            }
+        }
+        for (currency, row) in self
+            .rows("roll_forward", |row| {
+                Ok((row.needed("currency")?, month(row)?))
+            })
+            .await?
+        {
+            if let Some(section) = found.get_mut(&currency) {
+                section.roll_forward.push(row);
+            }
+        }
         self.movers(&mut found).await?;
         Ok((found.into_values().collect(), without))
     }
@@ -262,226 +327,10 @@ fn entry(found: &mut BTreeMap<String, CurrencyData>, code: String) -> Result<&mu
         bridge: vec![],
         machines: vec![],
         restatements: vec![],
+        versions: vec![],
+        roll_forward: vec![],
         movers: vec![],
     }))
-}
-
-fn money(row: &Row<'_>, name: &str) -> Result<Option<Money>> {
-    Ok(row.decimal(name, 18)?.map(Money))
-}
-
-fn amount(row: &Row<'_>, name: &str) -> Result<Money> {
-    Ok(money(row, name)?.unwrap_or_default())
-}
-
-fn target(row: &Row<'_>) -> Result<Target> {
-    Ok(match row.needed("target")?.as_str() {
-        "model" => Target::Model(row.needed("model_id")?),
-        "idle" => Target::Idle,
-        _ => Target::Unallocated,
-    })
-}
-
-fn cost(row: &Row<'_>) -> Result<CostLine> {
-    Ok(CostLine {
-        target: target(row)?,
-        model_version: row.text("model_version")?,
-        stage: row.text("stage")?,
-        category: row.needed("category")?,
-        reason: row.text("reason")?,
-        usage_billed: amount(row, "usage_billed")?,
-        usage_effective: amount(row, "usage_effective")?,
-        allocation_billed: amount(row, "allocation_billed")?,
-        allocation_effective: amount(row, "allocation_effective")?,
-    })
-}
-
-fn day(row: &Row<'_>) -> Result<DayCost> {
-    Ok(DayCost {
-        day: row.day("day")?.unwrap_or_default(),
-        target: target(row)?,
-        usage_effective: amount(row, "usage_effective")?,
-        allocation_effective: amount(row, "allocation_effective")?,
-    })
-}
-
-fn unit(row: &Row<'_>) -> Result<UnitCost> {
-    Ok(UnitCost {
-        day: row.day("ds")?.unwrap_or_default(),
-        model_id: row.needed("model_id")?,
-        model_version: row.text("model_version")?,
-        surface: row.text("surface")?,
-        served: row.count("served")?,
-        requests: row.count("requests")?,
-        clicks: row.count("clicks")?,
-        purchases: row.count("purchases")?,
-        revenue: money(row, "revenue")?,
-        run_cost: amount(row, "run_cost")?,
-        full_cost: amount(row, "full_cost")?,
-    })
-}
-
-fn resource(row: &Row<'_>) -> Result<ResourceCost> {
-    Ok(ResourceCost {
-        target: lost(row)?,
-        resource_id: row.text("resource_id")?,
-        service: row.text("service_name")?,
-        account: None,
-        resources: 1,
-        reason: row.text("reason")?,
-        rows: row.count("rows")?,
-        billed: amount(row, "billed")?,
-        effective: amount(row, "effective")?,
-    })
-}
-
-fn service(row: &Row<'_>) -> Result<ResourceCost> {
-    Ok(ResourceCost {
-        target: lost(row)?,
-        resource_id: None,
-        service: row.text("service_name")?,
-        account: row.text("account")?,
-        resources: row.count("resources")?,
-        reason: row.text("reason")?,
-        rows: row.count("rows")?,
-        billed: amount(row, "billed")?,
-        effective: amount(row, "effective")?,
-    })
-}
-
-/// Idle or unallocated.
-fn lost(row: &Row<'_>) -> Result<Target> {
-    Ok(match row.needed("target")?.as_str() {
-        "idle" => Target::Idle,
-        _ => Target::Unallocated,
-    })
-}
-
-fn bridge(row: &Row<'_>) -> Result<BridgeLine> {
-    Ok(BridgeLine {
-        what: row.needed("what")?,
-        rows: row.count("rows")?,
-        billed: amount(row, "billed")?,
-        effective: amount(row, "effective")?,
-    })
-}
-
-fn machine(row: &Row<'_>) -> Result<Machine> {
-    Ok(Machine {
-        resource_id: row.text("resource_id")?,
-        machines: row.count("machines")?,
-        rows: row.count("rows")?,
-        used: amount(row, "used")?,
-        idle: amount(row, "idle")?,
-        unallocated: amount(row, "unallocated")?,
-    })
-}
-
-fn restatement(row: &Row<'_>) -> Result<Restatement> {
-    Ok(Restatement {
-        period: row.needed("restated_period")?,
-        booked: row.needed("booked_period")?,
-        target: target(row)?,
-        model_version: row.text("model_version")?,
-        stage: row.text("stage")?,
-        category: row.needed("category")?,
-        before: [
-            amount(row, "usage_effective_before")?,
-            amount(row, "allocation_effective_before")?,
-            amount(row, "usage_billed_before")?,
-            amount(row, "allocation_billed_before")?,
-        ],
-        change: [
-            amount(row, "usage_effective")?,
-            amount(row, "allocation_effective")?,
-            amount(row, "usage_billed")?,
-            amount(row, "allocation_billed")?,
-        ],
-    })
-}
-
-fn part(row: &Row<'_>) -> Result<Part> {
-    let flag = |name| -> Result<bool> { Ok(row.text(name)?.as_deref() == Some("true")) };
-    Ok(Part {
-        target: target(row)?,
-        stage: row.text("stage")?,
-        category: row.needed("category")?,
-        before: amount(row, "before")?,
-        after: amount(row, "after")?,
-        line_before: amount(row, "line_before")?,
-        line_after: amount(row, "line_after")?,
-        was_there: flag("was_there")?,
-        is_there: flag("is_there")?,
-    })
-}
-
-fn reconciliation(row: &Row<'_>) -> Result<ReconciliationLine> {
-    let residue = |name| -> Result<_> { Ok(row.decimal(name, 38)?.map(Residue)) };
-    let line = row.needed("line")?;
-    Ok(ReconciliationLine {
-        period: row.needed("billing_period")?,
-        issuer: row.needed("issuer")?,
-        basis: match row.needed("basis")?.as_str() {
-            "allocation" => Basis::Allocation,
-            _ => Basis::Usage,
-        },
-        line: match line.as_str() {
-            "bill" => Line::Bill,
-            "attributed" => Line::Attributed,
-            "idle" => Line::Idle,
-            "unallocated" => Line::Unallocated,
-            "difference" => Line::Difference,
-            "restated" => Line::Restated,
-            "quarantined" => Line::Quarantined,
-            "ingest_rounding" => Line::IngestRounding,
-            _ => {
-                return Err(Error::contract(format!(
-                    "reconciliation has a line `{line}` that the report does not know"
-                )));
-            }
-        },
-        rows: row.count("rows")?,
-        billed: money(row, "billed")?,
-        effective: money(row, "effective")?,
-        billed_rounding: residue("billed_rounding")?,
-        effective_rounding: residue("effective_rounding")?,
-    })
-}
-
-fn source(row: &Row<'_>) -> Result<SourceRows> {
-    Ok(SourceRows {
-        source: row.needed("source")?,
-        kind: row.needed("kind")?,
-        files: row.count("files")?,
-        rows_in: row.count("rows_in")?,
-        rows_out: row.count("rows_out")?,
-        rows_skipped: row.count("rows_skipped")?,
-        rows_duplicate: row.count("rows_duplicate")?,
-        rows_late: row.count("rows_late")?,
-        rows_quarantined: row.count("rows_quarantined")?,
-    })
-}
-
-fn group(row: &Row<'_>) -> Result<QuarantineGroup> {
-    Ok(QuarantineGroup {
-        source: row.needed("source")?,
-        column: row.needed("column")?,
-        reason: row.needed("reason")?,
-        rows: row.count("rows")?,
-        example: row.needed("example")?,
-    })
-}
-
-fn stage(row: &Row<'_>) -> Result<StageRun> {
-    Ok(StageRun {
-        stage: row.needed("stage")?,
-        status: row.needed("status")?,
-        seconds: row.float("seconds")?,
-        rows: row.int("rows")?.map(i64::unsigned_abs),
-        peak_rss_bytes: row.int("peak_rss_bytes")?.map(i64::unsigned_abs),
-        device: row.text("device")?,
-        message: row.text("message")?,
-    })
 }
 
 /// Whether each model beats popularity by recall at 20, or at the cut-off nearest to it.

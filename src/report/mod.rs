@@ -1,21 +1,25 @@
 //! The report: one HTML file that opens from disk without a network, a workbook for finance, and a CSV file per table.
 //!
-//! [`data`] says what is shown and [`load`] reads it; [`view`] and [`shown`] sum and round it, once for all forms;
+//! [`data`] says what is shown and [`load`] reads it ([`rows`], row by row); [`view`] and [`shown`] sum and round it, once for all forms;
 //! [`html`] and [`section`] are the page, [`charts`] and [`plot`] draw it, [`xlsx`] is the workbook, [`csv`] has every
 //! digit.
 
 pub mod charts;
+pub mod converted;
 pub mod csv;
 pub mod data;
 pub mod html;
 pub mod load;
+pub mod making;
 pub mod marks;
 pub mod movers;
 pub mod plot;
 pub mod round;
+mod rows;
 pub mod section;
 pub mod showback;
 pub mod shown;
+mod side_by_side;
 pub mod svg;
 pub mod table;
 pub mod text;

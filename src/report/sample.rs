@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used)]
 
 use super::data::*;
+use crate::attribution::compare::{Answer, Comparison, Costs, InCurrency, Side, Subject, Worth};
+use crate::attribution::interval::{Interval, difference, share};
 use crate::money::{Currency, Money, Residue};
 use chrono::NaiveDate;
 use std::collections::BTreeMap;
@@ -159,8 +161,16 @@ fn section(code: &str, scale: i128, models: &[(&str, i128)]) -> CurrencyData {
                 requests: served / 10,
                 clicks: served / 37,
                 purchases: if surface == "email" { 0 } else { served / 900 },
+                conversions: if surface == "email" { 0 } else { served / 1000 },
+                clicked_requests: served / 50,
+                converted_requests: if surface == "email" { 0 } else { served / 1200 },
                 revenue: (surface != "email").then(|| money(i128::from(served / 900) * 3499, 5)),
+                margin: (surface != "email").then(|| money(i128::from(served / 900) * 1201, 8)),
+                margin_revenue: (surface != "email")
+                    .then(|| money(i128::from(served / 900) * 3490, 5)),
                 run_cost: Money(full * 51 / 100),
+                overhead_cost: Money(full * 17 / 100),
+                making_cost: Money(full - full * 51 / 100 - full * 17 / 100),
                 full_cost: Money(full),
             });
         }
@@ -247,6 +257,14 @@ fn section(code: &str, scale: i128, models: &[(&str, i128)]) -> CurrencyData {
             restated(scale, Target::Idle, None, 400, -12),
             restated(scale, Target::Unallocated, None, 0, 5),
         ],
+        versions: models
+            .iter()
+            .flat_map(|(id, weight)| versions(id, weight * scale))
+            .collect(),
+        roll_forward: models
+            .iter()
+            .flat_map(|(id, weight)| months(id, weight * scale))
+            .collect(),
         movers: vec![
             Mover {
                 target: Target::Model("als-home".to_owned()),
@@ -291,6 +309,228 @@ fn restated(
         change: [5, 6, 7, 8].map(|seed| money(change * scale, seed)),
         target,
     }
+}
+
+/// A version in service, one that never shipped, one that was retired, and what waits for the next.
+fn versions(model: &str, scale: i128) -> Vec<VersionCost> {
+    let version =
+        |name: Option<&str>, served: u64, [incurred, transferred, recognised, off]: [Money; 4]| {
+            VersionCost {
+                model_id: model.to_owned(),
+                model_version: name.map(str::to_owned),
+                first_cost: Some(day(0)),
+                first_served: (served > 0).then(|| day(1)),
+                last_served: (served > 0).then(|| day(13)),
+                served,
+                incurred,
+                transferred,
+                recognised,
+                written_off: off,
+                closing: Money(incurred.0 + transferred.0 - recognised.0 - off.0),
+                life_left: 17,
+                life_unit: "days".to_owned(),
+                policy: "30 days; superseded after 7 days".to_owned(),
+            }
+        };
+    let handed = money(40 * scale, 12);
+    vec![
+        version(
+            Some("2026-10-01"),
+            800_000,
+            [
+                money(900 * scale, 1),
+                Money::ZERO,
+                money(700 * scale, 2),
+                Money(money(900 * scale, 1).0 - money(700 * scale, 2).0),
+            ],
+        ),
+        version(
+            Some("2026-11-08"),
+            413_000,
+            [
+                money(1100 * scale, 3),
+                handed,
+                money(301 * scale, 4),
+                Money::ZERO,
+            ],
+        ),
+        version(
+            Some("2026-11-10-experiment"),
+            0,
+            [money(333 * scale, 5), Money::ZERO, Money::ZERO, Money::ZERO],
+        ),
+        version(
+            None,
+            0,
+            [
+                money(55 * scale, 6),
+                Money(-handed.0),
+                Money::ZERO,
+                Money::ZERO,
+            ],
+        ),
+    ]
+}
+
+/// Two months that add up to [`versions`].
+fn months(model: &str, scale: i128) -> Vec<ModelMonth> {
+    let all = versions(model, scale);
+    let sum = |of: fn(&VersionCost) -> Money| Money(all.iter().map(|version| of(version).0).sum());
+    let whole = [
+        sum(|version| version.incurred),
+        sum(|version| version.transferred),
+        sum(|version| version.recognised),
+        sum(|version| version.written_off),
+    ];
+    let first = whole.map(|money| Money(money.0 / 3));
+    let month = |month: &str,
+                 [incurred, transferred, recognised, written_off]: [Money; 4],
+                 opening: Money| {
+        ModelMonth {
+            model_id: model.to_owned(),
+            month: month.to_owned(),
+            incurred,
+            transferred,
+            recognised,
+            written_off,
+            closing: Money(opening.0 + incurred.0 + transferred.0 - recognised.0 - written_off.0),
+        }
+    };
+    let october = month("2026-10", first, Money::ZERO);
+    let rest = [0, 1, 2, 3].map(|place| Money(whole[place].0 - first[place].0));
+    let november = month("2026-11", rest, october.closing);
+    vec![october, november]
+}
+
+fn side(version: &str, converted: u64) -> Side {
+    Side {
+        subject: Subject {
+            model_id: "als-home".to_owned(),
+            model_version: Some(version.to_owned()),
+        },
+        first_day: Some(day(0)),
+        last_day: Some(day(13)),
+        days: 14,
+        served: 578_200,
+        requests: 57_820,
+        clicks: 15_600,
+        purchases: 640,
+        conversions: 570,
+        converted_requests: converted,
+        conversion: share(converted, 57_820),
+    }
+}
+
+fn comparison() -> Comparison {
+    let sides = [side("2026-10-01", 471), side("2026-11-08", 563)];
+    let both = sides[0].conversion.zip(sides[1].conversion);
+    let costs = |seed: i128| Costs {
+        run_cost: money(60_000, seed),
+        making_cost: money(20_000, seed),
+        full_cost: money(90_000, seed),
+        revenue: Some(money(2_200_000, seed)),
+        margin: None,
+        margin_revenue: None,
+        made: money(1_900_000, seed),
+        written_off: Money::ZERO,
+        unrecognised: money(800_000, seed),
+    };
+    let around = |low: f64, high: f64| Interval {
+        estimate: (low + high) / 2.0,
+        low,
+        high,
+    };
+    Comparison {
+        difference: both.map(|(a, b)| difference(a, b)),
+        sides,
+        days_in_common: 13,
+        currencies: vec![InCurrency {
+            currency: "USD".to_owned(),
+            costs: [costs(1), costs(2)],
+            run_cost_per_conversion: [Some(money(127, 1)), Some(money(106, 2))],
+            full_cost_per_conversion: [Some(money(191, 1)), None],
+            incremental: Some(money(12, 3)),
+            worth: Some(Worth {
+                conversions: around(31.0, 154.0),
+                value: money(3_907, 4),
+                is_margin: false,
+                total: around(1_211.0, 6_016.0),
+                answer: Answer::Open,
+            }),
+        }],
+    }
+}
+
+/// Dollars in euros.
+fn converted() -> Converted {
+    let line = |kind, from: &str, target: Option<Target>, cents: i128| ConvertedLine {
+        kind,
+        from: from.to_owned(),
+        target,
+        original: match kind {
+            ConvertedKind::ExchangeDifference => [Money::ZERO; 4],
+            _ => [1, 2, 3, 4].map(|seed| money(cents, seed)),
+        },
+        amounts: [5, 6, 7, 8].map(|seed| money(cents * 9 / 10, seed)),
+    };
+    let model = || Some(Target::Model("als-home".to_owned()));
+    Converted {
+        currency: Currency::parse("EUR").unwrap(),
+        lines: vec![
+            line(ConvertedKind::Cost, "EUR", model(), 1_200),
+            line(ConvertedKind::Cost, "USD", model(), 99_900),
+            line(ConvertedKind::Cost, "USD", Some(Target::Idle), 7_001),
+            line(ConvertedKind::Cost, "USD", Some(Target::Unallocated), 333),
+            line(ConvertedKind::ExchangeDifference, "USD", None, -77),
+            line(ConvertedKind::Restatement, "USD", model(), 31),
+        ],
+        rates: vec![Rate {
+            from: "USD".to_owned(),
+            rate_id: "ecb-2026-11-09".to_owned(),
+            rate: Money(9 * Money::ONE.0 / 10 + 123_456),
+            first_day: day(0),
+            last_day: day(13),
+            rows: 1_734,
+        }],
+    }
+}
+
+fn conformance() -> Vec<Conformance> {
+    let row = |rule: &str, subject: &str, unit: &str, stated: Money, found: Money| Conformance {
+        rule: rule.to_owned(),
+        subject: subject.to_owned(),
+        issuer: Some("Amazon Web Services".to_owned()),
+        unit: unit.to_owned(),
+        rows: 1_480,
+        stated,
+        found,
+        difference: Money(stated.0 - found.0),
+        tolerance: Money::ONE,
+        holds: (stated.0 - found.0).abs() <= Money::ONE.0,
+    };
+    vec![
+        row(
+            "invoice_ties_to_charges",
+            "INV-2026-11-7",
+            "USD",
+            money(50_000, 1),
+            money(40_000, 2),
+        ),
+        row(
+            "invoice_ties_to_charges",
+            "INV-2026-11-8",
+            "USD",
+            money(40_000, 1),
+            money(40_000, 2),
+        ),
+        row(
+            "split_is_whole",
+            "i-0abc1234def567890",
+            "ratio",
+            Money::ONE,
+            Money(Money::ONE.0 - 1),
+        ),
+    ]
 }
 
 fn reconcile(costs: &[CostLine]) -> Vec<ReconciliationLine> {
@@ -508,6 +748,10 @@ pub fn shop() -> ReportData {
         ],
         closed: vec![("2026-10".to_owned(), day(0))],
         compared: Some(("2026-10".to_owned(), "2026-11".to_owned())),
+        period: None,
+        comparisons: vec![comparison()],
+        conformance: conformance(),
+        converted: vec![converted()],
     }
 }
 
@@ -574,6 +818,31 @@ pub fn hostile() -> ReportData {
         section.units[0].surface = Some(NAMES[4].to_owned());
         section.reconciliation[0].issuer = "Amazon Web Services".to_owned();
     }
+    for section in &mut data.currencies {
+        section
+            .versions
+            .iter_mut()
+            .for_each(|version| hostile(&mut version.model_id));
+        section
+            .roll_forward
+            .iter_mut()
+            .for_each(|month| hostile(&mut month.model_id));
+        section.versions[0].model_version = Some(NAMES[0].to_owned());
+        section.versions[1].policy = NAMES[1].to_owned();
+    }
+    for (row, name) in data.conformance.iter_mut().zip(NAMES) {
+        row.subject = name.to_owned();
+        row.rule = NAMES[5].to_owned();
+    }
+    for side in &mut data.comparisons[0].sides {
+        side.subject.model_id = NAMES[2].to_owned();
+    }
+    data.converted[0].rates[0].rate_id = NAMES[1].to_owned();
+    for line in &mut data.converted[0].lines {
+        if let Some(Target::Model(id)) = &mut line.target {
+            hostile(id);
+        }
+    }
     data.models
         .iter_mut()
         .for_each(|model| hostile(&mut model.model_id));
@@ -595,6 +864,9 @@ pub fn empty() -> ReportData {
         stages: Vec::new(),
         closed: Vec::new(),
         compared: None,
+        comparisons: Vec::new(),
+        conformance: Vec::new(),
+        converted: Vec::new(),
         ..shop()
     }
 }

@@ -71,11 +71,24 @@ pub struct Surfaces<'a> {
 pub struct Surface<'a> {
     pub unit: &'a UnitSum,
     pub revenue: Option<Money>,
-    pub run: Money,
+    pub margin: Option<Money>,
+    /// Run, overhead and making cost.
+    pub costs: [Money; 3],
+    /// The sum of `costs`.
     pub full: Money,
 }
 
-/// Surfaces of each model that has any; full cost adds up to what the cost tables show for the model.
+/// Run, overhead, making and full cost of a model; full cost is what the cost tables show for it wherever the exact
+/// amounts are the same.
+pub fn unit_costs(view: &View, unit: &UnitSum) -> Result<[Money; 4], ReportError> {
+    let target = Target::Model(unit.model_id.clone());
+    let full = agree(view, &target, 1, &[unit.full_cost])?;
+    let full = full.first().copied().unwrap_or_default();
+    let parts = fit(&unit.parts(), full, view.digits)?;
+    Ok([parts[0], parts[1], parts[2], full])
+}
+
+/// Surfaces of each model that has any; their costs add up to [`unit_costs`] of the model, line by line and part by part.
 pub fn surfaces<'a>(view: &'a View) -> Result<Vec<Surfaces<'a>>, ReportError> {
     let mut found = Vec::new();
     for model in &view.models {
@@ -87,20 +100,29 @@ pub fn surfaces<'a>(view: &'a View) -> Result<Vec<Surfaces<'a>>, ReportError> {
         if units.is_empty() {
             continue;
         }
-        let amounts =
-            |of: fn(&UnitSum) -> Money| units.iter().map(|unit| of(unit)).collect::<Vec<_>>();
-        let target = Target::Model(model.model_id.clone());
-        let full = agree(view, &target, 1, &amounts(|unit| unit.full_cost))?;
-        let run = view.data.currency.cents(&amounts(|unit| unit.run_cost))?;
-        let known: Vec<Money> = units.iter().filter_map(|unit| unit.revenue).collect();
-        let mut revenue = view.data.currency.cents(&known)?.into_iter();
-        let parts = units
+        let [run, overhead, making, whole] = unit_costs(view, model)?;
+        let exact: Vec<Money> = units.iter().map(|unit| unit.full_cost).collect();
+        let full = fit(&exact, whole, view.digits)?;
+        let cells: Vec<Vec<Money>> = units.iter().map(|unit| unit.parts().to_vec()).collect();
+        let costs = grid(&cells, &full, &[run, overhead, making], view.digits)?;
+        let known = |of: fn(&UnitSum) -> Option<Money>| -> Result<Vec<Option<Money>>, ReportError> {
+            let known: Vec<Money> = units.iter().filter_map(|unit| of(unit)).collect();
+            let mut shown = view.data.currency.cents(&known)?.into_iter();
+            let cents = units.iter().map(|unit| of(unit).and_then(|_| shown.next()));
+            Ok(cents.collect())
+        };
+        let brought = known(|unit| unit.revenue)?
             .into_iter()
-            .zip(run.into_iter().zip(full))
-            .map(|(unit, (run, full))| Surface {
+            .zip(known(|unit| unit.margin)?);
+        let parts = units
+            .iter()
+            .zip(costs.into_iter().zip(full))
+            .zip(brought)
+            .map(|((unit, (costs, full)), (revenue, margin))| Surface {
                 unit,
-                revenue: unit.revenue.and_then(|_| revenue.next()),
-                run,
+                revenue,
+                margin,
+                costs: [costs[0], costs[1], costs[2]],
                 full,
             })
             .collect();

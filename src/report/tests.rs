@@ -100,7 +100,7 @@ fn the_same_data_give_the_same_bytes() {
         .each_ref()
         .map(|folder| write(&hostile(), folder.path(), &Format::ALL).unwrap());
     let [left, right] = &written;
-    assert_eq!(left.csv.len(), 16);
+    assert_eq!(left.csv.len(), 21);
     let pairs = left
         .csv
         .iter()
@@ -254,7 +254,11 @@ fn every_shown_subtotal_is_the_sum_of_its_shown_leaves() {
                 _ if caption.starts_with("By billing period") => ((3..9).collect(), true),
                 _ if caption.starts_with("Utilisation") => ((2..6).collect(), true),
                 _ if caption.starts_with("Restated") => (vec![4, 6], true),
-                _ if caption.starts_with("By model and surface") => (vec![6, 7, 8], false),
+                _ if caption.starts_with("By model and surface") => ((7..13).collect(), false),
+                _ if caption.starts_with("Roll-forward") => ((3..7).collect(), false),
+                _ if caption.starts_with("What each version") => ((6..11).collect(), false),
+                _ if caption.starts_with("Cost by owner in one") => ((1..5).collect(), true),
+                _ if caption.starts_with("In one currency") => ((3..7).collect(), true),
                 _ => continue,
             };
             checked += check_sums(caption, rows, &columns, from_start);
@@ -291,8 +295,18 @@ fn all_tables_show_one_total_for_one_model() {
         .unwrap();
     assert_eq!(by_day.last().unwrap().1[1], usage);
     let full = cell("By owner", "als-home", 3);
-    assert_eq!(cell("Cost per 1,000", "als-home", 4), full);
-    assert_eq!(cell("By model and surface", "als-home", 8), full);
+    assert_eq!(cell("Cost per 1,000", "als-home", 6), full);
+    assert_eq!(cell("By model and surface", "als-home", 12), full);
+    for (here, there) in [(2, 9), (4, 10), (5, 11)] {
+        let part = cell("By model and surface", "als-home", there);
+        assert_eq!(cell("Cost per 1,000", "als-home", here), part);
+    }
+    let closing = cell("Roll-forward", "als-home", 7);
+    assert_eq!(cell("What each version", "als-home", 10), closing);
+    assert_eq!(
+        cell("What each version", "als-home", 6),
+        cell("Roll-forward", "als-home", 3)
+    );
 }
 
 /// Ten lines of 0.4 cents and ten of 0.6: their owners get 4 and 6 cents, whatever the lines alone would round to.
@@ -379,7 +393,8 @@ fn nothing_served_reads_as_not_available() {
         .flat_map(|section| &mut section.units)
     {
         if unit.model_id == "als-home" {
-            (unit.served, unit.clicks, unit.purchases) = (0, 0, 0);
+            (unit.served, unit.requests, unit.clicks) = (0, 0, 0);
+            (unit.purchases, unit.conversions) = (0, 0);
         }
     }
     let page = html::page(&data).unwrap();
@@ -389,7 +404,18 @@ fn nothing_served_reads_as_not_available() {
         .find(|(caption, _)| caption.starts_with("Cost per 1,000"))
         .unwrap();
     assert_eq!(rows[0].1[1], "0");
-    assert_eq!([&rows[0].1[3], &rows[0].1[5]], ["n/a", "n/a"]);
+    assert_eq!([&rows[0].1[3], &rows[0].1[7]], ["n/a", "n/a"]);
+    let (_, rows) = found
+        .iter()
+        .find(|(caption, _)| caption.starts_with("What a recommendation costs and returns"))
+        .unwrap();
+    let (_, own) = rows.iter().find(|(class, _)| class == "sub").unwrap();
+    assert!(
+        own[1..]
+            .iter()
+            .all(|cell| cell.trim_end_matches('*') == "n/a"),
+        "{own:?}"
+    );
     let files = csv::tables(&data).unwrap();
     let file = files
         .iter()
@@ -401,6 +427,86 @@ fn nothing_served_reads_as_not_available() {
         [&first[1], &first[2], &first[4], &first[6]],
         ["als-home", "0", "", ""]
     );
+}
+
+/// Every row of what is rolled forward closes as it is shown, and opens where the one before it closed.
+#[test]
+fn the_roll_forward_closes_in_the_cents_that_are_shown() {
+    for data in [shop(), hostile()] {
+        let found = tables(&html::page(&data).unwrap());
+        let mut checked = 0;
+        for (caption, rows) in &found {
+            let (opening, first) = match caption {
+                _ if caption.starts_with("Roll-forward") => (Some(2), 3),
+                _ if caption.starts_with("What each version") => (None, 6),
+                _ => continue,
+            };
+            let mut before: Option<(&str, i128)> = None;
+            for (class, cells) in rows {
+                let at = |column: usize| cents(&cells[column]).unwrap();
+                let start = opening.map_or(0, at);
+                let [incurred, transferred, recognised, written_off, closing] =
+                    std::array::from_fn(|place| at(first + place));
+                assert_eq!(
+                    start + incurred + transferred - recognised - written_off,
+                    closing,
+                    "{cells:?}"
+                );
+                if class.is_empty() && opening.is_some() {
+                    let (model, closed) = before.unwrap_or((&cells[0], 0));
+                    assert_eq!(start, if model == cells[0] { closed } else { 0 });
+                    before = Some((&cells[0], closing));
+                }
+                checked += 1;
+            }
+        }
+        assert!(checked > 20, "only {checked} rows were there to check");
+    }
+}
+
+#[test]
+fn one_period_opens_with_what_earlier_ones_left() {
+    let whole = html::page(&shop()).unwrap();
+    let data = ReportData {
+        period: Some("2026-11".to_owned()),
+        ..shop()
+    };
+    let of = |page: &str| {
+        let mut found = tables(page);
+        let at = found
+            .iter()
+            .position(|(caption, _)| caption.starts_with("Roll-forward"))
+            .unwrap();
+        found.swap_remove(at).1
+    };
+    let (all, one) = (of(&whole), of(&html::page(&data).unwrap()));
+    assert!(one.iter().all(|(_, cells)| cells[1] != "2026-10"));
+    assert_ne!(one[0].1[2], "0.00");
+    assert_eq!(one[0].1, all[1].1);
+    let files = csv::tables(&data).unwrap();
+    let file = files.iter().find(|file| file.name == "roll_forward.csv");
+    let mut reader = ::csv::Reader::from_reader(file.unwrap().bytes.as_slice());
+    let first = reader.records().next().unwrap().unwrap();
+    let october = &shop().currencies[0].roll_forward[0];
+    assert_eq!(
+        [&first[2], &first[3]],
+        ["2026-11", &october.closing.to_string()]
+    );
+}
+
+#[test]
+fn what_does_not_conform_is_loud_and_all_new_views_are_there() {
+    let page = html::page(&shop()).unwrap();
+    assert!(page.contains("1\u{a0}sum is not what the bills state"));
+    assert!(page.contains("never shipped"));
+    assert!(page.contains("Newcombe (1998)"));
+    assert!(page.contains("The bill at closing rates"));
+    let mut data = shop();
+    data.conformance.retain(|row| row.holds);
+    let page = html::page(&data).unwrap();
+    assert!(page.contains("✓ Holds.") && !page.contains("not what the bills state"));
+    let empty = html::page(&empty()).unwrap();
+    assert!(!empty.contains("id=\"converted"));
 }
 
 #[test]

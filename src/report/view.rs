@@ -57,9 +57,17 @@ pub struct UnitSum {
     pub requests: u64,
     pub clicks: u64,
     pub purchases: u64,
+    pub conversions: u64,
+    pub clicked_requests: u64,
+    pub converted_requests: u64,
     /// `None` when none is known.
     pub revenue: Option<Money>,
+    /// Of `margin_revenue`; `None` when none is known.
+    pub margin: Option<Money>,
+    pub margin_revenue: Option<Money>,
     pub run_cost: Money,
+    pub overhead_cost: Money,
+    pub making_cost: Money,
     pub full_cost: Money,
 }
 
@@ -74,18 +82,59 @@ impl UnitSum {
         per(self.full_cost, 1000, self.served)
     }
 
+    /// Revenue over full cost; `None` where nothing was served, where full cost is 0, and where the price of what was
+    /// bought is not known.
+    pub fn return_on_cost(&self) -> Option<Money> {
+        self.over_cost(self.revenue)
+    }
+
+    /// Margin over full cost, likewise.
+    pub fn margin_on_cost(&self) -> Option<Money> {
+        self.over_cost(self.margin)
+    }
+
+    fn over_cost(&self, brought: Option<Money>) -> Option<Money> {
+        let nothing = (self.purchases == 0).then_some(Money::ZERO);
+        let brought = brought.or(nothing).filter(|_| self.served > 0)?;
+        brought.over(self.full_cost)
+    }
+
+    /// Run, overhead and making cost: the parts of full cost.
+    pub fn parts(&self) -> [Money; 3] {
+        [self.run_cost, self.overhead_cost, self.making_cost]
+    }
+
     /// Adds another's counts and amounts.
     pub fn add(&mut self, other: &Self) -> Result<(), ReportError> {
-        self.served = self.served.saturating_add(other.served);
-        self.requests = self.requests.saturating_add(other.requests);
-        self.clicks = self.clicks.saturating_add(other.clicks);
-        self.purchases = self.purchases.saturating_add(other.purchases);
-        self.revenue = match (self.revenue, other.revenue) {
-            (Some(left), Some(right)) => Some(left.checked_add(right)?),
-            (left, right) => left.or(right),
-        };
-        self.run_cost = self.run_cost.checked_add(other.run_cost)?;
-        self.full_cost = self.full_cost.checked_add(other.full_cost)?;
+        for (sum, more) in [
+            (&mut self.served, other.served),
+            (&mut self.requests, other.requests),
+            (&mut self.clicks, other.clicks),
+            (&mut self.purchases, other.purchases),
+            (&mut self.conversions, other.conversions),
+            (&mut self.clicked_requests, other.clicked_requests),
+            (&mut self.converted_requests, other.converted_requests),
+        ] {
+            *sum = sum.saturating_add(more);
+        }
+        for (sum, more) in [
+            (&mut self.revenue, other.revenue),
+            (&mut self.margin, other.margin),
+            (&mut self.margin_revenue, other.margin_revenue),
+        ] {
+            *sum = match (*sum, more) {
+                (Some(left), Some(right)) => Some(left.checked_add(right)?),
+                (left, right) => left.or(right),
+            };
+        }
+        for (sum, more) in [
+            (&mut self.run_cost, other.run_cost),
+            (&mut self.overhead_cost, other.overhead_cost),
+            (&mut self.making_cost, other.making_cost),
+            (&mut self.full_cost, other.full_cost),
+        ] {
+            *sum = sum.checked_add(more)?;
+        }
         Ok(())
     }
 }
@@ -369,8 +418,15 @@ fn surfaces(data: &CurrencyData, targets: &[TargetSum]) -> Result<Vec<UnitSum>, 
             requests: unit.requests,
             clicks: unit.clicks,
             purchases: unit.purchases,
+            conversions: unit.conversions,
+            clicked_requests: unit.clicked_requests,
+            converted_requests: unit.converted_requests,
             revenue: unit.revenue,
+            margin: unit.margin,
+            margin_revenue: unit.margin_revenue,
             run_cost: unit.run_cost,
+            overhead_cost: unit.overhead_cost,
+            making_cost: unit.making_cost,
             full_cost: unit.full_cost,
         })?;
     }

@@ -14,6 +14,7 @@ mod ledger;
 mod night;
 mod oracle;
 mod order;
+mod reports;
 mod routing;
 mod shop;
 mod showback;

@@ -243,6 +243,26 @@ fn true_tastes_are_far_ahead_of_popularity() {
 }
 
 #[test]
+fn every_item_has_a_unit_cost_below_its_price_and_a_niche_one_share() {
+    let dir = tempfile::tempdir().unwrap();
+    let spec = spec(&dir.path().join("x"));
+    generated(&spec);
+    let items = read(&spec.out.join("items/ds=2026-11-30/part-00000.parquet"));
+    let mut shares: BTreeMap<String, i128> = BTreeMap::new();
+    for row in 0..items.num_rows() {
+        let (price, cost) = (money(&items, "price", row), money(&items, "unit_cost", row));
+        assert!(0 < cost && cost < price, "{cost} of {price}");
+        assert_eq!(cost * 100 % price, 0);
+        let attributes = items.column_by_name("attributes").unwrap().as_map();
+        let kind = attributes.value(row);
+        let kind = kind.column(1).as_string::<i32>().value(0).to_owned();
+        let share = *shares.entry(kind).or_insert(cost * 100 / price);
+        assert_eq!(cost * 100 / price, share);
+    }
+    assert!(shares.values().collect::<BTreeSet<_>>().len() > 3);
+}
+
+#[test]
 fn an_alias_table_draws_by_weight() {
     let weights = [1.0, 0.0, 5.0, 4.0];
     let alias = stream::Alias::new(&weights);

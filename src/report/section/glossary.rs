@@ -47,7 +47,27 @@ const WORDS: &[(&str, &str)] = &[
     ),
     (
         "Full cost",
-        "All that a model cost on the day, with its training, tax and share of idle.",
+        "Run cost, overhead (tax on running and the share of idle) and what is recognised on the day of the cost to make the version.",
+    ),
+    (
+        "Cost to make",
+        "Development, training and upgrade of a version: effective, allocation basis, with their tax and share of idle.",
+    ),
+    (
+        "Recognised",
+        "The part of the cost to make that falls on a day of the version's service life, or on a recommendation served. The rest is carried forward as closing.",
+    ),
+    (
+        "Written off",
+        "What a version still held when it was retired: a loss of the model, and no cost of any recommendation.",
+    ),
+    (
+        "Conversion",
+        "A recommendation that was bought, however often. In the comparison side by side it is a request of which something was bought.",
+    ),
+    (
+        "Margin",
+        "(Price − unit cost) × quantity of what was bought, where the catalogue has the unit cost.",
     ),
     (
         "Per 1,000",
@@ -56,6 +76,10 @@ const WORDS: &[(&str, &str)] = &[
     (
         "Restatement",
         "What a later bill changes in a closed period. It is booked in the open one; the closed one stays as it was reported.",
+    ),
+    (
+        "Exchange difference",
+        "What the bill of a currency is worth at the rate of the closing day, less its costs at the rates of their days.",
     ),
     (
         "Reconciliation",

@@ -180,6 +180,14 @@ fn attention(data: &ReportData, views: &[View]) -> Result<String, ReportError> {
         );
         out.push_str(&alert(&text));
     }
+    let broken = data.conformance.iter().filter(|row| !row.holds).count();
+    if broken > 0 {
+        let text = format!(
+            "{} not what the bills state: invoices, commitments or split rows. <a href=\"#conformance\">See which</a>.",
+            counted(broken as u64, "sum is", "sums are")
+        );
+        out.push_str(&alert(&text));
+    }
     for stage in data.stages.iter().filter(|stage| stage.status != "done") {
         let text = format!(
             "Stage <b>{}</b> of the run is “{}”, not done. <a href=\"#run\">See the run</a>.",

@@ -2,12 +2,16 @@
 
 pub mod bridge;
 pub mod changes;
+pub mod compare;
+pub mod conformance;
+pub mod converted;
 pub mod costs;
 pub mod days;
 pub mod glossary;
 pub mod headline;
 pub mod losses;
 pub mod machines;
+pub mod making;
 pub mod night;
 pub mod periods;
 pub mod proof;

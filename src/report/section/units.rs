@@ -4,14 +4,13 @@ use super::{marked, section};
 use crate::money::Money;
 use crate::report::ReportError;
 use crate::report::charts::{Segment, Stack, bars};
-use crate::report::data::Target;
 use crate::report::marks::Marks;
 use crate::report::round::{less, per};
-use crate::report::shown;
+use crate::report::shown::{self, Surfaces};
 use crate::report::svg::figure;
 use crate::report::table::{Cell, Row, Table};
 use crate::report::text::{MISSING, amount, count, rate, ratio_digits, shorten};
-use crate::report::view::{UnitSum, View, agree};
+use crate::report::view::{UnitSum, View, add};
 
 /// Cost per 1,000 by model.
 pub fn per_1000(
@@ -66,7 +65,7 @@ pub fn per_1000(
             segments.push(Segment {
                 mark: soft,
                 amount: rest,
-                tip: tip("cost to make, tax and idle share", rest)?,
+                tip: tip("tax, idle share and cost to make", rest)?,
             });
         }
         let note = match text(*full)? {
@@ -97,33 +96,32 @@ pub fn per_1000(
     .numbers("Served", "recommendations")
     .numbers("Run cost", "")
     .numbers("Run cost", "per 1,000")
-    .numbers("Full cost", "")
+    .numbers("Overhead", "tax, idle")
+    .numbers("Making", "recognised")
+    .numbers("Full cost", "the three")
     .numbers("Full cost", "per 1,000");
     for (unit, run, full) in &ratios {
-        let model = Target::Model(unit.model_id.clone());
-        // Agrees with the cost tables wherever the exact amounts do.
-        let shown = agree(view, &model, 1, &[unit.full_cost])?;
+        let [run_cost, overhead, making, full_cost] = shown::unit_costs(view, unit)?;
         table.row(
             Row::Leaf,
             vec![
                 Cell::Html(marked(&marks.model(&unit.model_id), &unit.model_id)),
                 Cell::Number(count(unit.served)),
-                Cell::Number(amount(unit.run_cost, view.digits)?),
+                Cell::Number(amount(run_cost, view.digits)?),
                 Cell::number(text(*run)?),
-                Cell::Number(amount(
-                    shown.first().copied().unwrap_or_default(),
-                    view.digits,
-                )?),
+                Cell::Number(amount(overhead, view.digits)?),
+                Cell::Number(amount(making, view.digits)?),
+                Cell::Number(amount(full_cost, view.digits)?),
                 Cell::number(text(*full)?),
             ],
         );
     }
     body.push_str(&table.html());
-    let intro = "Run cost is deployment and operations on the usage basis, without tax. Full cost adds tax, the share of idle, and what is recognised of the cost to make the versions over their service life. Where nothing was served there is no ratio, so the report says n/a and not 0.";
+    let intro = "Run cost is deployment and operations on the usage basis, without tax. Full cost adds the overhead (tax on running, and the share of idle) and what is recognised of the cost to make the versions over their service life, so it is not what the period view shows for the model: that has the cost to make when it is incurred. Where nothing was served there is no ratio, so the report says n/a and not 0.";
     Ok(section(id, heading, intro, &body))
 }
 
-/// Outcomes and costs per surface.
+/// What each model and surface cost and brought, and the ratios of the two.
 pub fn surfaces(
     view: &View,
     marks: &Marks,
@@ -138,17 +136,28 @@ pub fn surfaces(
             "",
         ));
     }
-    let mut digits = [2; 3];
-    for (place, of) in RATIOS.into_iter().enumerate() {
-        let ratios: Vec<Option<Money>> = view
-            .surfaces
-            .iter()
-            .chain(&view.models)
-            .map(of)
-            .collect::<Result<_, _>>()?;
-        let ratios: Vec<Money> = ratios.into_iter().flatten().collect();
-        digits[place] = ratio_digits(&ratios, view.digits).min(6);
-    }
+    let models = shown::surfaces(view)?;
+    let mut body = brought(view, marks, &models)?;
+    body.push_str(&ratios(view, marks, &models)?);
+    let intro = "Clicks and purchases are those that followed a recommendation, each credited once; a recommendation that is bought counts as one conversion, however often. Margin is what the items' unit cost leaves of the revenue, where the catalogue has it; an asterisk marks where it is known of a part of the revenue only. Where nothing was served, clicked or bought there is no ratio: n/a, and not 0.";
+    Ok(section(id, heading, intro, &body))
+}
+
+/// A known amount, or n/a.
+fn money(value: Option<Money>, digits: u32) -> Result<Cell, ReportError> {
+    Ok(Cell::number(
+        value.map(|value| amount(value, digits)).transpose()?,
+    ))
+}
+
+/// A margin, marked where it is of a part of the revenue.
+fn margin(unit: &UnitSum, text: Option<String>) -> Cell {
+    let partly = unit.margin_revenue != unit.revenue;
+    Cell::number(text.map(|text| if partly { format!("{text}*") } else { text }))
+}
+
+/// Counts and amounts: every numerator and denominator.
+fn brought(view: &View, marks: &Marks, models: &[Surfaces]) -> Result<String, ReportError> {
     let mut table = Table::new(format!(
         "By model and surface <small>{}</small>",
         view.code()
@@ -159,99 +168,127 @@ pub fn surfaces(
     .numbers("Requests", "")
     .numbers("Clicks", "")
     .numbers("Click rate", "of served")
+    .numbers("Conversions", "")
     .numbers("Purchases", "")
     .numbers("Revenue", "")
+    .numbers("Margin", "")
     .numbers("Run cost", "")
-    .numbers("Full cost", "")
-    .numbers("Full cost", "per 1,000")
-    .numbers("Full cost", "per click")
-    .numbers("Full cost", "per purchase");
-    for shown::Surfaces { model, parts } in shown::surfaces(view)? {
-        let (mut run_total, mut full_total) = (Money::ZERO, Money::ZERO);
-        let mut revenue_total: Option<Money> = None;
-        for shown::Surface {
-            unit: part,
-            revenue,
-            run,
-            full,
-        } in parts
-        {
-            if let Some(revenue) = revenue {
-                revenue_total = Some(revenue_total.unwrap_or_default().checked_add(revenue)?);
+    .numbers("Overhead", "tax, idle")
+    .numbers("Making", "recognised")
+    .numbers("Full cost", "the three");
+    let line = |title: Cell, unit: &UnitSum, brought: [Option<Money>; 2], costs: [Money; 4]| {
+        let rated = if unit.served == 0 {
+            Cell::Missing
+        } else {
+            Cell::Number(rate(unit.clicks, unit.served))
+        };
+        let [revenue, margins] = brought;
+        let margins = margins
+            .map(|money| amount(money, view.digits))
+            .transpose()?;
+        let mut cells = vec![
+            title,
+            Cell::Number(count(unit.served)),
+            Cell::Number(count(unit.requests)),
+            Cell::Number(count(unit.clicks)),
+            rated,
+            Cell::Number(count(unit.conversions)),
+            Cell::Number(count(unit.purchases)),
+            money(revenue, view.digits)?,
+            margin(unit, margins),
+        ];
+        for cost in costs {
+            cells.push(Cell::Number(amount(cost, view.digits)?));
+        }
+        Ok::<_, ReportError>(cells)
+    };
+    for Surfaces { model, parts } in models {
+        let mut totals = [Money::ZERO; 4];
+        let mut known: [Option<Money>; 2] = [None; 2];
+        for part in parts {
+            let [run, overhead, making] = part.costs;
+            let costs = [run, overhead, making, part.full];
+            add(&mut totals, &costs)?;
+            for (known, own) in known.iter_mut().zip([part.revenue, part.margin]) {
+                if let Some(own) = own {
+                    *known = Some(known.unwrap_or_default().checked_add(own)?);
+                }
             }
-            run_total = run_total.checked_add(run)?;
-            full_total = full_total.checked_add(full)?;
-            let title = part
-                .surface
-                .clone()
-                .unwrap_or_else(|| "no surface".to_owned());
-            table.row(
-                Row::Leaf,
-                line(
-                    view,
-                    Cell::Name(title),
-                    part,
-                    [Some(run), Some(full), revenue],
-                    digits,
-                )?,
-            );
+            let title = Cell::Name(surface(part.unit));
+            let cells = line(title, part.unit, [part.revenue, part.margin], costs)?;
+            table.row(Row::Leaf, cells);
         }
         let title = Cell::Html(marked(&marks.model(&model.model_id), &model.model_id));
-        table.row(
-            Row::Subtotal,
-            line(
-                view,
-                title,
-                model,
-                [Some(run_total), Some(full_total), revenue_total],
-                digits,
-            )?,
-        );
+        table.row(Row::Subtotal, line(title, model, known, totals)?);
     }
-    let intro = "Clicks and purchases are those that followed a recommendation, each credited once. Revenue is their price, not a margin.";
-    Ok(section(id, heading, intro, &table.html()))
+    Ok(table.html())
 }
 
-/// `None` where the denominator is 0.
+fn surface(unit: &UnitSum) -> String {
+    let surface = unit.surface.clone();
+    surface.unwrap_or_else(|| "no surface".to_owned())
+}
+
+/// A ratio; `None` where its denominator is 0.
 type Ratio = fn(&UnitSum) -> Result<Option<Money>, ReportError>;
 
-/// Full cost per 1,000 served, per click and per purchase.
-const RATIOS: [Ratio; 3] = [
-    UnitSum::full_per_1000,
-    |unit| per(unit.full_cost, 1, unit.clicks),
-    |unit| per(unit.full_cost, 1, unit.purchases),
+const HEADS: [(&str, &str); 8] = [
+    ("Run cost", "per 1,000"),
+    ("Full cost", "per 1,000"),
+    ("Full cost", "per request"),
+    ("Full cost", "per click"),
+    ("Run cost", "per conversion"),
+    ("Full cost", "per conversion"),
+    ("Revenue", "÷ full cost"),
+    ("Margin", "÷ full cost"),
 ];
 
-fn line(
-    view: &View,
-    title: Cell,
-    unit: &UnitSum,
-    [run, full, revenue]: [Option<Money>; 3],
-    digits: [u32; 3],
-) -> Result<Vec<Cell>, ReportError> {
-    let money = |value: Option<Money>, digits: u32| -> Result<Cell, ReportError> {
-        Ok(Cell::number(
-            value.map(|value| amount(value, digits)).transpose()?,
-        ))
-    };
-    let rated = if unit.served == 0 {
-        Cell::Missing
-    } else {
-        Cell::Number(rate(unit.clicks, unit.served))
-    };
-    let mut cells = vec![
-        title,
-        Cell::Number(count(unit.served)),
-        Cell::Number(count(unit.requests)),
-        Cell::Number(count(unit.clicks)),
-        rated,
-        Cell::Number(count(unit.purchases)),
-        money(revenue, view.digits)?,
-        money(run, view.digits)?,
-        money(full, view.digits)?,
-    ];
-    for (of, digits) in RATIOS.into_iter().zip(digits) {
-        cells.push(money(of(unit)?, digits)?);
+/// In the order of [`HEADS`].
+const RATIOS: [Ratio; 8] = [
+    UnitSum::run_per_1000,
+    UnitSum::full_per_1000,
+    |unit| per(unit.full_cost, 1, unit.requests),
+    |unit| per(unit.full_cost, 1, unit.clicks),
+    |unit| per(unit.run_cost, 1, unit.conversions),
+    |unit| per(unit.full_cost, 1, unit.conversions),
+    |unit| Ok(unit.return_on_cost()),
+    |unit| Ok(unit.margin_on_cost()),
+];
+
+fn ratios(view: &View, marks: &Marks, models: &[Surfaces]) -> Result<String, ReportError> {
+    let mut table = Table::new(format!(
+        "What a recommendation costs and returns <small>{}</small> · numerators and denominators are above",
+        view.code()
+    ))
+    .fine()
+    .words("Surface");
+    let mut digits = [2; RATIOS.len()];
+    for ((digits, of), (head, unit)) in digits.iter_mut().zip(RATIOS).zip(HEADS) {
+        let all = view.surfaces.iter().chain(&view.models).map(of);
+        let all: Vec<Option<Money>> = all.collect::<Result<_, _>>()?;
+        let all: Vec<Money> = all.into_iter().flatten().collect();
+        *digits = ratio_digits(&all, view.digits).min(6);
+        table = table.numbers(head, unit);
     }
-    Ok(cells)
+    let line = |title: Cell, unit: &UnitSum| {
+        let mut cells = vec![title];
+        for (place, (of, digits)) in RATIOS.into_iter().zip(digits).enumerate() {
+            let value = of(unit)?;
+            cells.push(if place + 1 == RATIOS.len() {
+                let text = value.map(|value| amount(value, digits)).transpose()?;
+                margin(unit, text)
+            } else {
+                money(value, digits)?
+            });
+        }
+        Ok::<_, ReportError>(cells)
+    };
+    for Surfaces { model, parts } in models {
+        for part in parts {
+            table.row(Row::Leaf, line(Cell::Name(surface(part.unit)), part.unit)?);
+        }
+        let title = Cell::Html(marked(&marks.model(&model.model_id), &model.model_id));
+        table.row(Row::Subtotal, line(title, model)?);
+    }
+    Ok(table.html())
 }

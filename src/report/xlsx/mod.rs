@@ -5,9 +5,12 @@
 //! in [`VIEWS`].
 
 mod bills;
+mod conformance;
+mod converted;
 mod lines;
 mod losses;
 mod machines;
+mod making;
 mod models;
 mod movers;
 mod notes;
@@ -47,7 +50,12 @@ const VIEWS: &[MakeSheet] = &[
     losses::resources,
     restatements::sheet,
     movers::sheet,
+    making::rolled,
+    making::by_version,
     units::sheet,
+    converted::sheet,
+    converted::rates,
+    conformance::sheet,
     lines::sheet,
     notes::sheet,
 ];

@@ -4,7 +4,7 @@ use super::Book;
 use super::sheet::{Cell, Kind, Sheet};
 use crate::report::ReportError;
 
-const NOTES: [(&str, &str); 9] = [
+const NOTES: [(&str, &str); 13] = [
     ("Billed", "What the invoice asks for (FOCUS BilledCost)."),
     (
         "Effective",
@@ -20,6 +20,22 @@ const NOTES: [(&str, &str); 9] = [
         "No rule found an owner. It is never dropped or spread.",
     ),
     (
+        "Run cost",
+        "Deployment and operations of a model, usage basis, without tax.",
+    ),
+    (
+        "Full cost",
+        "Run cost, overhead (tax on running and the share of idle) and what is recognised of the cost to make the versions. It is not the model's cost of the period, which has the cost to make when it is incurred.",
+    ),
+    (
+        "Cost to make",
+        "Development, training and upgrade, effective, allocation basis. Recognised over the service life of the version; written off where the version is retired before its end.",
+    ),
+    (
+        "Conversion",
+        "A recommendation that was bought, however often.",
+    ),
+    (
         "Cents",
         "By largest remainder: every total is the sum of the lines that make it, so a single line may differ from its own rounding by a cent.",
     ),
@@ -33,7 +49,7 @@ const NOTES: [(&str, &str); 9] = [
     ),
     (
         "Currencies",
-        "Amounts of different currencies are never added.",
+        "Amounts of different currencies are never added. With a reporting currency, OneCurrency has each amount at the rate of its day, and what the closing rate makes of the bill beyond that.",
     ),
 ];
 

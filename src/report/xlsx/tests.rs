@@ -307,7 +307,7 @@ fn every_sheet_prints_well_and_keeps_its_heads_in_view() {
     let sheets: Vec<&String> = (1..)
         .map_while(|n| files.get(&format!("xl/worksheets/sheet{n}.xml")))
         .collect();
-    assert_eq!(sheets.len(), 12);
+    assert_eq!(sheets.len(), 17);
     for xml in sheets {
         for setting in [
             "state=\"frozen\"",
@@ -323,7 +323,7 @@ fn every_sheet_prints_well_and_keeps_its_heads_in_view() {
         files["xl/workbook.xml"]
             .matches("_xlnm.Print_Titles")
             .count(),
-        12
+        17
     );
     assert!(files["docProps/core.xml"].contains("2026-11-22T00:00:00Z"));
 }

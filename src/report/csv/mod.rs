@@ -1,9 +1,11 @@
 //! One CSV file per table: a header that names units, all digits, and no cell that a spreadsheet would run.
 
+mod making;
+mod proof;
+mod units;
+
 use super::ReportError;
 use super::data::{Basis, CurrencyData, Line, ReportData, ResourceCost, Target};
-use super::round::per;
-use super::view::View;
 use crate::money::{Money, Residue};
 
 /// A rendered file.
@@ -105,9 +107,14 @@ pub fn tables(data: &ReportData) -> Result<Vec<CsvFile>, ReportError> {
     Ok(vec![
         costs(data)?,
         daily(data)?,
-        units(data)?,
-        per_1000(data)?,
+        units::daily(data)?,
+        units::by_model(data)?,
+        making::roll_forward(data)?,
+        making::versions(data)?,
         reconciliation(data)?,
+        proof::converted(data)?,
+        proof::rates(data)?,
+        proof::conformance(data)?,
         losses(data, "idle_and_unallocated.csv", |section| {
             &section.resources
         })?,
@@ -182,80 +189,6 @@ fn daily(data: &ReportData) -> Result<CsvFile, ReportError> {
                 model,
                 day.usage_effective.to_string(),
                 day.allocation_effective.to_string(),
-            ])?;
-        }
-    }
-    sheet.done()
-}
-
-fn units(data: &ReportData) -> Result<CsvFile, ReportError> {
-    let head = [
-        "day",
-        "currency",
-        "model_id",
-        "model_version",
-        "surface",
-        "served [recommendations]",
-        "requests [responses]",
-        "clicks [recommendations]",
-        "purchases [recommendations]",
-        "revenue [currency]",
-        "run_cost [currency]",
-        "full_cost [currency]",
-    ];
-    let mut sheet = Sheet::new("unit_costs.csv", &head)?;
-    for section in &data.currencies {
-        for unit in &section.units {
-            sheet.record(vec![
-                unit.day.to_string(),
-                section.currency.code().to_owned(),
-                unit.model_id.clone(),
-                some(unit.model_version.as_ref()),
-                some(unit.surface.as_ref()),
-                unit.served.to_string(),
-                unit.requests.to_string(),
-                unit.clicks.to_string(),
-                unit.purchases.to_string(),
-                some(unit.revenue),
-                unit.run_cost.to_string(),
-                unit.full_cost.to_string(),
-            ])?;
-        }
-    }
-    sheet.done()
-}
-
-fn per_1000(data: &ReportData) -> Result<CsvFile, ReportError> {
-    let head = [
-        "currency",
-        "model_id",
-        "served [recommendations]",
-        "run_cost [currency]",
-        "run_cost_per_1000 [currency]",
-        "full_cost [currency]",
-        "full_cost_per_1000 [currency]",
-        "revenue [currency]",
-        "clicks [recommendations]",
-        "full_cost_per_click [currency]",
-        "purchases [recommendations]",
-        "full_cost_per_purchase [currency]",
-    ];
-    let mut sheet = Sheet::new("cost_per_1000.csv", &head)?;
-    for section in &data.currencies {
-        for unit in &View::new(section)?.models {
-            sheet.record(vec![
-                section.currency.code().to_owned(),
-                unit.model_id.clone(),
-                unit.served.to_string(),
-                unit.run_cost.to_string(),
-                some(unit.run_per_1000()?),
-                unit.full_cost.to_string(),
-                some(unit.full_per_1000()?),
-                some(unit.revenue),
-                unit.clicks.to_string(),
-                some(per(unit.full_cost, 1, unit.clicks)?),
-                unit.purchases.to_string(),
-                some(per(unit.full_cost, 1, unit.purchases)?),
             ])?;
         }
     }

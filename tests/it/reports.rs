@@ -1,0 +1,155 @@
+//! The report of what a night published: the unit view, one currency, restatements, comparisons.
+
+use std::fs;
+
+use crate::billing::Bills;
+use crate::shop::{Shop, text};
+
+const RATES: &str = "[[sources]]\nname = \"rates\"\nkind = \"exchange_rates\"\npath = \"rates.csv\"\ndialect = \"recost\"";
+
+/// A charge of `amount` on a day of a month of 2026 for a model, its version and a stage.
+fn charge((month, day): (u32, u32), currency: &str, amount: &str, tags: [&str; 3]) -> String {
+    let [model, version, stage] = tags;
+    format!(
+        "{currency},2026-{month:02}-01,2026-{:02}-01,2026-{month:02}-{day:02},2026-{month:02}-{:02},Usage,Cloud,r1,{amount},{amount},\
+         \"{{\"\"model\"\":\"\"{model}\"\",\"\"model_version\"\":\"\"{version}\"\",\"\"stage\"\":\"\"{stage}\"\"}}\"",
+        month + 1,
+        day + 1,
+    )
+}
+
+/// Rows of a CSV file of the report, without the header.
+fn rows(bills: &Bills, out: &str, file: &str) -> Vec<String> {
+    let path = bills.path().join(out).join("csv").join(file);
+    let text = fs::read_to_string(path).unwrap();
+    text.lines().skip(1).map(str::to_owned).collect()
+}
+
+fn report(bills: &Bills, more: &[&str]) {
+    let args = [&["report", "pipeline.toml", "--date", "2026-11-03"], more].concat();
+    let out = bills.recost(&args);
+    assert!(out.status.success(), "{}", text(&out.stderr));
+}
+
+#[test]
+fn a_closed_and_corrected_month_in_two_currencies() {
+    let october = |amount: &str| {
+        vec![
+            charge((10, 1), "USD", amount, ["A", "v1", "training"]),
+            charge((10, 2), "USD", "10", ["A", "v1", "deployment"]),
+            charge((10, 2), "EUR", "7", ["B", "v1", "deployment"]),
+        ]
+    };
+    let bills = Bills::new(&[]);
+    bills.deliver(&october("100"));
+    let file = bills.path().join("pipeline.toml");
+    let written = fs::read_to_string(&file).unwrap();
+    let with = format!("{written}reporting_currency = \"EUR\"\noldest_rate_days = 31\n{RATES}\n");
+    fs::write(&file, with).unwrap();
+    bills.put(
+        "rates.csv",
+        "rate_id,valid_from,from_currency,to_currency,rate\nr1,2026-10-01,USD,EUR,0.5\nr2,2026-10-31,USD,EUR,0.6\n",
+    );
+    bills.run_ok("2026-10-31");
+    assert!(
+        bills
+            .recost(&["close", "pipeline.toml", "2026-10"])
+            .status
+            .success()
+    );
+    let mut later = october("70");
+    later.push(charge((11, 2), "USD", "5", ["A", "v2", "training"]));
+    bills.deliver(&later);
+    bills.run_ok("2026-11-03");
+
+    report(&bills, &["--out", "all"]);
+    assert_eq!(
+        rows(&bills, "all", "roll_forward.csv"),
+        [
+            "USD,A,2026-10,0,100,0,0,0,100",
+            "USD,A,2026-11,100,-25,0,0,0,75"
+        ]
+    );
+    // Neither has served; what the correction took from v1 is in its line.
+    let versions = rows(&bills, "all", "versions.csv");
+    assert!(versions[0].starts_with("USD,A,v1,never shipped,2026-10-01,,,0,70,0,0,0,70,"));
+    assert!(versions[1].starts_with("USD,A,v2,never shipped,2026-11-02,,,0,5,0,0,0,5,"));
+    let lines: Vec<String> = rows(&bills, "all", "converted_costs.csv")
+        .iter()
+        .map(|row| {
+            let cells: Vec<&str> = row.split(',').collect();
+            [cells[1], cells[2], cells[4], cells[5], cells[9]].join(",")
+        })
+        .collect();
+    assert_eq!(
+        lines,
+        [
+            "cost,EUR,B,7,7",
+            // 110 of October at 0.5 and 5 of November at 0.6; the bill at the closing rates is 69.
+            "cost,USD,A,115,58",
+            "exchange_difference,USD,,0,11",
+            "restatement,USD,A,-30,-18",
+        ]
+    );
+    assert_eq!(
+        rows(&bills, "all", "rates.csv"),
+        [
+            "USD,EUR,r1,0.5,2026-10-01,2026-10-02,2",
+            "USD,EUR,r2,0.6,2026-10-31,2026-11-03,4",
+        ]
+    );
+
+    // One period opens with what the one before it left.
+    report(&bills, &["--out", "one", "--period", "2026-11"]);
+    assert_eq!(
+        rows(&bills, "one", "roll_forward.csv"),
+        ["USD,A,2026-11,100,-25,0,0,0,75"]
+    );
+    let november = rows(&bills, "one", "converted_costs.csv");
+    assert!(
+        november[0].starts_with("EUR,cost,USD,model,A,5,"),
+        "{november:?}"
+    );
+    assert!(
+        november.iter().all(|row| !row.contains(",B,")),
+        "{november:?}"
+    );
+    let page = fs::read_to_string(bills.path().join("one/report.html")).unwrap();
+    assert!(page.contains("The bill at closing rates"));
+    report(&bills, &["--out", "closed", "--period", "2026-10"]);
+    assert_eq!(
+        rows(&bills, "closed", "roll_forward.csv"),
+        ["USD,A,2026-10,0,100,0,0,0,100"]
+    );
+}
+
+#[test]
+fn the_shop_has_margins_comparisons_and_conformance() {
+    let shop = Shop::new();
+    shop.run_ok();
+    let page = fs::read_to_string(shop.file("report/report.html")).unwrap();
+    assert!(page.contains("home-als@v8 against home-als@v7"));
+    assert!(page.contains("Newcombe (1998)"));
+    assert!(page.contains("✓ Holds."));
+    let csv = fs::read_to_string(shop.file("report/csv/cost_per_1000.csv")).unwrap();
+    let mut lines = csv.lines();
+    let heads: Vec<&str> = lines.next().unwrap().split(',').collect();
+    let margin = heads
+        .iter()
+        .position(|head| head.starts_with("margin_on_cost"));
+    for line in lines {
+        let cells: Vec<&str> = line.split(',').collect();
+        assert!(!cells[margin.unwrap()].is_empty(), "{line}");
+    }
+    // The ratios are those of the sums of the table.
+    let sql = "select model_id, per(sum(full_cost), 1, sum(conversions)) from unit_costs group by 1 order by 1";
+    let place = heads
+        .iter()
+        .position(|head| head.starts_with("full_cost_per_conversion"));
+    for row in shop.query(sql) {
+        let (model, ratio) = row.split_once(',').unwrap();
+        let line = csv.lines().find(|line| line.contains(model)).unwrap();
+        let shown = line.split(',').nth(place.unwrap()).unwrap();
+        assert_eq!(shown, ratio.trim_end_matches('0'), "{model}");
+    }
+}
