@@ -14,7 +14,7 @@ use futures::StreamExt;
 
 use super::allocate::{AllocationWriter, BatchColumns, ChargeBatch, Receiver};
 use super::repeat::Inputs;
-use super::{AttributeError, Attributor, RUNS, Routing, Taken, Warning};
+use super::{AttributeError, Attributor, RUN_TIME, RUNS, Routing, Taken, Warning};
 use super::{close, convert, driver_query, outcomes, serve, served, version_ledger};
 use crate::config::Pipeline;
 use crate::engine::{Engine, Library, Options};
@@ -443,8 +443,8 @@ async fn repeatable(
     );
     let charged = driver_query::charged_days(engine).await?;
     let days = |table: &str| match table {
-        // What a run left behind is billed later, so its driver sees all telemetry.
-        "usage" if needed.contains(RUNS) => None,
+        // Recorded runs count whenever they were, so their drivers see all telemetry.
+        "usage" if needed.contains(RUNS) || needed.contains(RUN_TIME) => None,
         _ => Some(charged),
     };
     let rules = format!("{routing:?} {:?}", models(pipeline));
