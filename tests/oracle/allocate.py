@@ -49,7 +49,7 @@ class Attribution:
         self.closing = list(self.splits)
         self.out = defaultdict(lambda: [0, 0])
         self.booked = []  # (row, target, effective) of all but tax
-        self.idle = {}  # idle pool → (busy weights, {(day, category): [billed, effective]})
+        self.idle = {}  # idle pool → (busy weights, {(day, category, issuer): [billed, effective]})
         self.held = {"tax": [], "credit": []}
         for row in rows:
             self.take(row)
@@ -80,7 +80,7 @@ class Attribution:
             if target == MACHINES:
                 to_machines = (billed, effective)
             elif target[0] == "idle" and target[1]:
-                part = self.idle[target[1]][1][(line.day, line.category)]
+                part = self.idle[target[1]][1][line.day, line.category, line.issuer]
                 part[0] += billed
                 part[1] += effective
         return to_machines
@@ -147,17 +147,17 @@ class Attribution:
             parts, pools = found[1] if found else ({}, {})
             to_machines = self.split(row, line, parts or {("unallocated", missing): 1})
             if to_machines:
-                # What follows the same charges on the same day in the same category is shared out as one amount.
-                group = (row["currency"], found[0], line.day, line.category)
+                # What follows the same charges on a day, in a category, on bills of an issuer, is shared out as one amount.
+                group = (row["currency"], found[0], line.day, line.category, line.issuer)
                 sums = shared.setdefault(group, (pools, [0, 0]))[1]
                 sums[0] += to_machines[0]
                 sums[1] += to_machines[1]
         order = lambda target: target[1]
-        for (_, _, day, cat), (pools, sums) in shared.items():
+        for (_, _, *part_key), (pools, sums) in shared.items():
             names = sorted(pools, key=order)
             for at in (0, 1):
                 for name, part in zip(names, largest_remainder(sums[at], [pools[n] for n in names])):
-                    self.idle[name[1]][1][(day, cat)][at] += part
+                    self.idle[name[1]][1][tuple(part_key)][at] += part
 
     def follow_all(self):
         def credited(row):
@@ -186,10 +186,10 @@ class Attribution:
             weights = [busy[t] for t in targets]
             before, run = [[0] * len(targets)] * 2, [0, 0]
             # The parts of a pool are split one after another, so that what a target got so far is always its exact share.
-            for (day, cat), amounts in sorted(parts.items(), key=lambda p: (p[0][0], CATEGORIES.index(p[0][1]))):
+            for (day, cat, issuer), amounts in sorted(parts.items(), key=lambda p: (p[0][0], CATEGORIES.index(p[0][1]), p[0][2])):
                 run = [run[0] + amounts[0], run[1] + amounts[1]]
                 after = [largest_remainder(total, weights) for total in run]
-                line = Line("allocation", id, day, start, end, currency, None, cat, "Usage", rule)
+                line = Line("allocation", id, day, start, end, currency, issuer, cat, "Usage", rule)
                 if amounts != [0, 0]:
                     self.note(line, ("idle",), [-amounts[0], -amounts[1]], (), Fraction(1))
                     for i, target in enumerate(targets):

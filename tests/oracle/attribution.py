@@ -27,12 +27,13 @@ def work_through(recost, dir, shop):
     """The tables that the program and the oracle leave after the nights of a shop."""
     program, books = Program(recost, dir), Books(shop)
     write_shop(dir, shop)
-    for number, night in enumerate(shop.nights):
-        if number:
-            program.call("close", "pipeline.toml", "2026-10")
-            books.close("2026-10")
-            write_bill(dir, "2026-10", shop.again)
-            books.bills["2026-10"] = shop.again
+    for closed, again, night in shop.steps:
+        if closed:
+            program.call("close", "pipeline.toml", closed)
+            books.close(closed)
+        for period, bill in again.items():
+            write_bill(dir, period, bill)
+            books.bills[period] = bill
         program.call("run", "pipeline.toml", "--date", str(night), "--device", "cpu")
         books.run(night)
     return published(program.tables(COLUMNS)), books.tables()

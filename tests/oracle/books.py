@@ -20,11 +20,11 @@ class Books:
         for period, snapshot in self.snapshots.items():
             today = Attribution(self.shop, charges[period]).allocations()
             self.restate(period, booking, costs.by_key(today))
-        for period in [p for p in charges if p not in self.snapshots]:
-            self.attribute(period, charges[period])
+        for period in {*charges, *self.restatements}.difference(self.snapshots):
+            self.attribute(period, charges.get(period, []))
 
     def attribute(self, period, charges):
-        allocations = Attribution(self.shop, charges).allocations()
+        allocations = Attribution(self.shop, charges).allocations() if charges else {}
         restatements = self.restatements.get(period, {})
         self.allocations[period] = allocations
         self.costs[period] = costs.model_costs(allocations)

@@ -40,7 +40,7 @@ def reconciliation(charges, allocations, restatements):
     for row in charges:
         for basis in ("usage", "allocation"):
             for line in ("bill", "attributed", "idle", "unallocated", "difference"):
-                amounts = found[row["currency"], row["issuer"] if basis == "usage" else None, basis, line]
+                amounts = found[row["currency"], row["issuer"], basis, line]
                 if line == "bill":
                     amounts[0] += row["billed"]
                     amounts[1] += row["effective"]
@@ -48,10 +48,10 @@ def reconciliation(charges, allocations, restatements):
         line = {"model": "attributed"}.get(key[TARGET][0], key[TARGET][0])
         for basis in {key[BASIS], "allocation"}:
             for at in (0, 1):
-                found[key[CURRENCY], key[ISSUER] if basis == "usage" else None, basis, line][at] += amounts[at]
+                found[key[CURRENCY], key[ISSUER], basis, line][at] += amounts[at]
     for (restated, (currency, _, _)), amounts in restatements.items():
         for place, basis in enumerate(("usage", "allocation")):
-            line = found[currency, f"closed period {restated}" if basis == "usage" else None, basis, "restated"]
+            line = found[currency, f"closed period {restated}", basis, "restated"]
             line[0] += amounts[2 * place]
             line[1] += amounts[2 * place + 1]
     return {k: tuple(v) for k, v in found.items()}

@@ -13,7 +13,7 @@ def all_charges(shop, night, bills):
     for period, bill in bills.items():
         for number, row in enumerate(bill, 1):
             found.setdefault(period, []).append(dict(row, id=("bill", period, number, 0)))
-    for period in ("2026-08", "2026-09", "2026-10", "2026-11"):
+    for period in ("2026-08", "2026-09", "2026-10", "2026-11", "2026-12"):
         mine = [t for t in shop.timesheets if f"{t['day']:%Y-%m}" == period]
         for number, line in enumerate(mine, 1):
             found.setdefault(period, []).append(dict(time_of_people(line), id=("time", period, number, 0)))

@@ -34,12 +34,7 @@ class Shop:
         for model in "AB":
             if rng.random() < 0.4:
                 self.life[model] = life(rng, False)
-        # Nights, each with what happens before it: the billing period that is closed, and whether its bill comes again.
-        self.nights = [date(2026, 11, 4)]
-        self.again = []
-        if rng.random() < 0.3:
-            self.nights.insert(0, date(2026, 11, 1))
-            self.again = redelivered(rng, self.bills["2026-10"], names)
+        self.steps = steps(rng, self.bills, names)
 
 
 def amount(rng):
@@ -99,6 +94,24 @@ def charge(rng, pools):
         "billed": amount(rng),
         "effective": amount(rng),
     }
+
+
+def steps(rng, bills, pools):
+    """(billing period that is closed before, bills that come again before, night) of each run."""
+    if rng.random() < 0.7:
+        return [(None, {}, date(2026, 11, 4))]
+    again = redelivered(rng, bills["2026-10"], pools)
+    found = [(None, {}, date(2026, 11, 1)), ("2026-10", {"2026-10": again}, date(2026, 11, 4))]
+    kind = rng.randrange(4)
+    if kind == 1:  # what was booked in the open period is booked anew
+        found.append((None, {"2026-10": redelivered(rng, again, pools)}, date(2026, 11, 4)))
+    if kind > 1:  # what comes in December is more than what came in November
+        again = redelivered(rng, again, pools)
+        found.append((None, {"2026-10": again}, date(2026, 12, 1)))
+    if kind > 2:  # and of both months more again
+        later = {"2026-10": redelivered(rng, again, pools), "2026-11": redelivered(rng, bills["2026-11"], pools)}
+        found.append(("2026-11", later, date(2026, 12, 2)))
+    return found
 
 
 def redelivered(rng, bill, pools):
@@ -247,7 +260,7 @@ def asset(rng, number):
 def rates(rng):
     found = []
     for pair in [("USD", "EUR"), ("EUR", "USD"), ("USD", "CHF"), ("EUR", "CHF")]:
-        for day in range(-91, 8):
+        for day in range(-121, 36):
             if day % 7 == 0 or rng.random() < 0.3:
                 start = (DAY0 + timedelta(days=day)).date()
                 found.append({"id": f"{pair[0]}{pair[1]}{start}", "from": pair[0], "to": pair[1], "day": start})

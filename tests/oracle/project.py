@@ -43,7 +43,7 @@ def settings(rule):
 
 def pipeline(shop):
     source = lambda name, kind, path, more="": f'[[sources]]\nname = "{name}"\nkind = "{kind}"\npath = "{path}"\nrequired = false\n{more}\n'
-    text = 'name = "Oracle"\n[run]\nhistory_days = 80\n[report]\nafter_run = false\n'
+    text = 'name = "Oracle"\n[run]\nhistory_days = 120\n[report]\nafter_run = false\n'
     text += source("bill", "charges", "bill-{period}.csv", 'dialect = "focus"\nmay_shrink = true')
     for name, kind in [("telemetry", "usage"), ("clicks", "events"), ("catalogue", "items"), ("bank", "exchange_rates")]:
         text += source(name, kind, f"{name}.csv", 'dialect = "recost"')

@@ -82,7 +82,7 @@ def roll_forward(policy, incurred, shown, night):
         new = {v: incurred.get(v, {}).get(day, 0) for v in versions}
         moved = dict.fromkeys(versions, 0)
         starting = sorted(v for v in versions if v is not None and first.get(v) == day)
-        if without == "next_version" and None in versions and starting and None not in shown:
+        if without == "next_version" and None in versions and starting:
             waiting = versions[None].balance + new[None]
             for v, part in zip(starting, largest_remainder(waiting, [shown[v][day] for v in starting])):
                 moved[v] = part

@@ -39,7 +39,6 @@ def allocations(rows, ids):
     found = defaultdict(lambda: [0, 0])
     for period, basis, row, day, currency, issuer, kind, model, version, stage, reason, cat, charge_cat, rule, via, w, total, b, e in rows:
         to = target(kind, model, version, stage, reason)
-        issuer = issuer if basis == "usage" else None
         weight = Fraction(int(w), int(total))
         part = found[period, basis, ids.get(row, row), day[:10], currency, issuer, to, cat, charge_cat, rule, steps(via), weight]
         part[0] += units(b)
@@ -78,8 +77,7 @@ def published(tables):
     return {
         "allocations": allocations(tables["allocations"], ids),
         "model_costs": sums(tables["model_costs"], lambda p, d, c, *r: ((p, d[:10], c, tuple(r[:4]), r[4]), r[5:])),
-        # Idle of a machine that several issuers bill moves as one, so the allocation basis is held without them.
-        "reconciliation": sums(tables["reconciliation"], lambda p, c, i, b, l, *r: ((p, c, i if b == "usage" else None, b, l), r)),
+        "reconciliation": sums(tables["reconciliation"], lambda *r: (r[:5], r[5:])),
         "converted_costs": converted(tables["converted_costs"]),
         "snapshots": sums(tables["snapshots"], lambda p, c, *r: ((p, c, tuple(r[:4]), r[4]), r[5:])),
         "restatements": sums(tables["restatements"], lambda p, o, c, *r: ((p, o, (c, tuple(r[:4]), r[4])), r[5:])),
