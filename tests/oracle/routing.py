@@ -84,12 +84,12 @@ class Drivers:
         for rows in intervals.values():
             used, kept = defaultdict(int), defaultdict(int)
             for u in rows:
-                to = self.consumer(u["model"], u["version"], u["stage"])
-                used[to] += u[driver] or 0
-                kept[to] += u["reserved"] or 0
-            taken = {t: max(used[t], kept[t]) for t in used}
-            for t, w in taken.items():
-                busy[t] += w
+                who = (u["model"], u["version"], u["stage"])
+                used[who] += u[driver] or 0
+                kept[who] += u["reserved"] or 0
+            taken = {who: max(used[who], kept[who]) for who in used}
+            for who, w in taken.items():
+                busy[self.consumer(*who)] += w
             idle += max(0, max(u["capacity"] or 0 for u in rows) - sum(taken.values()))
         return {t: w for t, w in busy.items() if w > 0}, idle
 
