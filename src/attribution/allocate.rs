@@ -214,10 +214,6 @@ pub struct AllocationWriter {
     current: Origin,
     /// Of charges that may be kept back (tax, credits), by row id.
     waiting: HashMap<String, Origin>,
-    /// Issuer of the machine behind each idle pool, by the run's number for it.
-    pools: Vec<Arc<str>>,
-    /// Issuer of the pool being moved on; its idle part comes first.
-    pool: Arc<str>,
     interned: HashMap<String, Arc<str>>,
 }
 
@@ -328,8 +324,6 @@ impl AllocationWriter {
             rows: Rows::default(),
             current: ("".into(), "".into()),
             waiting: HashMap::new(),
-            pools: vec![],
-            pool: "".into(),
             interned: HashMap::new(),
         })
     }
@@ -372,21 +366,11 @@ impl Receiver for AllocationWriter {
                 Some(origin) => origin.clone(),
                 None => self.current.clone(),
             },
-            Basis::Allocation => {
-                if let Target::Idle { pool: Some(pool) } = a.target
-                    && let Some(issuer) = self.pools.get(*pool as usize)
-                {
-                    self.pool = Arc::clone(issuer);
-                }
-                (Arc::clone(&self.pool), "Usage".into())
-            }
+            Basis::Allocation => (
+                self.intern(a.issuer.unwrap_or("unknown")),
+                self.intern("Usage"),
+            ),
         };
-        if let (Basis::Usage, Target::Idle { pool: Some(pool) }) = (a.basis, a.target) {
-            // Pools are numbered as they arrive, and the machine's own charge comes before any tax on it.
-            if self.pools.len() <= *pool as usize {
-                self.pools.resize(*pool as usize + 1, Arc::clone(&origin.0));
-            }
-        }
         self.rows.push(a, &origin)?;
         if self.rows.days.len() >= BATCH_ROWS {
             self.flush()?;

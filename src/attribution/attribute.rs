@@ -68,6 +68,7 @@ pub(super) struct Row<'a> {
     pub(super) period: (i64, i64),
     pub(super) billing_period: &'a str,
     pub(super) currency: Currency,
+    pub(super) issuer: Option<&'a str>,
     pub(super) category: Category,
     pub(super) rule: Option<&'a CompiledRule>,
     pub(super) billed: Money,
@@ -212,6 +213,7 @@ impl Attributor {
             period: (charge.period_start, charge.period_end),
             billing_period: charge.billing_period,
             currency: charge.currency,
+            issuer: charge.invoice_issuer,
             category: rule
                 .and_then(|rule| rule.category)
                 .unwrap_or(charge.category),
@@ -309,6 +311,7 @@ impl Attributor {
             day: row.day,
             billing_period: row.billing_period,
             currency: row.currency,
+            issuer: row.issuer,
             target: to,
             category: row.category,
             rule: row.rule.map_or("", |rule| &rule.name),
@@ -330,10 +333,12 @@ impl Attributor {
             row_id: row.row_id.to_owned(),
             source,
         };
+        let scope = self.bases.get(row.scope);
         let key = PartKey {
             day: row.day,
-            billing_period: self.bases.get(row.scope).billing_period,
+            billing_period: scope.billing_period,
             category: row.category,
+            issuer: scope.issuer,
         };
         match (to, row.follows) {
             (Target::Idle { pool: Some(pool) }, _) => {

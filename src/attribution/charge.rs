@@ -86,6 +86,8 @@ pub struct Allocation<'a> {
     pub day: i32,
     pub billing_period: &'a str,
     pub currency: Currency,
+    /// Who sent the bill; of idle that moves on, the bill that it was on.
+    pub issuer: Option<&'a str>,
     pub target: &'a Target,
     pub category: Category,
     /// The rule that decided; empty when none matched.

@@ -8,36 +8,44 @@ use arrow::datatypes::{DataType, Int64Type};
 use chrono::{Days, NaiveDate};
 use futures::StreamExt;
 
-use super::{DriverRow, DriverTable, RUNS, Routing};
+use super::{DriverRow, DriverTable, RUN_TIME, RUNS, Routing};
 use crate::engine::{Engine, Library};
 use crate::error::{Error, Result};
 
-/// Reads the drivers that the rules name, over the days that the charges of the session cover.
+/// Reads the drivers that the rules name, and leaves in the session the telemetry and events around the days that its
+/// charges cover. Recorded runs are read before that: what a run left behind is billed later, and a run may have begun
+/// long before the days on which it is billed.
 pub(super) async fn drivers(
     library: &Library,
     engine: &Engine,
     routing: &Routing,
 ) -> Result<BTreeMap<String, DriverTable>> {
-    let needed = routing.drivers();
+    let mut needed: BTreeMap<&str, &str> = library.folder("attribution/drivers").collect();
+    let named = routing.drivers();
+    needed.retain(|name, _| named.contains(name));
     let (from, to) = charged_days(engine).await?;
-    let session = engine.clone();
-    session
-        .restrict(
-            "usage",
-            &format!("ds between date '{from}' and date '{to}'"),
-        )
-        .await?;
-    session.restrict_to((from, to)).await?;
     let mut drivers = BTreeMap::new();
-    for (name, sql) in library.folder("attribution/drivers") {
-        if !needed.contains(name) {
-            continue;
-        }
-        let session = if name == RUNS { engine } else { &session };
-        let table = read_driver(session, sql)
+    let mut read = async |name: &str, sql: &str| -> Result<()> {
+        let table = read_driver(engine, sql)
             .await
             .map_err(|e| e.context(library.describe(&format!("attribution/drivers/{name}.sql"))))?;
         drivers.insert(name.to_string(), table);
+        Ok(())
+    };
+    if let Some(sql) = needed.remove(RUNS) {
+        read(RUNS, sql).await?;
+    }
+    let until = format!("ds <= date '{to}'");
+    let overlaps = format!("usage_end > cast(date '{from}' as timestamp) and {until}");
+    engine.restrict("usage", &overlaps).await?;
+    if let Some(sql) = needed.remove(RUN_TIME) {
+        read(RUN_TIME, sql).await?;
+    }
+    let days = format!("ds >= date '{from}'");
+    engine.restrict("usage", &days).await?;
+    engine.restrict_to((from, to)).await?;
+    for (name, sql) in needed {
+        read(name, sql).await?;
     }
     Ok(drivers)
 }

@@ -84,6 +84,7 @@ impl Attributor {
                 _ => bases.find(|(_, parts)| !parts.is_empty()),
             };
             let billing_period = self.texts.get(scope.billing_period).to_owned();
+            let issuer = scope.issuer.map(|id| self.texts.get(id).to_owned());
             let row = Row {
                 row_id: &held.row_id,
                 basis: Basis::Usage,
@@ -91,6 +92,7 @@ impl Attributor {
                 period: held.period,
                 billing_period: &billing_period,
                 currency: scope.currency,
+                issuer: issuer.as_deref(),
                 category: held.category,
                 rule: Some(&rules[held.rule]),
                 billed: held.billed,
@@ -170,6 +172,7 @@ impl Attributor {
                 continue;
             }
             let billing_period = self.texts.get(part.billing_period).to_owned();
+            let issuer = part.issuer.map(|id| self.texts.get(id).to_owned());
             let row = Row {
                 row_id: &row_id,
                 basis: Basis::Allocation,
@@ -177,6 +180,7 @@ impl Attributor {
                 period: (key.start, key.end),
                 billing_period: &billing_period,
                 currency: key.currency,
+                issuer: issuer.as_deref(),
                 category: part.category,
                 rule: Some(rule),
                 billed,

@@ -48,7 +48,7 @@ pub(super) struct Scope {
     pub currency: Currency,
     pub billing_period: u32,
     invoice: Option<u32>,
-    issuer: Option<u32>,
+    pub issuer: Option<u32>,
     account: Option<u32>,
     resource: Option<u32>,
     service: Option<u32>,

@@ -11,7 +11,7 @@ use super::allocate::{AllocationWriter, BatchColumns, ChargeBatch, Receiver};
 use super::repeat::Inputs;
 use super::stage::Summary;
 use super::work::{Work, contract};
-use super::{AttributeError, Attributor, RUNS, Routing, Warning};
+use super::{AttributeError, Attributor, RUN_TIME, RUNS, Routing, Warning};
 use super::{close, convert, driver_query};
 use crate::engine::{Engine, Library};
 use crate::error::{Error, Result};
@@ -199,8 +199,8 @@ async fn repeatable(
     sql.extend(drivers.map(|(_, sql)| sql));
     let charged = driver_query::charged_days(engine).await?;
     let days = |table: &str| match table {
-        // What a run left behind is billed later, so its driver sees all telemetry.
-        "usage" if needed.contains(RUNS) => None,
+        // Recorded runs count whenever they were, so their drivers see all telemetry.
+        "usage" if needed.contains(RUNS) || needed.contains(RUN_TIME) => None,
         _ => Some(charged),
     };
     let rules = format!("{routing:?} {:?}", work.models());

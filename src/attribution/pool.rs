@@ -32,6 +32,7 @@ pub(super) struct PartKey {
     pub day: i32,
     pub billing_period: u32,
     pub category: Category,
+    pub issuer: Option<u32>,
 }
 
 #[derive(Debug)]
@@ -45,7 +46,7 @@ pub(super) struct Part {
 pub(super) struct Pool {
     pub key: PoolKey,
     pub weights: Arc<Weights>,
-    /// Few: categories × billing periods of one resource and charge period.
+    /// Few: categories × billing periods × issuers of one resource and charge period.
     pub parts: Vec<Part>,
 }
 
@@ -121,9 +122,11 @@ impl Pools {
         for pool in &mut self.list {
             pool.parts.sort_by(|a, b| {
                 let order = |part: &Part| (part.key.day, texts.get(part.key.billing_period));
+                let issuer = |part: &Part| part.key.issuer.map(|issuer| texts.get(issuer));
                 order(a)
                     .cmp(&order(b))
                     .then(a.key.category.cmp(&b.key.category))
+                    .then_with(|| issuer(a).cmp(&issuer(b)))
             });
         }
     }

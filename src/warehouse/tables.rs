@@ -959,7 +959,7 @@ pub static TABLES: &[Table] = &[
             req(
                 "served",
                 Int64,
-                "recommendations shown: request × item × rank, repeats not counted",
+                "recommendations shown: request × item, repeats not counted",
             ),
             req("requests", Int64, "responses"),
             req("clicks", Int64, "recommendations clicked"),

@@ -197,6 +197,70 @@ fn a_recorded_run_takes_what_its_tag_or_its_machine_and_time_say() {
     );
 }
 
+#[test]
+fn a_run_counts_however_long_before_the_bill_it_began() {
+    let bills = project(
+        &[
+            row(5, "trainer", "USD", "24", ""),
+            row(5, "bucket", "USD", "8", r#""{""run"":""r-0""}""#),
+        ],
+        "[[sources]]\nname = \"telemetry\"\nkind = \"usage\"\npath = \"usage.csv\"\ndialect = \"recost\"",
+    );
+    // The first charge is days after the run r-0 has ended, and after r-1 has begun.
+    fs::write(
+        bills.path().join("usage.csv"),
+        "usage_start,usage_end,resource_id,model_id,model_version,stage,run_id,gpu_ns,cpu_ns,bytes,requests,reserved_ns,capacity_ns\n\
+         2026-09-20T00:00:00Z,2026-09-20T01:00:00Z,elsewhere,A,v1,training,r-0,,,,,,\n\
+         2026-10-01T22:00:00Z,2026-10-05T18:00:00Z,trainer,A,v1,training,r-1,,,,,,\n\
+         2026-10-05T18:00:00Z,2026-10-06T00:00:00Z,trainer,B,v1,training,r-2,,,,,,\n",
+    )
+    .unwrap();
+    bills.run_ok("2026-10-06");
+    assert_eq!(
+        bills.query(
+            "select resource_id, model_id, allocations.rule, effective from allocations join charges using (row_id)
+             order by resource_id, model_id"
+        ),
+        [
+            "bucket,A,default: run tag,8.000000000000000000",
+            "trainer,A,default: run map,18.000000000000000000",
+            "trainer,B,default: run map,6.000000000000000000",
+        ]
+    );
+}
+
+#[test]
+fn idle_moves_within_the_bill_that_it_was_on() {
+    let cloud = row(1, "node-1", "USD", "10", "");
+    let own = row(1, "node-1", "USD", "20", "").replace("Cloud", "Own machines");
+    let bills = project(
+        &[cloud, own],
+        "[[sources]]\nname = \"telemetry\"\nkind = \"usage\"\npath = \"usage.csv\"\ndialect = \"recost\"",
+    );
+    fs::write(
+        bills.path().join("usage.csv"),
+        "usage_start,usage_end,resource_id,model_id,model_version,stage,gpu_ns,cpu_ns,bytes,requests,reserved_ns,capacity_ns\n\
+         2026-10-01T00:00:00Z,2026-10-01T01:00:00Z,node-1,A,,training,3,,,,,10\n",
+    )
+    .unwrap();
+    bills.run_ok(NIGHT);
+    let lines = "select issuer, basis, line, cast(effective as double) from reconciliation
+        where line in ('attributed', 'idle') order by 1, 2, 3";
+    assert_eq!(
+        bills.query(lines),
+        [
+            "Cloud,allocation,attributed,10.0",
+            "Cloud,allocation,idle,0.0",
+            "Cloud,usage,attributed,3.0",
+            "Cloud,usage,idle,7.0",
+            "Own machines,allocation,attributed,20.0",
+            "Own machines,allocation,idle,0.0",
+            "Own machines,usage,attributed,6.0",
+            "Own machines,usage,idle,14.0",
+        ]
+    );
+}
+
 const RATES: &str = "[[sources]]\nname = \"rates\"\nkind = \"exchange_rates\"\npath = \"rates.csv\"\ndialect = \"recost\"";
 
 fn in_euro(rates: &str) -> Bills {
