@@ -30,15 +30,17 @@ pub struct Part {
 
 /// By kind and original currency. The cents of a kind add up to what its exact sum is rounded to.
 pub fn parts(all: &Converted) -> Result<Vec<Part>, ReportError> {
-    let mut sums: BTreeMap<(ConvertedKind, &str), ([Money; 4], [Money; 4])> = BTreeMap::new();
+    // Original amounts, and converted ones.
+    type Sums = [[Money; 4]; 2];
+    let mut sums: BTreeMap<(ConvertedKind, &str), Sums> = BTreeMap::new();
     for line in &all.lines {
-        let (original, exact) = sums.entry((line.kind, line.from.as_str())).or_default();
+        let [original, exact] = sums.entry((line.kind, line.from.as_str())).or_default();
         add(original, &line.original)?;
         add(exact, &line.amounts)?;
     }
     let mut parts: Vec<Part> = sums
         .into_iter()
-        .map(|((kind, from), (original, exact))| Part {
+        .map(|((kind, from), [original, exact])| Part {
             kind,
             from: from.to_owned(),
             original,
