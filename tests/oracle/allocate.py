@@ -198,4 +198,4 @@ class Attribution:
                 before = after
 
     def allocations(self):
-        return {k: tuple(v) for k, v in self.out.items() if v != [0, 0]}
+        return {k: tuple(v) for k, v in self.out.items()}
