@@ -12,4 +12,4 @@ select
     compute_ns
 from events
 where event_type = 'impression' and model_id is not null and request_id is not null
-order by model_id, request_id, item_id, rank, model_version, surface, compute_ns, event_time
+order by model_id, request_id, item_id, event_time, rank, model_version, surface, compute_ns

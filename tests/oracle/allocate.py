@@ -105,7 +105,7 @@ class Attribution:
         entry = next((p for p in self.splits[name] if covers(p, line.start.date())), None)
         if entry is None:
             return "", {("unallocated", "no_driver"): 1}
-        _, weights = by_rule(self.drivers, entry, None, line.start, line.end)
+        weights = by_rule(self.drivers, entry, None, line.start, line.end)
         closed = self.closing[: self.closing.index(name) + 1]
         weights = {t: w for t, w in weights.items() if w > 0 and t[1] not in closed}
         return entry["version"], weights or {("unallocated", "no_driver"): 1}
@@ -198,4 +198,4 @@ class Attribution:
                 before = after
 
     def allocations(self):
-        return {k: tuple(v) for k, v in self.out.items() if v != [0, 0]}
+        return {k: tuple(v) for k, v in self.out.items()}

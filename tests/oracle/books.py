@@ -10,7 +10,7 @@ class Books:
     def __init__(self, shop):
         self.shop, self.bills = shop, dict(shop.bills)
         self.allocations, self.costs, self.reconciliation, self.converted = {}, {}, {}, {}  # by billing period
-        self.snapshots, self.late = {}, {}
+        self.snapshots, self.late, self.bills_when_closed = {}, {}, {}
         self.restatements = {}  # by the period that books them: {(restated period, key): amounts}
 
     def run(self, night):
@@ -19,6 +19,8 @@ class Books:
         booking = f"{night:%Y-%m}"
         for period, snapshot in self.snapshots.items():
             today = Attribution(self.shop, charges[period]).allocations()
+            if self.bills[period] is not self.bills_when_closed[period]:
+                self.late[period] = today
             self.restate(period, booking, costs.by_key(today))
         for period in {*charges, *self.restatements}.difference(self.snapshots):
             self.attribute(period, charges.get(period, []))
@@ -47,6 +49,7 @@ class Books:
 
     def close(self, period):
         self.snapshots[period] = costs.by_key(self.allocations[period])
+        self.bills_when_closed[period] = self.bills[period]
 
     def tables(self):
         flat = lambda by_period: {(period, *key): amounts for period, found in by_period.items() for key, amounts in found.items()}
@@ -57,7 +60,8 @@ class Books:
         recommended = serving.recommendation_costs(shown, days)
         whole = lambda found: {k: v for k, v in found.items() if any(v)}
         return {
-            "allocations": flat(self.allocations),
+            "allocations": whole(flat(self.allocations)),
+            "late_allocations": whole(flat(self.late)),
             "model_costs": whole(flat(self.costs)),
             "reconciliation": whole(flat(self.reconciliation)),
             "converted_costs": whole_conversions(flat(self.converted)),
@@ -65,7 +69,7 @@ class Books:
             "restatements": flat(self.restatements),
             "served_days": served,
             "version_ledger": ledger,
-            "recommendation_costs": {k: (e["version"], e["surface"], e["rank"], *amounts) for k, (e, *amounts) in recommended.items()},
+            "recommendation_costs": {k: (e["version"], e["surface"], e["rank"] or 0, *amounts) for k, (e, *amounts) in recommended.items()},
             "outcomes": {(k,): (e["request"], e["item"], str(e["time"].date()), *row) for k, (_, e, *row) in credited.items()},
             "unit_costs": serving.unit_costs(days, recommended, served, credited),
         }

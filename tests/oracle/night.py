@@ -297,12 +297,16 @@ def clickstream(rng):
         measured = rng.random() < 0.6
         requests.append((shown["request"], user, when))
         for rank in range(1, rng.randrange(2, 6)):
-            ns = rng.randrange(1, 10**6) if measured else None
+            ns = rng.randrange(0, 10**6) if measured else None
             item = some()
-            event(type="impression", time=when, user=user, item=item, rank=rank, ns=ns, **shown)
-            if rng.random() < 0.1:
-                later = when + timedelta(seconds=rng.randrange(1, 60))
-                event(type="impression", time=later, user=user, item=item, rank=rank, ns=ns, **shown)
+            place = rank if rng.random() < 0.95 else None
+            if rng.random() < 0.05:  # another model fills up the list
+                shown = shown | {"model": "B"}
+            event(type="impression", time=when, user=user, item=item, rank=place, ns=ns, **shown)
+            if rng.random() < 0.15:
+                later = when + timedelta(seconds=rng.choice([0, rng.randrange(1, 60), rng.randrange(1, 86400)]))
+                again = {"rank": rng.choice([rank, rank, rank + 1]), "ns": rng.choice([ns, ns, 1])}
+                event(type="impression", time=later, user=user, item=item, **again, **shown)
     for _ in range(rng.randrange(0, 40)):
         named, user, when = rng.choice(requests) if requests and rng.random() < 0.8 else (None, "u1", moment())
         request = rng.choice([named, named, None, "unheard of"])

@@ -4,7 +4,6 @@ from datetime import timedelta
 
 from exact import STAGES
 
-MACHINE_DRIVERS = {"gpu_ns", "cpu_ns"}
 DEFAULT = [("default: machine by gpu_ns", "gpu_ns"), ("default: machine by cpu_ns", "cpu_ns")]
 POOLED = [("default: pool by bytes", "bytes"), ("default: pool by requests", "requests")]
 
@@ -107,9 +106,9 @@ def covers(rule, day):
 
 
 def by_rule(drivers, rule, row_resource, start, end):
-    """Driver and weights of a rule or pool with a target `model` or `pool`; a weight that is None stands for no match."""
+    """The weights of a rule or pool with a target `model` or `pool`; None where the rule does not match."""
     if "pool" in rule:
-        return None, {drivers.consumer(rule["pool"], None, "operations"): 1}
+        return {drivers.consumer(rule["pool"], None, "operations"): 1}
     if "driver" in rule and "models" not in rule:
         weights = drivers.pool(rule["driver"], row_resource, start, end, rule.get("known_resource", False))
         if weights is not None and "stage" in rule:
@@ -117,17 +116,17 @@ def by_rule(drivers, rule, row_resource, start, end):
             for (_, model, version, stage), weight in weights.items():
                 staged[drivers.consumer(model, version, rule["stage"])] += weight
             weights = staged
-        return rule["driver"], weights
+        return weights
     to = lambda model: drivers.consumer(model, rule.get("model_version"), rule.get("stage", "operations"))
     if "model" in rule:
-        return None, {to(rule["model"]): 1}
+        return {to(rule["model"]): 1}
     if "shares" in rule:
-        return "fixed", {to(model): share for model, share in rule["shares"].items()}
-    return "even", {to(model): 1 for model in rule["models"]}
+        return {to(model): share for model, share in rule["shares"].items()}
+    return {to(model): 1 for model in rule["models"]}
 
 
 def route(drivers, shop, row):
-    """(rule, driver, weights by target, idle weight or None); weights may be "tax", "credit" or {}."""
+    """The rule, its weights by target ("tax" or "credit" for what follows others), and the weight of idle or None."""
     start, end, resource, tags = row["start"], row["end"], row["resource"], row["tags"]
     for rule in shop.rules:
         if not matches(rule, row):
@@ -136,7 +135,7 @@ def route(drivers, shop, row):
             return rule["name"], {("idle", None): 1}, None
         if rule["target"] == "unallocated":
             return rule["name"], {("unallocated", "by_rule"): 1}, None
-        _, weights = by_rule(drivers, rule, resource, start, end)
+        weights = by_rule(drivers, rule, resource, start, end)
         if weights is not None:
             return rule["name"], weights, None
     if row["status"] == "Unused":

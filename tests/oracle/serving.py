@@ -21,7 +21,7 @@ def known_by(events, night):
 def recommendations(shop, night):
     """Each item shown by a model in a response on a day, once: (day, model) → showings in the order of their split."""
     found = {}
-    order = lambda e: (e["request"], e["item"], e["rank"] or 0, *absent_first(e["version"]), *absent_first(e["surface"]), e["time"])
+    order = lambda e: (e["request"], e["item"], e["time"], e["rank"] or 0, e["ns"] is None, e["ns"] or 0)
     for e in sorted((e for e in known_by(shop.events, night) if e["type"] == "impression" and e["model"] and e["request"]), key=order):
         found.setdefault((day_of(e), e["model"]), {}).setdefault((e["request"], e["item"]), e)
     return {key: list(shown.values()) for key, shown in found.items()}
@@ -109,7 +109,7 @@ def outcomes(shop, night):
             touched = lambda e: e["user"] == o["user"] and e["item"] == o["item"] and o["time"] - window <= e["time"] <= o["time"]
             by, fit = "last_touch", [e for e in shown if e["model"] and shop.last_touch_hours and touched(e)]
         if fit:
-            order = lambda e: (e["rank"], e["model"], *absent_first(e["version"]), e["request"])
+            order = lambda e: (e["rank"] or 0, e["model"], *absent_first(e["version"]), e["request"])
             when = (min if by == "request" else max)(e["time"] for e in fit)
             e = min((e for e in fit if e["time"] == when), key=order)
             found[o["id"]] = (o, e, by, *brought(o, items.get(o["item"])))

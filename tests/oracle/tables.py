@@ -6,9 +6,12 @@ from fractions import Fraction
 KEYS = "target model_id model_version stage"
 FOUR = "usage_billed usage_effective allocation_billed allocation_effective"
 ORIGINAL = " ".join("original_" + column for column in FOUR.split())
+PARTS = f"billing_period basis row_id day currency issuer {KEYS} reason category charge_category rule via weight weight_total billed effective"
 COLUMNS = {
     "charges": "row_id source billing_period row part",
-    "allocations": f"billing_period basis row_id day currency issuer {KEYS} reason category charge_category rule via weight weight_total billed effective",
+    "late_charges": "row_id source billing_period row part",
+    "allocations": PARTS,
+    "late_allocations": PARTS,
     "model_costs": f"billing_period day currency {KEYS} category {FOUR}",
     "reconciliation": "billing_period currency issuer basis line billed effective",
     "converted_costs": f"billing_period line day currency {KEYS} category reporting_currency rate_id rate {ORIGINAL} {FOUR}",
@@ -72,10 +75,12 @@ def keyed(rows, keys, texts):
 
 
 def published(tables):
-    ids = {row_id: (source, period, int(row), int(part or 0)) for row_id, source, period, row, part in tables["charges"]}
+    charges = tables["charges"] + tables["late_charges"]
+    ids = {row_id: (source, period, int(row), int(part or 0)) for row_id, source, period, row, part in charges}
     table = lambda name, keys, texts=0: keyed(tables[name], keys, texts)
     return {
         "allocations": allocations(tables["allocations"], ids),
+        "late_allocations": allocations(tables["late_allocations"], ids),
         "model_costs": sums(tables["model_costs"], lambda p, d, c, *r: ((p, d[:10], c, tuple(r[:4]), r[4]), r[5:])),
         "reconciliation": sums(tables["reconciliation"], lambda *r: (r[:5], r[5:])),
         "converted_costs": converted(tables["converted_costs"]),
