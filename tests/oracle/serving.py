@@ -109,9 +109,9 @@ def outcomes(shop, night):
             touched = lambda e: e["user"] == o["user"] and e["item"] == o["item"] and o["time"] - window <= e["time"] <= o["time"]
             by, fit = "last_touch", [e for e in shown if e["model"] and shop.last_touch_hours and touched(e)]
         if fit:
-            order = lambda e: (e["rank"] or 0, e["model"], *absent_first(e["version"]), e["request"])
-            when = (min if by == "request" else max)(e["time"] for e in fit)
-            e = min((e for e in fit if e["time"] == when), key=order)
+            # The last showing before it, else the first after it.
+            away = lambda e: (e["time"] > o["time"], abs(e["time"] - o["time"]), e["rank"] or 0)
+            e = min(fit, key=lambda e: (*away(e), e["model"], *absent_first(e["version"]), *absent_first(e["surface"]), e["request"]))
             found[o["id"]] = (o, e, by, *brought(o, items.get(o["item"])))
     return found
 
