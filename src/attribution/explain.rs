@@ -3,6 +3,7 @@
 use arrow::array::RecordBatch;
 use serde_json::{Map, Value};
 
+use super::Stage;
 use crate::engine::rows::exact_json;
 use crate::engine::{Engine, Library};
 use crate::error::{Error, Result, nearest};
@@ -21,9 +22,16 @@ pub enum Explanation {
         /// Where each went.
         parts: Vec<Row>,
     },
-    /// Of a model.
+    /// Of idle that moved on to those who used the machine: where each part of an idle pool went.
+    Idle {
+        /// The pool, as `allocations` names it.
+        row_id: String,
+        /// Where it went.
+        parts: Vec<Row>,
+    },
+    /// Of a model, one of its versions, idle or what is unallocated.
     Model {
-        /// The model.
+        /// The model, `MODEL@VERSION`, `idle` or `unallocated`.
         model_id: String,
         /// Its cost by billing period, stage, category, rule and driver.
         totals: Vec<Row>,
@@ -48,7 +56,8 @@ pub struct Filter {
     pub limit: usize,
 }
 
-/// Explains `subject`: the id of a charge or the start of one, or its file and row, else a model.
+/// Explains `subject`: the id of a charge or the start of one, or its file and row, an idle pool, else a model, one of its
+/// versions, `idle` or `unallocated`.
 ///
 /// # Errors
 /// `Kind::Config` when it is neither, or when too many ids begin so.
@@ -58,6 +67,17 @@ pub async fn explain(
     subject: &str,
     filter: &Filter,
 ) -> Result<Explanation> {
+    if subject.starts_with("idle/") {
+        let named = format!("row_id = '{}'", quoted(subject));
+        for name in ["allocations", "late_allocations"] {
+            engine.restrict(name, &named).await?;
+        }
+        let parts = rows(engine, library, "parts").await?;
+        if !parts.is_empty() {
+            let row_id = subject.to_string();
+            return Ok(Explanation::Idle { row_id, parts });
+        }
+    }
     let ids = charges(engine, subject).await?;
     if ids.len() > MOST_CHARGES {
         return Err(Error::config(format!("`{subject}` begins the ids of more than {MOST_CHARGES} charges"))
@@ -104,28 +124,21 @@ async fn model(
     subject: &str,
     filter: &Filter,
 ) -> Result<Explanation> {
-    let known = engine
-        .collect("select distinct model_id from model_costs where model_id is not null order by 1")
-        .await?;
-    let known = crate::engine::rows::map(&known, |row| row.needed("model_id"))?;
-    if !known.iter().any(|m| m == subject) {
-        let error = Error::config(format!(
-            "`{subject}` is neither a charge nor a model that cost anything"
-        ));
-        return Err(match nearest(subject, known.iter().map(String::as_str)) {
-            Some(near) => error.help(format!("did you mean `{near}`?")),
-            None => error.help(
-                "give a row_id of `charges` (six digits of it at least), FILE:ROW, or the id of a model",
-            ),
-        });
-    }
-    let mut of = format!("model_id = '{}'", quoted(subject));
-    if let Some(stage) = &filter.stage {
-        of.push_str(&format!(" and stage = '{}'", quoted(stage)));
-    }
+    let of = owner(engine, subject).await?;
+    let mut of = match &filter.stage {
+        None => of,
+        Some(stage) => {
+            let stage: Stage = stage.parse().map_err(|e| Error::config(format!("{e}")))?;
+            format!("{of} and stage = '{stage}'")
+        }
+    };
     let mut within = of.clone();
     if let Some(period) = &filter.period {
-        within.push_str(&format!(" and billing_period = '{}'", quoted(period)));
+        crate::pipeline::close::days_of(period)?;
+        within.push_str(&format!(" and billing_period = '{period}'"));
+        of.push_str(&format!(
+            " and (billing_period = '{period}' or restated_period = '{period}')"
+        ));
     }
     engine.restrict("allocations", &within).await?;
     engine.restrict("restatements", &of).await?;
@@ -151,6 +164,43 @@ async fn model(
         totals: rows(engine, library, "model_totals").await?,
         largest: rows(engine, library, "model_charges").await?,
         restatements: rows(engine, library, "model_restatements").await?,
+    })
+}
+
+/// The condition of `allocations` and `restatements` that `subject` names.
+async fn owner(engine: &Engine, subject: &str) -> Result<String> {
+    let sql = ["model_costs", "restatements"]
+        .map(|table| format!("select model_id from {table} where model_id is not null"));
+    let sql = format!(
+        "select distinct model_id from ({}) order by 1",
+        sql.join(" union all ")
+    );
+    let known = engine.collect(&sql).await?;
+    let known = crate::engine::rows::map(&known, |row| row.needed("model_id"))?;
+    let is_known = |model: &str| known.iter().any(|known| known == model);
+    if is_known(subject) {
+        return Ok(format!("model_id = '{}'", quoted(subject)));
+    }
+    if ["idle", "unallocated"].contains(&subject) {
+        return Ok(format!("target = '{subject}'"));
+    }
+    if let Some((model, version)) = subject
+        .rsplit_once('@')
+        .filter(|(model, _)| is_known(model))
+    {
+        let (model, version) = (quoted(model), quoted(version));
+        return Ok(format!(
+            "model_id = '{model}' and model_version = '{version}'"
+        ));
+    }
+    let error = Error::config(format!(
+        "`{subject}` is neither a charge nor a model that cost anything"
+    ));
+    Err(match nearest(subject, known.iter().map(String::as_str)) {
+        Some(near) => error.help(format!("did you mean `{near}`?")),
+        None => error.help(
+            "give a row_id of `charges` (six digits of it at least), FILE:ROW, the id of a model, MODEL@VERSION, `idle` or `unallocated`",
+        ),
     })
 }
 

@@ -1,5 +1,6 @@
 //! `recost explain`: where each cent of a charge went, or where a model's cost came from.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use clap::ValueEnum;
@@ -10,6 +11,7 @@ use super::{load, yesterday};
 use crate::attribution::explain::{Explanation, Filter, Row, explain};
 use crate::engine::{Engine, Options};
 use crate::error::{Error, Result};
+use crate::money::Money;
 use crate::warehouse::Warehouse;
 
 /// Arguments of `recost explain`.
@@ -17,7 +19,7 @@ use crate::warehouse::Warehouse;
 pub struct Args {
     /// The pipeline file.
     pipeline: PathBuf,
-    /// The row_id of a charge or the start of one, FILE:ROW of a bill, or the id of a model.
+    /// The row_id of a charge or the start of one, FILE:ROW of a bill, an idle pool, a model, MODEL@VERSION, idle or unallocated.
     #[arg(value_name = "CHARGE|MODEL")]
     subject: String,
     /// Of a model, only this billing period.
@@ -57,6 +59,7 @@ pub async fn run(args: &Args, printer: &mut Printer) -> Result<()> {
             .map_err(|e| Error::unexpected(format!("the explanation is no JSON: {e}")))?,
         Format::Text => match &found {
             Explanation::Charge { charges, parts } => of_charges(charges, parts),
+            Explanation::Idle { row_id, parts } => of_idle(row_id, parts),
             Explanation::Model {
                 model_id,
                 totals,
@@ -103,6 +106,18 @@ fn target(row: &Row) -> String {
     }
 }
 
+/// A part: whose it is, its weight and its amounts.
+fn part_cells(part: &Row) -> Vec<String> {
+    vec![
+        target(part),
+        cell(part, "category").into_owned(),
+        cell(part, "weight").into_owned(),
+        cell(part, "weight_total").into_owned(),
+        amount(part, "billed"),
+        amount(part, "effective"),
+    ]
+}
+
 /// The cost pools that a part came through, in words.
 fn through(via: &str) -> String {
     let steps: Vec<Value> = serde_json::from_str(via).unwrap_or_default();
@@ -134,7 +149,7 @@ fn of_charges(charges: &[Row], parts: &[Row]) -> String {
         lines.push(format!("charge {id}"));
         if late {
             lines.push(
-                "  came after its billing period was closed; restated in the open one".into(),
+                "  of a delivery that came after its billing period was closed; what differs is restated in the open one".into(),
             );
         }
         for (what, names) in [
@@ -186,16 +201,7 @@ fn of_charges(charges: &[Row], parts: &[Row]) -> String {
                 .map(String::from)
                 .to_vec(),
         ];
-        for part in &of {
-            table.push(vec![
-                target(part),
-                cell(part, "category").into_owned(),
-                cell(part, "weight").into_owned(),
-                cell(part, "weight_total").into_owned(),
-                amount(part, "billed"),
-                amount(part, "effective"),
-            ]);
-        }
+        table.extend(of.iter().map(|part| part_cells(part)));
         let through = of.iter().map(|part| through(&cell(part, "via")));
         let through = std::iter::once(String::new()).chain(through);
         for (line, through) in columns(&table, 2).into_iter().zip(through) {
@@ -205,10 +211,52 @@ fn of_charges(charges: &[Row], parts: &[Row]) -> String {
     lines.join("\n")
 }
 
+/// The sums of a model's amounts, a row per currency; none where there is nothing to add up.
+fn sums(totals: &[Row]) -> Vec<Vec<String>> {
+    let names = ["usage_effective", "allocation_effective", "usage_billed"];
+    let mut sums: BTreeMap<String, [Option<Money>; 3]> = BTreeMap::new();
+    for row in totals {
+        let currency = cell(row, "currency").into_owned();
+        let sum = sums.entry(currency).or_insert([Some(Money::ZERO); 3]);
+        for (sum, name) in sum.iter_mut().zip(names) {
+            let amount = Money::parse(&cell(row, name)).ok();
+            *sum = sum
+                .zip(amount)
+                .and_then(|(sum, (amount, _))| sum.checked_add(amount).ok());
+        }
+    }
+    let row = |(currency, sums): (String, [Option<Money>; 3])| {
+        let mut cells = vec![
+            "in all".to_string(),
+            String::new(),
+            String::new(),
+            String::new(),
+        ];
+        cells.push(currency);
+        cells.extend(sums.map(|sum| sum.map_or_else(String::new, |sum| short(&sum.to_string()))));
+        cells
+    };
+    sums.into_iter().map(row).collect()
+}
+
+/// Where the parts of an idle pool went.
+fn of_idle(row_id: &str, parts: &[Row]) -> String {
+    let mut lines = vec![
+        row_id.to_string(),
+        "  idle that moved on to those who used the machine, on the allocation basis".to_string(),
+    ];
+    let mut table = vec![
+        ["went to", "category", "weight", "of", "billed", "effective"]
+            .map(String::from)
+            .to_vec(),
+    ];
+    table.extend(parts.iter().map(part_cells));
+    lines.extend(columns(&table, 2));
+    lines.join("\n")
+}
+
 fn of_model(model: &str, totals: &[Row], largest: &[Row], restatements: &[Row]) -> String {
-    let mut lines = vec![format!(
-        "model {model}: cost by period, stage, category and rule"
-    )];
+    let mut lines = vec![format!("{model}: cost by period, stage, category and rule")];
     let mut table = vec![
         [
             "period",
@@ -233,6 +281,7 @@ fn of_model(model: &str, totals: &[Row], largest: &[Row], restatements: &[Row]) 
         );
         table.push(cells);
     }
+    table.extend(sums(totals));
     lines.extend(columns(&table, 5));
     lines.push(format!(
         "\nits {} largest parts, and the bill rows they come from",
@@ -283,6 +332,7 @@ fn of_model(model: &str, totals: &[Row], largest: &[Row], restatements: &[Row]) 
             [
                 "booked in",
                 "for",
+                "version",
                 "stage",
                 "category",
                 "",
@@ -296,6 +346,7 @@ fn of_model(model: &str, totals: &[Row], largest: &[Row], restatements: &[Row]) 
             let mut cells: Vec<String> = [
                 "billing_period",
                 "restated_period",
+                "model_version",
                 "stage",
                 "category",
                 "currency",
@@ -306,7 +357,7 @@ fn of_model(model: &str, totals: &[Row], largest: &[Row], restatements: &[Row]) 
             cells.extend(["usage_effective", "allocation_effective"].map(|n| amount(row, n)));
             table.push(cells);
         }
-        lines.extend(columns(&table, 5));
+        lines.extend(columns(&table, 6));
     }
     lines.join("\n")
 }

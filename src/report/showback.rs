@@ -18,6 +18,7 @@ use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::WriterProperties;
 
+use crate::attribution::Basis;
 use crate::attribution::split;
 use crate::config::Pipeline;
 use crate::engine::{Engine, Library, Options};
@@ -330,15 +331,18 @@ fn tags(batch: &RecordBatch) -> Result<StringArray> {
         .collect())
 }
 
-/// `AllocatedMethodDetails`: the row's share of the charge and what it was measured by. Null where nothing was split.
+/// `AllocatedMethodDetails`: the row's share of the charge and what it was measured by. Null where nothing was split, and for
+/// idle that moves on: those rows are shares of the idle, not of the charge.
 fn details(batch: &RecordBatch) -> Result<StringArray> {
     let drivers = texts(batch, "x_Driver")?;
+    let bases = texts(batch, "x_Basis")?;
     let weights = decimals(batch, "x_Weight", 0)?;
     let totals = decimals(batch, "x_WeightTotal", 0)?;
     let one = 10_i128.pow(SCALE);
     (0..batch.num_rows())
         .map(|row| {
-            if drivers.is_null(row) || weights.is_null(row) || totals.is_null(row) {
+            let moved = bases.value(row) == Basis::Allocation.as_str();
+            if moved || drivers.is_null(row) || weights.is_null(row) || totals.is_null(row) {
                 return Ok(None);
             }
             let weight = weights.value(row).unsigned_abs();

@@ -74,6 +74,70 @@ fn what_is_neither_a_charge_nor_a_model_names_the_nearest() {
 }
 
 #[test]
+fn idle_what_has_no_owner_and_one_version_can_be_followed_too() {
+    let dir = project();
+    let idle = explain(&dir, &["idle"]);
+    assert!(idle.contains("in all") && idle.contains("45.10"), "{idle}");
+    let pool = idle
+        .split_whitespace()
+        .find(|word| word.starts_with("idle/"))
+        .map(|_| {
+            idle[idle.find("idle/").unwrap()..]
+                .split("  ")
+                .next()
+                .unwrap()
+                .to_string()
+        })
+        .unwrap();
+    let moved = explain(&dir, &[&pool]);
+    for says in ["A, training", "B, deployment", "17.571428571428571429"] {
+        assert!(moved.contains(says), "{says}\n{moved}");
+    }
+    let json: serde_json::Value =
+        serde_json::from_str(&explain(&dir, &[&pool, "--format", "json"])).unwrap();
+    assert_eq!(json["row_id"], pool);
+    for (args, says) in [
+        (["A", "--stage", "trainnig"], "is not a stage"),
+        (["A", "--period", "2026-99"], "is no billing period"),
+    ] {
+        let out = recost(
+            dir.path(),
+            &[&["explain", "pipeline.toml"], &args[..]].concat(),
+        );
+        assert_eq!(out.status.code(), Some(2));
+        assert!(text(&out.stderr).contains(says), "{}", text(&out.stderr));
+    }
+}
+
+#[test]
+fn a_version_and_a_model_that_only_a_correction_knows() {
+    let row = |model: &str, version: &str| {
+        format!(
+            "USD,2026-10-01,2026-11-01,2026-10-01,2026-10-02,Usage,Cloud,r1,100,100,\"{{\"\"model\"\":\"\"{model}\"\",\"\"model_version\"\":\"\"{version}\"\"}}\""
+        )
+    };
+    let bills = Bills::new(&[&row("A", "v1"), &row("A", "v2"), &row("A", "v2")]);
+    bills.run_ok("2026-10-31");
+    let close = bills.recost(&["close", "pipeline.toml", "2026-10"]);
+    assert!(close.status.success());
+    bills.deliver(&[row("B", "v1"), row("A", "v2"), row("A", "v2")]);
+    bills.run_ok("2026-11-01");
+    let explain = |args: &[&str]| {
+        let out = bills.recost(&[&["explain", "pipeline.toml"], args].concat());
+        assert!(out.status.success(), "{}", text(&out.stderr));
+        text(&out.stdout)
+    };
+    assert!(explain(&["A@v2"]).contains("200.00"));
+    let corrected = explain(&["B"]);
+    assert!(
+        corrected.contains("restated for closed periods"),
+        "{corrected}"
+    );
+    assert!(corrected.contains("100.00"), "{corrected}");
+    assert!(!explain(&["B", "--period", "2026-09"]).contains("restated"));
+}
+
+#[test]
 fn a_closed_months_charge_and_its_correction_stand_side_by_side() {
     let row = |amount: &str| {
         format!(

@@ -62,6 +62,12 @@ fn read_again(shop: &Shop, format: &str) -> TempDir {
     fs::write(project.path().join("pipeline.toml"), pipeline).unwrap();
     let out = recost(project.path(), &["run", "pipeline.toml", "--date", NIGHT]);
     assert!(out.status.success(), "{}", text(&out.stderr));
+    // The parts of a charge are whole, by our own rule for what others have split.
+    assert!(
+        !text(&out.stderr).contains("split_is_whole"),
+        "{}",
+        text(&out.stderr)
+    );
     project
 }
 

@@ -1,5 +1,7 @@
 //! The bills: three ways that must agree (billed, effective, attributed), and why effective is not billed.
 
+use std::collections::BTreeSet;
+
 use super::Book;
 use super::sheet::{Cell, Kind, Sheet, at, sum_of};
 use crate::money::Money;
@@ -43,6 +45,7 @@ pub fn reconciliation(book: &Book) -> Result<Option<Sheet>, ReportError> {
     ]);
     for view in book.views {
         let bills = shown::bills(view)?;
+        let of_bills: BTreeSet<_> = bills.iter().map(|b| (b.period, b.issuer)).collect();
         for (place, basis) in [(0, Basis::Usage), (1, Basis::Allocation)] {
             let first = sheet.next();
             for bill in &bills {
@@ -65,6 +68,30 @@ pub fn reconciliation(book: &Book) -> Result<Option<Sheet>, ReportError> {
                 ));
                 cells.extend(side(row, BILLED + 6, totals[1], effective, view.digits));
                 cells.extend(beside(view, basis, bill.period, bill.issuer)?);
+                sheet.row(Kind::Leaf, cells)?;
+            }
+            // What is on no bill: restatements of closed periods, and rejected rows, which only their source names.
+            let others = view.data.reconciliation.iter().filter(|found| {
+                matches!(found.line, Line::Restated | Line::Quarantined) && found.basis == basis
+            });
+            let others: BTreeSet<_> = others
+                .map(|found| (found.period.as_str(), found.issuer.as_str()))
+                .collect();
+            for (period, issuer) in others.difference(&of_bills) {
+                let row = sheet.next();
+                let mut cells = vec![
+                    Cell::text(view.code()),
+                    Cell::text(period),
+                    Cell::text(issuer),
+                    Cell::text(if place == 0 { "usage" } else { "allocation" }),
+                    Cell::count(0),
+                ];
+                let nothing = [Money::ZERO; 3];
+                cells.extend(side(row, BILLED, Money::ZERO, nothing, view.digits));
+                let formula = format!("{}-{}", at(BILLED + 6, row), at(BILLED, row));
+                cells.push(Cell::formula(&formula, Money::ZERO, view.digits));
+                cells.extend(side(row, BILLED + 6, Money::ZERO, nothing, view.digits));
+                cells.extend(beside(view, basis, period, issuer)?);
                 sheet.row(Kind::Leaf, cells)?;
             }
             let rows: Vec<usize> = (first..sheet.next()).collect();
