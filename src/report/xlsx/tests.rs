@@ -9,7 +9,7 @@ use flate2::read::DeflateDecoder;
 
 use super::workbook;
 use crate::money::Money;
-use crate::report::data::{ReportData, Target};
+use crate::report::data::{Basis, Line, ReportData, Target};
 use crate::report::round::sum;
 use crate::report::sample::{empty, hostile, shop};
 use crate::report::view::View;
@@ -271,6 +271,37 @@ fn amounts_are_numbers_and_texts_are_never_formulas() {
             "{text:?} is a number as a text"
         );
         assert!(!text.contains(['\u{0}', '\t', '\u{202e}']), "{text:?}");
+    }
+}
+
+/// They are under the closed period's name and the source's, which no bill has.
+#[test]
+fn restatements_and_rejected_rows_are_lines_of_the_reconciliation() {
+    let mut data = shop();
+    let mut others = data.currencies[0].reconciliation[0].clone();
+    for (issuer, line, amount) in [
+        ("closed period 2026-09", Line::Restated, Some(10)),
+        ("ledger", Line::Quarantined, Some(3)),
+    ] {
+        others.issuer = issuer.to_owned();
+        others.basis = Basis::Usage;
+        others.line = line;
+        others.rows = 2;
+        others.effective = amount.map(|units| Money(units * Money::ONE.0));
+        data.currencies[0].reconciliation.push(others.clone());
+    }
+    let book = Book::of(&data);
+    let sheet = &book.0["Reconciliation"];
+    for (issuer, column, amount) in [("closed period 2026-09", 16, 10), ("ledger", 18, 3)] {
+        let is_issuer = |found: &Found| matches!(found, Found::Text(text) if text == issuer);
+        let row = sheet
+            .iter()
+            .find(|(_, found)| is_issuer(found))
+            .unwrap()
+            .0
+            .1;
+        let found = book.value("Reconciliation", (column, row));
+        assert_eq!(found, Money(amount * Money::ONE.0), "{issuer}");
     }
 }
 
