@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::allocate::Receiver;
 use super::period::{Order, attributor, charges_of, due, session};
-use super::stage::Summary;
+use super::stage::{Summary, late};
 use super::work::{Work, routing};
 use super::{Allocation, Charge, Taken};
 use crate::error::Result;
@@ -14,7 +14,9 @@ use crate::error::Result;
 pub struct Preview {
     /// The billing periods that a run would attribute.
     pub periods: Vec<String>,
-    /// Charges in them.
+    /// Closed billing periods whose bills are others today: the difference would be restated.
+    pub restated: Vec<String>,
+    /// Charges in the periods to be attributed.
     pub charges: u64,
     /// The rules in the order in which they are tried, with their version and whether the user wrote them; at the end
     /// what no rule matches.
@@ -58,6 +60,7 @@ pub async fn preview(work: Work<'_>, changed: &BTreeSet<String>) -> Result<Previ
     let named = named.chain([rest]);
     Ok(Preview {
         periods: summary.periods,
+        restated: late(&work, changed, &closed)?.into_iter().collect(),
         charges: summary.charges,
         rules: named
             .zip(summary.rules)

@@ -85,8 +85,19 @@ pub async fn run(work: Work<'_>, changed: &BTreeSet<String>) -> Result<Summary> 
     Ok(summary)
 }
 
-/// Attributes the closed periods whose bills are others today, those with late charges and those that lost a delivery, and
-/// books the difference in the open period.
+/// The closed periods whose bills are others today: those with late charges, and those that lost a delivery.
+pub(super) fn late(
+    work: &Work<'_>,
+    changed: &BTreeSet<String>,
+    closed: &BTreeSet<String>,
+) -> Result<BTreeSet<String>> {
+    let late = store::partitions(work.snapshot, contract("late_charges")?)?;
+    let mut others: BTreeSet<String> = late.into_iter().collect();
+    others.extend(closed.intersection(changed).cloned());
+    Ok(others)
+}
+
+/// Attributes the closed periods whose bills are others today, and books the difference in the open period.
 async fn restate(
     work: &Work<'_>,
     routing: &Routing,
@@ -94,10 +105,7 @@ async fn restate(
     closed: &BTreeSet<String>,
     summary: &mut Summary,
 ) -> Result<()> {
-    let late = store::partitions(work.snapshot, contract("late_charges")?)?;
-    let mut others: BTreeSet<String> = late.into_iter().collect();
-    others.extend(closed.intersection(changed).cloned());
-    for of in others {
+    for of in late(work, changed, closed)? {
         period::closed(work, routing, &of, summary).await?;
         summary.restated.push(of);
     }

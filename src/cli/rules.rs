@@ -8,8 +8,19 @@ use crate::attribution::preview::Preview;
 
 /// Lines of a table: the rules that take something, and the pipeline's own that take nothing, with the reason.
 pub fn lines(preview: &Preview) -> Vec<String> {
+    let mut lines = of_open(preview);
+    if !preview.restated.is_empty() {
+        lines.push(format!(
+            "closed periods whose bills came later: {}; what differs would be restated",
+            preview.restated.join(", ")
+        ));
+    }
+    lines
+}
+
+fn of_open(preview: &Preview) -> Vec<String> {
     if preview.charges == 0 {
-        return vec!["no charges to attribute".into()];
+        return vec!["no charges of an open period to attribute".into()];
     }
     let mut table = vec![
         ["rule", "charges", "billed", "effective", ""]
@@ -100,6 +111,7 @@ pub fn json(preview: &Preview) -> Value {
     };
     json!({
         "billing_periods": preview.periods,
+        "restated": preview.restated,
         "charges": preview.charges,
         "rules": preview.rules.iter().map(rule).collect::<Vec<_>>(),
     })

@@ -355,3 +355,22 @@ fn a_project_says_itself_what_stage_and_category_a_row_is() {
         ]
     );
 }
+
+#[test]
+fn a_plan_names_the_closed_months_that_would_be_restated() {
+    let bills = project(&[row(1, "disk", "USD", "100", "")], "");
+    bills.run_ok(NIGHT);
+    let close = bills.recost(&["close", "pipeline.toml", "2026-10"]);
+    assert!(close.status.success(), "{}", text(&close.stderr));
+    let plan = || {
+        text(
+            &bills
+                .recost(&["plan", "pipeline.toml", "--date", NIGHT])
+                .stdout,
+        )
+    };
+    assert!(!plan().contains("restated\n"), "{}", plan());
+    bills.deliver(&[row(1, "disk", "USD", "70", "")]);
+    let says = "closed periods whose bills came later: 2026-10; what differs would be restated";
+    assert!(plan().contains(says), "{}", plan());
+}
