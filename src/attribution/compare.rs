@@ -129,6 +129,17 @@ pub enum Answer {
     Open,
 }
 
+impl Answer {
+    /// The answer as the end of a sentence about what the second side brought more.
+    pub fn in_words(self) -> &'static str {
+        match self {
+            Answer::Worth => "more than it cost to make, at the low end too",
+            Answer::NotWorth => "less than it cost to make, at the high end too",
+            Answer::Open => "so whether it was worth it is open",
+        }
+    }
+}
+
 /// A comparison; the first side is what the second is held against.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Comparison {

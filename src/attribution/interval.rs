@@ -13,6 +13,13 @@ pub struct Interval {
     pub high: f64,
 }
 
+impl Interval {
+    /// Whether 0 lies outside of it.
+    pub fn leaves_out_zero(self) -> bool {
+        self.low > 0.0 || self.high < 0.0
+    }
+}
+
 /// The share `hits / of` with Wilson's score interval (E. B. Wilson, J. Am. Stat. Assoc. 22, 1927, 209–212; without
 /// continuity correction). `None` of nothing.
 pub fn share(hits: u64, of: u64) -> Option<Interval> {

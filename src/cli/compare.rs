@@ -8,9 +8,7 @@ use serde_json::{Value, json};
 
 use super::print::{Printer, columns, thousands};
 use super::{load, parse_date, yesterday};
-use crate::attribution::compare::{
-    Answer, Comparison, InCurrency, METHOD, Side, Subject, Worth, compare,
-};
+use crate::attribution::compare::{Comparison, InCurrency, METHOD, Side, Subject, Worth, compare};
 use crate::attribution::interval::Interval;
 use crate::engine::Options;
 use crate::error::{Error, Result};
@@ -155,7 +153,7 @@ fn sentences(found: &Comparison) -> Vec<String> {
         return vec!["One of the two was not shown in these days: nothing to compare.".into()];
     };
     let points = |x: f64| format!("{:+.2}", x * 100.0);
-    let seen = if d.low > 0.0 || d.high < 0.0 {
+    let seen = if d.leaves_out_zero() {
         "which is a difference"
     } else {
         "which may be none"
@@ -184,11 +182,7 @@ fn sentences(found: &Comparison) -> Vec<String> {
 }
 
 fn worth_in_words(side: &Side, c: &InCurrency, worth: &Worth) -> String {
-    let answer = match worth.answer {
-        Answer::Worth => "more than it cost to make, at the low end too",
-        Answer::NotWorth => "less than it cost to make, at the high end too",
-        Answer::Open => "so whether it was worth it is open",
-    };
+    let answer = worth.answer.in_words();
     let statistic =
         |i: Interval| format!("{:.0} (95 %: {:.0} to {:.0})", i.estimate, i.low, i.high);
     format!(

@@ -12,7 +12,7 @@ use crate::attribution::stage::Work;
 use crate::config::{Pipeline, SourceKind};
 use crate::engine::{Engine, Library, Options};
 use crate::error::Result;
-use crate::ingest::{self, Planned};
+use crate::ingest::{self, Planned, Survey};
 use crate::pipeline::Stage;
 use crate::pipeline::run::window;
 use crate::warehouse::{Partition, Warehouse, store, table};
@@ -47,7 +47,7 @@ pub async fn run(args: &Args, printer: &mut Printer) -> Result<()> {
     let incomplete: Vec<_> = survey.incomplete().filter(|_| ingests).collect();
     let retired: Vec<_> = survey.retired().filter(|_| ingests).collect();
     let preview = match selection.has(Stage::Attribute) {
-        true => Some(preview(&pipeline, &library, date, ingests).await?),
+        true => Some(preview(&pipeline, &library, date, ingests.then_some(&survey)).await?),
         false => None,
     };
     let stages: Vec<Stage> = Stage::ALL
@@ -156,14 +156,13 @@ async fn preview(
     pipeline: &Pipeline,
     library: &Library,
     date: NaiveDate,
-    ingests: bool,
+    survey: Option<&Survey<'_>>,
 ) -> Result<Preview> {
     let draft = Warehouse::new(&pipeline.warehouse).draft()?;
     let options = Options::of(pipeline, date);
     let mut changed = BTreeSet::new();
-    if ingests {
+    if let Some(survey) = survey {
         let engine = Engine::open(&options, Some(draft.path()), None)?;
-        let survey = ingest::survey(&engine, pipeline, library, date).await?;
         let survey = survey.of_kinds(&[SourceKind::Usage, SourceKind::Charges]);
         let threads = pipeline.threads();
         let read = ingest::run(&engine, draft.path(), survey, date, threads).await?;

@@ -16,6 +16,7 @@ use crate::engine::{Engine, Library, hex};
 use crate::error::{Error, Result};
 
 /// One interval to be ingested.
+#[derive(Clone)]
 pub(super) struct Pending<'a> {
     pub(super) source: &'a Source,
     pub(super) delivery: Delivery,
@@ -81,6 +82,7 @@ pub struct Planned<'a> {
 }
 
 /// What of the sources is new or changed.
+#[derive(Clone)]
 pub struct Survey<'a> {
     pub(super) pending: Vec<Pending<'a>>,
     /// Deliveries that are not complete, each with what it lacks.
@@ -102,11 +104,12 @@ impl Survey<'_> {
         })
     }
 
-    /// Only what is of these kinds; nothing else is ingested.
+    /// Only what is of these kinds, so that nothing else is ingested.
     #[must_use]
-    pub fn of_kinds(mut self, kinds: &[SourceKind]) -> Self {
-        self.pending.retain(|p| kinds.contains(&p.source.kind));
-        self
+    pub fn of_kinds(&self, kinds: &[SourceKind]) -> Self {
+        let mut some = self.clone();
+        some.pending.retain(|p| kinds.contains(&p.source.kind));
+        some
     }
 
     /// Source, interval and reason of deliveries that are there and not complete.

@@ -1,7 +1,7 @@
 //! Versions and models side by side: was the newer one worth what it cost to make?
 
 use super::section;
-use crate::attribution::compare::{Answer, Comparison, Costs, InCurrency, METHOD, Side, Worth};
+use crate::attribution::compare::{Comparison, Costs, InCurrency, METHOD, Side, Worth};
 use crate::attribution::interval::Interval;
 use crate::money::{Currency, Money};
 use crate::report::ReportError;
@@ -124,7 +124,7 @@ fn pair(found: &Comparison) -> Result<String, ReportError> {
             says.push("One of the two was not shown, so there is no difference to tell.".to_owned())
         }
         Some(difference) => {
-            let seen = if difference.low > 0.0 || difference.high < 0.0 {
+            let seen = if difference.leaves_out_zero() {
                 "the interval leaves out 0: a difference"
             } else {
                 "the interval has 0 in it: it may be none"
@@ -167,11 +167,7 @@ fn worth_it(
     worth: &Worth,
     digits: u32,
 ) -> Result<String, ReportError> {
-    let answer = match worth.answer {
-        Answer::Worth => "more than it cost to make, at the low end too",
-        Answer::NotWorth => "less than it cost to make, at the high end too",
-        Answer::Open => "so whether it was worth it is open",
-    };
+    let answer = worth.answer.in_words();
     let code = escape(&own.currency);
     let whole = |value: f64| score(value.round()).trim_end_matches(".0000").to_owned();
     let range = |found: Interval| {

@@ -47,17 +47,32 @@ pub fn reconciliation(book: &Book) -> Result<Option<Sheet>, ReportError> {
         let bills = shown::bills(view)?;
         let of_bills: BTreeSet<_> = bills.iter().map(|b| (b.period, b.issuer)).collect();
         for (place, basis) in [(0, Basis::Usage), (1, Basis::Allocation)] {
+            let title = if place == 0 { "usage" } else { "allocation" };
             let first = sheet.next();
-            for bill in &bills {
+            // What is on no bill: restatements of closed periods, and rejected rows, which only their source names.
+            let others = view.data.reconciliation.iter().filter(|found| {
+                matches!(found.line, Line::Restated | Line::Quarantined) && found.basis == basis
+            });
+            let others: BTreeSet<_> = others
+                .map(|found| (found.period.as_str(), found.issuer.as_str()))
+                .collect();
+            let nothing = [Money::ZERO; 3];
+            let of_bill = bills.iter().map(|bill| {
+                let parts = [bill.parts[place], bill.parts[place + 2]];
+                (bill.period, bill.issuer, bill.rows, parts)
+            });
+            let beside_bills = others
+                .difference(&of_bills)
+                .map(|(period, issuer)| (*period, *issuer, 0, [nothing; 2]));
+            for (period, issuer, bill_rows, [effective, billed]) in of_bill.chain(beside_bills) {
                 let row = sheet.next();
                 let mut cells = vec![
                     Cell::text(view.code()),
-                    Cell::text(bill.period),
-                    Cell::text(bill.issuer),
-                    Cell::text(if place == 0 { "usage" } else { "allocation" }),
-                    Cell::count(bill.rows),
+                    Cell::text(period),
+                    Cell::text(issuer),
+                    Cell::text(title),
+                    Cell::count(bill_rows),
                 ];
-                let [effective, billed] = [bill.parts[place], bill.parts[place + 2]];
                 let totals = [sum(billed)?, sum(effective)?];
                 cells.extend(side(row, BILLED, totals[0], billed, view.digits));
                 let formula = format!("{}-{}", at(BILLED + 6, row), at(BILLED, row));
@@ -67,30 +82,6 @@ pub fn reconciliation(book: &Book) -> Result<Option<Sheet>, ReportError> {
                     view.digits,
                 ));
                 cells.extend(side(row, BILLED + 6, totals[1], effective, view.digits));
-                cells.extend(beside(view, basis, bill.period, bill.issuer)?);
-                sheet.row(Kind::Leaf, cells)?;
-            }
-            // What is on no bill: restatements of closed periods, and rejected rows, which only their source names.
-            let others = view.data.reconciliation.iter().filter(|found| {
-                matches!(found.line, Line::Restated | Line::Quarantined) && found.basis == basis
-            });
-            let others: BTreeSet<_> = others
-                .map(|found| (found.period.as_str(), found.issuer.as_str()))
-                .collect();
-            for (period, issuer) in others.difference(&of_bills) {
-                let row = sheet.next();
-                let mut cells = vec![
-                    Cell::text(view.code()),
-                    Cell::text(period),
-                    Cell::text(issuer),
-                    Cell::text(if place == 0 { "usage" } else { "allocation" }),
-                    Cell::count(0),
-                ];
-                let nothing = [Money::ZERO; 3];
-                cells.extend(side(row, BILLED, Money::ZERO, nothing, view.digits));
-                let formula = format!("{}-{}", at(BILLED + 6, row), at(BILLED, row));
-                cells.push(Cell::formula(&formula, Money::ZERO, view.digits));
-                cells.extend(side(row, BILLED + 6, Money::ZERO, nothing, view.digits));
                 cells.extend(beside(view, basis, period, issuer)?);
                 sheet.row(Kind::Leaf, cells)?;
             }
@@ -98,7 +89,6 @@ pub fn reconciliation(book: &Book) -> Result<Option<Sheet>, ReportError> {
             if rows.is_empty() {
                 continue;
             }
-            let title = if place == 0 { "usage" } else { "allocation" };
             let mut cells = vec![
                 Cell::text(view.code()),
                 Cell::text("Total"),
