@@ -1,12 +1,12 @@
 //! The stream from charges to allocations.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::charge::{Allocation, Basis, Charge, Sink};
-use super::compile::{CompiledRule, compile};
+use super::compile::{Action, CompiledRule, compile};
 use super::driver::DriverTable;
-use super::follow::{Bases, Class, Followed, Texts};
+use super::follow::{Bases, Class, Followed, Scope, Sets, Texts};
 use super::map::Map;
 use super::matching::day_of;
 use super::pool::{PartKey, Pools, Weights};
@@ -33,6 +33,7 @@ pub struct Attributor {
     /// What rows that follow others left to the idle of several machines.
     pub(super) shared: Map<(Followed, PartKey), (i128, i128)>,
     pub(super) summary: Summary,
+    following: Option<BTreeSet<String>>,
     counts_lost: bool,
     splitter: Splitter,
     buffers: Buffers,
@@ -51,7 +52,7 @@ pub(super) struct Held {
     pub(super) row_id: Box<str>,
     pub(super) day: i32,
     pub(super) period: (i64, i64),
-    pub(super) scope: u32,
+    pub(super) scope: Scope,
     pub(super) rule: usize,
     pub(super) category: Category,
     pub(super) billed: Money,
@@ -75,8 +76,8 @@ pub(super) struct Row<'a> {
     pub(super) effective: Money,
     /// The cost pools that it came through.
     pub(super) via: Option<&'a str>,
-    /// Where tax and credits look for what they follow; unused on the allocation basis.
-    pub(super) scope: u32,
+    /// Where tax and credits look for what they follow; none on the allocation basis.
+    pub(super) sets: Sets,
     /// The charges that the row follows.
     pub(super) follows: Option<Followed>,
 }
@@ -122,6 +123,7 @@ impl Attributor {
                 rules: vec![Taken::default(); routing.rules.len() + 1],
                 ..Summary::default()
             },
+            following: routing.following(),
             counts_lost: false,
             shared: Map::default(),
             splitter: Splitter::default(),
@@ -134,6 +136,27 @@ impl Attributor {
     pub fn counting_lost(mut self) -> Self {
         self.counts_lost = true;
         self
+    }
+
+    /// The charge categories that follow others, in lower case; `None` when any charge may.
+    pub fn following(&self) -> Option<&BTreeSet<String>> {
+        self.following.as_ref()
+    }
+
+    /// Notes what a charge may follow, if it follows others. All are expected before the first is pushed: what nobody
+    /// expects to be followed is not kept.
+    pub fn expect(&mut self, charge: &Charge<'_>) {
+        for rule in self.rules.iter() {
+            let class = match rule.action {
+                Action::Credit(_) => Class::Credit,
+                Action::Tax => Class::Tax,
+                _ => continue,
+            };
+            if rule.matcher.matches(charge) {
+                let scope = Scope::of(charge, class, &mut self.texts);
+                self.bases.expect(&scope);
+            }
+        }
     }
 
     /// Attributes one charge, or keeps it back when it follows others.
@@ -193,19 +216,8 @@ impl Attributor {
         Ok(())
     }
 
-    fn class(charge: &Charge<'_>) -> Class {
-        let is = |category: &str| charge.charge_category.trim().eq_ignore_ascii_case(category);
-        if is("tax") {
-            Class::Tax
-        } else if is("credit") {
-            Class::Credit
-        } else {
-            Class::Charge
-        }
-    }
-
     fn row<'a>(&mut self, charge: &Charge<'a>, rule: Option<&'a CompiledRule>) -> Row<'a> {
-        let class = Self::class(charge);
+        let scope = Scope::of(charge, Class::of(charge), &mut self.texts);
         Row {
             row_id: charge.row_id,
             basis: Basis::Usage,
@@ -221,17 +233,20 @@ impl Attributor {
             billed: charge.billed,
             effective: charge.effective,
             via: None,
-            scope: self.bases.scope(charge, class, &mut self.texts),
+            sets: self.bases.sets(&scope),
             follows: None,
         }
     }
 
     fn hold(&mut self, index: usize, rule: &CompiledRule, charge: &Charge<'_>, class: Class) {
+        let scope = Scope::of(charge, class, &mut self.texts);
+        // It is there for a tax that follows it, whatever it is given to.
+        self.bases.sets(&scope);
         self.held.push(Held {
             row_id: charge.row_id.into(),
             day: day_of(charge.period_start),
             period: (charge.period_start, charge.period_end),
-            scope: self.bases.scope(charge, class, &mut self.texts),
+            scope,
             rule: index,
             category: rule.category.unwrap_or(charge.category),
             billed: charge.billed,
@@ -333,20 +348,22 @@ impl Attributor {
             row_id: row.row_id.to_owned(),
             source,
         };
-        let scope = self.bases.get(row.scope);
-        let key = PartKey {
+        let mut key = || PartKey {
             day: row.day,
-            billing_period: scope.billing_period,
+            billing_period: self.texts.id(row.billing_period),
             category: row.category,
-            issuer: scope.issuer,
+            issuer: row.issuer.map(|issuer| self.texts.id(issuer)),
         };
+        let is_pool = matches!(to, Target::Idle { pool: Some(_) });
         match (to, row.follows) {
             (Target::Idle { pool: Some(pool) }, _) => {
+                let key = key();
                 self.pools
                     .add(*pool, key, billed, effective)
                     .map_err(fail)?;
             }
             (Target::IdlePools, Some(followed)) => {
+                let key = key();
                 let sums = self.shared.entry((followed, key)).or_default();
                 for (sum, amount) in [(&mut sums.0, billed), (&mut sums.1, effective)] {
                     *sum = sum
@@ -356,6 +373,8 @@ impl Attributor {
             }
             _ => {}
         }
-        self.bases.add(row.scope, target, effective).map_err(fail)
+        self.bases
+            .add(&row.sets, target, is_pool, effective)
+            .map_err(fail)
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::attribute::{Attributor, Held, Row};
 use super::charge::{Basis, Sink};
 use super::compile::{Action, CREDIT_BASE, TAX_BASE};
-use super::follow::{Base, Class, Followed, Scope};
+use super::follow::{Base, Bases, Class, Followed, IN_NONE, Scope};
 use super::map::Map;
 use super::pool::PartKey;
 use super::split::{SplitError, Splitter};
@@ -46,45 +46,37 @@ impl Attributor {
             Class::Tax => (TAX_BASE, Reason::TaxNoBase),
             _ => (CREDIT_BASE, Reason::CreditNoBase),
         };
-        let held = held
+        let held: Vec<&Held> = held
             .iter()
-            .filter(|held| self.bases.get(held.scope).class == class);
-        let held: Vec<&Held> = held.collect();
-        let keys = |scope: Scope| -> Vec<Followed> {
+            .filter(|held| held.scope.class == class)
+            .collect();
+        // A tax follows the first that has rows, a credit the first that has a positive amount.
+        let choices = |bases: &Bases, scope: &Scope| -> Vec<Followed> {
+            let choices = scope.follows();
             match class {
-                Class::Tax => scope.taxed().collect(),
-                _ => scope.credited().collect(),
+                Class::Tax => choices.filter(|&key| bases.has(key)).take(1).collect(),
+                _ => choices.collect(),
             }
         };
-        let credits = class == Class::Tax;
-        let all = held
+        let wanted = held
             .iter()
-            .flat_map(|held| keys(self.bases.get(held.scope)));
-        let there = self.bases.there(&all.collect(), credits);
-        let followed = held.iter().flat_map(|held| {
-            let keys = keys(self.bases.get(held.scope)).into_iter();
-            let keys = keys.filter(|key| there.contains(key));
-            keys.take(if class == Class::Tax { 1 } else { usize::MAX })
-        });
-        let wanted = followed.collect();
+            .flat_map(|held| choices(&self.bases, &held.scope));
         let base = self
             .bases
-            .base(&wanted, credits, &mut self.targets, rank)
+            .base(wanted, &mut self.targets, rank)
             .map_err(|source| AttributeError::Split {
                 row_id: name.to_owned(),
                 source,
             })?;
         let rules = Arc::clone(&self.rules);
         for held in held {
-            let scope = self.bases.get(held.scope);
-            let bases = keys(scope).into_iter();
-            let mut bases = bases.filter_map(|key| base.get(&key).map(|base| (key, &base.parts)));
-            let found = match class {
-                Class::Tax => bases.next().filter(|(_, parts)| !parts.is_empty()),
-                _ => bases.find(|(_, parts)| !parts.is_empty()),
-            };
+            let scope = &held.scope;
+            let choices = choices(&self.bases, scope).into_iter();
+            let mut found = choices.filter_map(|key| Some((key, &base.get(&key)?.parts)));
+            let found = found.find(|(_, parts)| !parts.is_empty());
             let billing_period = self.texts.get(scope.billing_period).to_owned();
             let issuer = scope.issuer.map(|id| self.texts.get(id).to_owned());
+            let sets = self.bases.sets(scope);
             let row = Row {
                 row_id: &held.row_id,
                 basis: Basis::Usage,
@@ -98,7 +90,7 @@ impl Attributor {
                 billed: held.billed,
                 effective: held.effective,
                 via: None,
-                scope: held.scope,
+                sets,
                 follows: found.map(|(key, _)| key),
             };
             match found {
@@ -144,24 +136,29 @@ impl Attributor {
     /// Moves one pool's idle to those who were busy.
     fn move_idle(&mut self, pool_id: u32, sink: &mut Sink<'_>) -> Result<(), AttributeError> {
         let rules = Arc::clone(&self.rules);
-        let pool = self.pools.get(pool_id);
-        let (key, weights) = (pool.key, Arc::clone(&pool.weights));
+        let key = self.pools.get(pool_id).key;
         let rule = &rules[key.rule as usize];
+        let Action::Machine(driver) = &rule.action else {
+            return Ok(());
+        };
+        // Looked up again rather than kept: there are millions of pools.
+        let resource = self.texts.get(key.resource).to_owned();
+        let (index, period) = (key.rule as usize, (key.start, key.end));
+        let weights = self.weights(index, driver, Some(&resource), period, true);
+        let weights = weights.unwrap_or_default();
+        let driver = Some(driver.name.as_str());
+        let pool = self.pools.get(pool_id);
         let row_id = pool.row_id(&rule.name, &self.texts);
         let fail = |source| AttributeError::Split {
             row_id: row_id.clone(),
             source,
         };
         let too_large = |_| fail(SplitError::AmountTooLarge);
-        let driver = match &rule.action {
-            Action::Machine(driver) => Some(driver.name.as_str()),
-            _ => None,
-        };
         let weight_total = weights.busy.iter().map(|part| part.1).sum();
         let idle = self.targets.id(Target::Idle {
             pool: Some(pool_id),
         });
-        let shares = pool.shares().map_err(fail)?;
+        let shares = pool.shares(&weights).map_err(fail)?;
         let parts: Vec<(PartKey, Money, Money)> = pool
             .parts
             .iter()
@@ -186,7 +183,7 @@ impl Attributor {
                 billed,
                 effective,
                 via: None,
-                scope: 0,
+                sets: IN_NONE,
                 follows: None,
             };
             let taken = (

@@ -1,7 +1,9 @@
 //! What tax and credits follow: effective amounts by target, within an invoice,
 //! an issuer's period, a resource, a service or an account.
+//!
+//! A bill has millions of resources, and few of them have a credit. So rows that follow others are expected first, and
+//! amounts are kept of what they can follow alone.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::charge::Charge;
@@ -41,8 +43,21 @@ pub(super) enum Class {
     Tax,
 }
 
+impl Class {
+    pub fn of(charge: &Charge<'_>) -> Self {
+        let is = |category: &str| charge.charge_category.trim().eq_ignore_ascii_case(category);
+        if is("tax") {
+            Self::Tax
+        } else if is("credit") {
+            Self::Credit
+        } else {
+            Self::Charge
+        }
+    }
+}
+
 /// What charges have in common that others can follow.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy)]
 pub(super) struct Scope {
     pub class: Class,
     pub currency: Currency,
@@ -69,46 +84,88 @@ pub(super) enum Followed {
 }
 
 impl Scope {
-    /// Whether others can follow its rows.
-    fn is_base(&self, credits: bool) -> bool {
-        match self.class {
-            Class::Charge => true,
-            Class::Credit => credits,
-            Class::Tax => false,
+    pub fn of(charge: &Charge<'_>, class: Class, texts: &mut Texts) -> Self {
+        let fields = [
+            Some(charge.billing_period),
+            charge.invoice_id,
+            charge.invoice_issuer,
+            charge.billing_account_id,
+            charge.resource_id,
+            charge.service_name,
+        ];
+        let [period, invoice, issuer, account, resource, service] =
+            fields.map(|field| field.map(|field| texts.id(field)));
+        Self {
+            class,
+            currency: charge.currency,
+            billing_period: period.unwrap_or_default(),
+            invoice,
+            issuer,
+            account,
+            resource,
+            service,
         }
     }
 
-    /// For a tax: the first of these that has rows.
-    pub fn taxed(&self) -> impl Iterator<Item = Followed> {
+    /// What the row follows, the first choice first: a tax the first that has rows, a credit the first that has a
+    /// positive amount.
+    pub fn follows(&self) -> impl Iterator<Item = Followed> {
+        let class = self.class;
+        let of_tax = self.taxed().filter(move |_| class == Class::Tax);
+        let of_credit = self.credited().filter(move |_| class == Class::Credit);
+        of_tax.chain(of_credit)
+    }
+
+    /// The sets that the row is in: those of tax hold charges and credits, those of credits charges alone. Tax is on
+    /// nothing's account but its own: it is no base for other tax.
+    fn sets(&self) -> impl Iterator<Item = Followed> {
+        let class = self.class;
+        let of_tax = self.taxed().filter(move |_| class != Class::Tax);
+        let of_credit = self.credited().filter(move |_| class == Class::Charge);
+        of_tax.chain(of_credit)
+    }
+
+    fn taxed(&self) -> impl Iterator<Item = Followed> + use<> {
+        let currency = self.currency;
         let invoice = self
             .invoice
-            .map(|invoice| Followed::Invoice(invoice, self.currency));
-        let issuer = Followed::Issuer(self.issuer, self.billing_period, self.currency);
+            .map(|invoice| Followed::Invoice(invoice, currency));
+        let issuer = Followed::Issuer(self.issuer, self.billing_period, currency);
         invoice.into_iter().chain([issuer])
     }
 
-    /// For a credit: the first of these that has a positive amount.
-    pub fn credited(&self) -> impl Iterator<Item = Followed> {
-        let (period, currency) = (self.billing_period, self.currency);
+    fn credited(&self) -> impl Iterator<Item = Followed> + use<> {
+        let (period, currency, account) = (self.billing_period, self.currency, self.account);
         let resource = self
             .resource
             .map(|resource| Followed::Resource(resource, period, currency));
         let service = self
             .service
-            .map(|service| Followed::Service(self.account, service, period, currency));
-        let account = self
-            .account
-            .map(|account| Followed::Account(account, period, currency));
+            .map(|service| Followed::Service(account, service, period, currency));
+        let account = account.map(|account| Followed::Account(account, period, currency));
         [resource, service, account].into_iter().flatten()
     }
 }
 
-/// Effective usage-basis amounts by scope and target.
+/// The expected sets that a row is in, by number; the rest of the places is [`NO_SET`].
+pub(super) type Sets = [u32; 5];
+
+const NO_SET: u32 = u32::MAX;
+
+/// No set.
+pub(super) const IN_NONE: Sets = [NO_SET; 5];
+
+/// Effective usage-basis amounts by target, of the sets that rows were expected to follow.
 #[derive(Debug, Default)]
 pub(super) struct Bases {
-    ids: Map<Scope, u32>,
-    scopes: Vec<Scope>,
+    expected: Map<Followed, u32>,
+    /// Whether a set has any row.
+    there: Vec<bool>,
     amounts: Map<(u32, u32), i128>,
+    /// The sets that the rows of idle pools are in together: pools come by the million, and with few combinations.
+    combinations: Map<Sets, u32>,
+    /// By combination and pool's target.
+    idle: Map<(u32, u32), i128>,
 }
 
 /// What a set of charges ended at.
@@ -122,83 +179,90 @@ pub(super) struct Base {
 }
 
 impl Bases {
-    pub fn scope(&mut self, charge: &Charge<'_>, class: Class, texts: &mut Texts) -> u32 {
-        let fields = [
-            Some(charge.billing_period),
-            charge.invoice_id,
-            charge.invoice_issuer,
-            charge.billing_account_id,
-            charge.resource_id,
-            charge.service_name,
-        ];
-        let [period, invoice, issuer, account, resource, service] =
-            fields.map(|field| field.map(|field| texts.id(field)));
-        let scope = Scope {
-            class,
-            currency: charge.currency,
-            billing_period: period.unwrap_or_default(),
-            invoice,
-            issuer,
-            account,
-            resource,
-            service,
+    /// Notes what a row may follow.
+    pub fn expect(&mut self, scope: &Scope) {
+        for followed in scope.follows() {
+            let next = self.there.len() as u32;
+            if *self.expected.entry(followed).or_insert(next) == next {
+                self.there.push(false);
+            }
+        }
+    }
+
+    /// The sets that a row is in, of those that others may follow.
+    pub fn sets(&mut self, scope: &Scope) -> Sets {
+        let mut sets = IN_NONE;
+        let found = scope.sets().filter_map(|set| self.expected.get(&set));
+        for (place, &set) in sets.iter_mut().zip(found) {
+            *place = set;
+            self.there[set as usize] = true;
+        }
+        sets
+    }
+
+    /// Adds what a row of these sets gave to a target, which may be an idle pool's.
+    pub fn add(
+        &mut self,
+        sets: &Sets,
+        target: u32,
+        is_pool: bool,
+        effective: Money,
+    ) -> Result<(), SplitError> {
+        let add = |sum: &mut i128| {
+            *sum = sum
+                .checked_add(effective.0)
+                .ok_or(SplitError::AmountTooLarge)?;
+            Ok(())
         };
-        let next = self.scopes.len() as u32;
-        let id = *self.ids.entry(scope).or_insert(next);
-        if id == next {
-            self.scopes.push(scope);
+        if is_pool && sets[0] != NO_SET {
+            let next = self.combinations.len() as u32;
+            let combination = *self.combinations.entry(*sets).or_insert(next);
+            return add(self.idle.entry((combination, target)).or_default());
         }
-        id
-    }
-
-    pub fn get(&self, scope: u32) -> Scope {
-        self.scopes[scope as usize]
-    }
-
-    /// Tax is on nothing's account but its own: it is no base for other tax.
-    pub fn add(&mut self, scope: u32, target: u32, effective: Money) -> Result<(), SplitError> {
-        if self.get(scope).class == Class::Tax {
-            return Ok(());
+        let sets = sets.iter().take_while(|set| **set != NO_SET);
+        for &set in sets {
+            add(self.amounts.entry((set, target)).or_default())?;
         }
-        let sum = self.amounts.entry((scope, target)).or_insert(0);
-        *sum = sum
-            .checked_add(effective.0)
-            .ok_or(SplitError::AmountTooLarge)?;
         Ok(())
     }
 
-    /// Those of `wanted` that have any row.
-    pub fn there(&self, wanted: &HashSet<Followed>, credits: bool) -> HashSet<Followed> {
-        let scopes = self.scopes.iter().filter(|scope| scope.is_base(credits));
-        let keys = scopes.flat_map(|scope| scope.taxed().chain(scope.credited()));
-        keys.filter(|key| wanted.contains(key)).collect()
+    /// Whether a set has any row.
+    pub fn has(&self, followed: Followed) -> bool {
+        let set = self.expected.get(&followed);
+        set.is_some_and(|&set| self.there[set as usize])
     }
 
-    /// What `wanted` sets of charges ended at; a set without any rows is absent. Pools are in the order of their `rank`.
+    /// What `wanted` sets of charges ended at; a set without any amount is absent. Pools are in the order of their `rank`.
     pub fn base(
         &self,
-        wanted: &HashSet<Followed>,
-        credits: bool,
+        wanted: impl Iterator<Item = Followed>,
         targets: &mut Targets,
         rank: &[u32],
     ) -> Result<Map<Followed, Base>, SplitError> {
-        let mut sums: Map<Followed, Map<u32, i128>> = Map::default();
-        if wanted.is_empty() {
-            return Ok(Map::default());
-        }
-        for (&(scope, target), &amount) in &self.amounts {
-            let scope = self.get(scope);
-            if !scope.is_base(credits) {
-                continue;
+        let mut sums: Map<u32, Map<u32, i128>> = Map::default();
+        let wanted = wanted.filter_map(|followed| Some((*self.expected.get(&followed)?, followed)));
+        let wanted: Map<u32, Followed> = wanted.collect();
+        let mut add = |set: u32, target, amount| {
+            if wanted.contains_key(&set) {
+                let sum: &mut i128 = sums.entry(set).or_default().entry(target).or_default();
+                *sum = sum.checked_add(amount).ok_or(SplitError::AmountTooLarge)?;
             }
-            for key in scope.taxed().chain(scope.credited()) {
-                if wanted.contains(&key) {
-                    let sum = sums.entry(key).or_default().entry(target).or_insert(0);
-                    *sum = sum.checked_add(amount).ok_or(SplitError::AmountTooLarge)?;
-                }
+            Ok(())
+        };
+        for (&(set, target), &amount) in &self.amounts {
+            add(set, target, amount)?;
+        }
+        let mut combinations = vec![IN_NONE; self.combinations.len()];
+        for (sets, &combination) in &self.combinations {
+            combinations[combination as usize] = *sets;
+        }
+        for (&(combination, target), &amount) in &self.idle {
+            let sets = combinations[combination as usize].into_iter();
+            for set in sets.take_while(|set| *set != NO_SET) {
+                add(set, target, amount)?;
             }
         }
-        let base = |(key, sums)| Ok((key, Base::of(sums, targets, rank)?));
+        let base = |(set, sums)| Ok((wanted[&set], Base::of(sums, targets, rank)?));
         sums.into_iter().map(base).collect()
     }
 }

@@ -1,9 +1,9 @@
 //! From bill rows to models: every unit ends at a model, idle, or unallocated with a reason.
 //!
 //! [`Attributor`] takes [`Charge`]s in any order and gives [`Allocation`]s as a
-//! stream. Memory is bounded by the targets and idle pools there are; only tax
-//! rows and credits, which follow other rows, are kept back until
-//! [`Attributor::finish`].
+//! stream. Memory is bounded by the targets, the idle pools and what there is to
+//! follow: tax rows and credits, which follow other rows, are announced first by
+//! [`Attributor::expect`] and kept back until [`Attributor::finish`].
 //!
 //! # Two bases in one stream
 //! Rows of [`Basis::Usage`] add up to their charge, exactly, row by row; idle is a

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use arrow::array::AsArray;
 use arrow::compute::cast;
 use arrow::datatypes::DataType;
+use datafusion::prelude::{col, lit, lower, trim};
 use futures::StreamExt;
 
 use super::allocate::{AllocationWriter, BatchColumns, ChargeBatch, Receiver};
@@ -164,6 +165,7 @@ pub(super) async fn charges_of(
     into: &mut dyn Receiver,
 ) -> Result<super::Summary> {
     let lines = library.get("attribution/lines.sql")?;
+    expect(engine, lines, period, &mut attributor).await?;
     let mut lines = match order {
         Order::OfFiles => engine.in_file_order(lines).await?,
         Order::ById => engine.sorted(lines, &["row_id"]).await?,
@@ -183,6 +185,31 @@ pub(super) async fn charges_of(
     attributor
         .finish(&mut |a| into.allocation(a).map_err(Into::into))
         .map_err(failed)
+}
+
+/// Tells the attributor of the charges that follow others.
+async fn expect(
+    engine: &Engine,
+    lines: &str,
+    period: &str,
+    attributor: &mut Attributor,
+) -> Result<()> {
+    let mut followers = engine.query(lines).await?;
+    if let Some(categories) = attributor.following() {
+        let category = lower(trim(vec![col("charge_category")]));
+        let named = categories.iter().map(lit).collect();
+        followers = followers.filter(category.in_list(named, false))?;
+    }
+    let mut followers = followers.execute_stream().await?;
+    while let Some(batch) = followers.next().await {
+        let batch = ChargeBatch::new(batch?, period)?;
+        for row in 0..batch.rows() {
+            let columns = BatchColumns::new(&batch, row);
+            let tags = batch.tags(row)?;
+            attributor.expect(&batch.charge(row, &tags, &columns)?);
+        }
+    }
+    Ok(())
 }
 
 /// Holds the allocations of a period against those that the same inputs gave before.

@@ -1,7 +1,5 @@
 //! Idle pools: what a machine's idle cost, and who was busy on it meanwhile.
 
-use std::sync::Arc;
-
 use chrono::{DateTime, SecondsFormat};
 
 use super::follow::Texts;
@@ -45,7 +43,6 @@ pub(super) struct Part {
 #[derive(Debug)]
 pub(super) struct Pool {
     pub key: PoolKey,
-    pub weights: Arc<Weights>,
     /// Few: categories × billing periods × issuers of one resource and charge period.
     pub parts: Vec<Part>,
 }
@@ -57,13 +54,12 @@ pub(super) struct Pools {
 }
 
 impl Pools {
-    pub fn id(&mut self, key: PoolKey, weights: &Arc<Weights>) -> u32 {
+    pub fn id(&mut self, key: PoolKey) -> u32 {
         let next = self.list.len() as u32;
         let id = *self.ids.entry(key).or_insert(next);
         if id == next {
             self.list.push(Pool {
                 key,
-                weights: Arc::clone(weights),
                 parts: Vec::new(),
             });
         }
@@ -146,9 +142,9 @@ impl Pool {
         format!("idle/{rule}/{resource}/{start}/{end}/{}", self.key.currency)
     }
 
-    /// Per part, per busy target: (billed, effective) that the target takes over.
-    pub fn shares(&self) -> Result<Vec<Vec<(i128, i128)>>, SplitError> {
-        let weights: Vec<u128> = self.weights.busy.iter().map(|part| part.1).collect();
+    /// Per part, per busy target of `weights`: (billed, effective) that the target takes over.
+    pub fn shares(&self, weights: &Weights) -> Result<Vec<Vec<(i128, i128)>>, SplitError> {
+        let weights: Vec<u128> = weights.busy.iter().map(|part| part.1).collect();
         let rows = |amount: fn(&Part) -> i128| {
             let amounts: Vec<i128> = self.parts.iter().map(amount).collect();
             Ok(split_running(&amounts, &weights)?.unwrap_or_default())

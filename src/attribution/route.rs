@@ -81,7 +81,7 @@ impl Attributor {
                             rule: index as u32,
                             currency: charge.currency,
                         };
-                        self.pools.id(key, &weights)
+                        self.pools.id(key)
                     });
                     parts.push((self.targets.id(Target::Idle { pool }), weights.idle));
                 }

@@ -127,6 +127,23 @@ impl Routing {
         let named = self.rules.iter().chain(&self.pools);
         named.filter_map(|rule| rule.driver.as_deref()).collect()
     }
+
+    /// The charge categories that the rules for tax and credits are limited to, in lower case; `None` when one of these
+    /// rules may take others.
+    pub fn following(&self) -> Option<BTreeSet<String>> {
+        let follows = |rule: &&Rule| matches!(rule.target, RuleTarget::Tax | RuleTarget::Credit);
+        let mut categories = BTreeSet::new();
+        for rule in self.rules.iter().filter(follows) {
+            for pattern in rule.matches.0.get("charge_category")? {
+                let category = pattern.trim().to_lowercase();
+                if category.is_empty() || category.contains('*') {
+                    return None;
+                }
+                categories.insert(category);
+            }
+        }
+        Some(categories)
+    }
 }
 
 /// Rules alone, none of them a user's own.

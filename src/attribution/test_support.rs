@@ -233,6 +233,9 @@ pub(super) fn run_with(routing: &Routing, uses: &[Use], bills: &[Bill]) -> (Vec<
     let mut attributor =
         Attributor::new(routing, tables(uses), &models).unwrap_or_else(|error| panic!("{error}"));
     for bill in bills {
+        attributor.expect(&bill.charge());
+    }
+    for bill in bills {
         let done = attributor.push(&bill.charge(), &mut sink);
         done.unwrap_or_else(|error| panic!("{error}"));
     }
