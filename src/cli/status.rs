@@ -37,23 +37,28 @@ pub async fn run(args: &Args, printer: &mut Printer) -> Result<()> {
     let snapshot = warehouse.snapshot();
     let options = Options::of(&pipeline, date);
     let engine = Engine::open(&options, snapshot.as_deref(), Some(&warehouse.runs()))?;
+    let closes = engine
+        .collect("select distinct run_id from runs where stage = 'close'")
+        .await?;
+    let closes = map(&closes, |row| row.needed("run_id"))?;
     let runs = map(
         &engine
             .collect(
-                "select run_id, ds, status, seconds, message,
-                    run_id in (select run_id from runs where stage = 'close') as closes
-                 from runs where stage = 'run' order by run_id desc limit 10",
+                "select run_id, ds, status, seconds, message from runs where stage = 'run'
+                 order by run_id desc limit 10",
             )
             .await?,
         |row| {
             let day = row.day("ds")?.map(|d| d.to_string()).unwrap_or_default();
-            let (kind, of) = match row.text("closes")?.as_deref() {
-                // The date of a close is the last day of its billing period.
-                Some("true") => ("close", day.chars().take("YYYY-MM".len()).collect()),
-                _ => ("night", day.clone()),
+            let id = row.needed("run_id")?;
+            // The date of a close is the last day of its billing period.
+            let (kind, of) = if closes.contains(&id) {
+                ("close", day.chars().take("YYYY-MM".len()).collect())
+            } else {
+                ("night", day.clone())
             };
             Ok(Run {
-                id: row.needed("run_id")?,
+                id,
                 kind,
                 of,
                 day,

@@ -243,6 +243,9 @@ fn rewritten(bills: &Bills, table: &str, column: &str, otherwise: &str) -> (Stri
     (name, out.stdout)
 }
 
+/// The last digit of an amount, as an amount.
+const UNIT: &str = "cast('0.000000000000000001' as decimal(38, 18))";
+
 /// What checks the published tables without making them anew.
 const READERS: [&[&str]; 3] = [
     &["run", "pipeline.toml", "--date", NIGHT, "--select", "check"],
@@ -265,7 +268,6 @@ fn i8_a_ledger_of_versions_that_does_not_close() {
     assert_eq!(bills.query(closing), ["37.500000000000000000"]);
 
     // Each amount of a movement, by the last digit; an opening that is not the closing before it.
-    let unit = "0.000000000000000001";
     for column in [
         "incurred",
         "recognised",
@@ -274,7 +276,7 @@ fn i8_a_ledger_of_versions_that_does_not_close() {
         "opening",
     ] {
         let (name, whole) = bills.files("version_ledger/").pop().unwrap();
-        let otherwise = format!("{column} + {unit}");
+        let otherwise = format!("{column} + {UNIT}");
         let (_, damaged) = rewritten(&bills, "version_ledger", column, &otherwise);
         write_over(&bills, &name, &damaged);
         let before = bills.files("");
@@ -297,7 +299,6 @@ fn i8_a_ledger_of_versions_that_does_not_close() {
 #[test]
 fn allocations_added_up_that_are_not_those_allocated() {
     let bills = published();
-    let unit = "0.000000000000000001";
     for (table, column) in [
         ("allocation_days", "billed"),
         ("allocation_days", "effective"),
@@ -305,7 +306,7 @@ fn allocations_added_up_that_are_not_those_allocated() {
     ] {
         let (name, whole) = bills.files(&format!("{table}/")).pop().unwrap();
         let otherwise =
-            format!("case when model_id = 'B' then {column} + {unit} else {column} end");
+            format!("case when model_id = 'B' then {column} + {UNIT} else {column} end");
         let (_, damaged) = rewritten(&bills, table, column, &otherwise);
         write_over(&bills, &name, &damaged);
         let before = bills.files("");

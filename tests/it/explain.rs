@@ -296,7 +296,7 @@ fn what_a_version_cost_to_make_is_followed_from_what_is_recognised_to_the_bill()
         assert_eq!(of_shop(&shop, args)["service_life"], serde_json::json!([]));
     }
     for (subject, says) in [
-        ("home-als@v9", "did you mean `home-als@v8`?"),
+        ("home-als@v9", "there are: v7, v8"),
         (
             "home-als@",
             "every cost of the model `home-als` names a version",
