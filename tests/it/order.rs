@@ -83,6 +83,7 @@ fn night(files: &[(&str, &[String])], threads: usize) -> Bills {
 
 const COSTS: [&str; 5] = [
     "model_costs/",
+    "allocation_days/",
     "reconciliation/",
     "recommendation_costs/",
     "unit_costs/",

@@ -164,6 +164,17 @@ fn a_month_that_holds_restatements_and_no_charges_has_its_report() {
     assert_eq!(out.status.code(), Some(2));
     let said = text(&out.stderr);
     assert!(said.contains("there are: 2026-10, 2026-11"), "{said}");
+
+    // It can be closed, too; what comes after is restated in the month after it.
+    let close = bills.recost(&["close", "pipeline.toml", "2026-11"]);
+    assert!(close.status.success(), "{}", text(&close.stderr));
+    assert!(text(&close.stdout).contains("Closed 2026-11 with 0 charges"));
+    bills.deliver(&[october("65")]);
+    bills.run_ok("2026-11-30");
+    assert_eq!(
+        bills.sums("restatements", "usage_effective"),
+        ["2026-11,-30.000000000000000000", "2026-12,-5.000000000000000000"]
+    );
 }
 
 #[test]
