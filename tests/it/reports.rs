@@ -173,7 +173,10 @@ fn a_month_that_holds_restatements_and_no_charges_has_its_report() {
     bills.run_ok("2026-11-30");
     assert_eq!(
         bills.sums("restatements", "usage_effective"),
-        ["2026-11,-30.000000000000000000", "2026-12,-5.000000000000000000"]
+        [
+            "2026-11,-30.000000000000000000",
+            "2026-12,-5.000000000000000000"
+        ]
     );
 }
 
