@@ -1,12 +1,8 @@
--- The rows of bills behind a model's figure, largest first: one row per allocation, with file and row of its charge. What was
--- moved on from an idle pool has no row of its own; its row_id names the pool.
--- Inputs: largest (the model's largest allocations), charges.
+-- The rows of bills behind a figure, largest first: one row per allocation, with file and row of its charge. What was moved on
+-- from an idle pool has no row of its own; its row_id names the pool.
+-- Inputs: largest (the largest allocations of what is asked for, in the columns of largest_allocations).
 select
-    largest.billing_period, largest.currency, largest.row_id, largest.stage, largest.category,
-    largest.rule, largest.driver, largest.weight, largest.weight_total, largest.basis,
-    largest.billed, largest.effective,
-    charges.source, charges.file, charges.row, charges.invoice_id, charges.service_name, charges.resource_id,
-    charges.billed_cost as charge_billed, charges.effective_cost as charge_effective
+    billing_period, currency, row_id, model_version, stage, category, rule, driver, weight, weight_total, basis, billed,
+    effective, source, file, row, invoice_id, service_name, resource_id, charge_billed, charge_effective
 from largest
-left join charges on charges.row_id = largest.row_id
-order by abs(largest.effective) desc, abs(largest.billed) desc, largest.row_id, largest.stage
+order by abs(effective) desc, abs(billed) desc, row_id, stage, model_version, category, rule, driver, basis, weight

@@ -11,6 +11,7 @@ use arrow::array::{
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Decimal128Type, TimestampMicrosecondType};
 
+use super::digest::{self, Digest};
 use super::{Allocation, Basis, Charge, Columns, Target};
 use crate::engine::to_text;
 use crate::error::{Error, Result};
@@ -215,6 +216,7 @@ pub struct AllocationWriter {
     /// Of charges that may be kept back (tax, credits), by row id.
     waiting: HashMap<String, Origin>,
     interned: HashMap<String, Arc<str>>,
+    digest: Option<Digest>,
 }
 
 /// Columns of allocations being filled, in the order of [`TEXT_COLUMNS`] and [`AMOUNT_COLUMNS`].
@@ -225,22 +227,23 @@ struct Rows {
     days: Vec<i32>,
 }
 
-const TEXT_COLUMNS: [&str; 15] = [
+/// First what one row has to itself, then what a line of the [`Digest`] is by.
+const TEXT_COLUMNS: [&str; 3 + digest::TEXTS.len()] = [
     "row_id",
-    "currency",
     "issuer",
-    "target",
-    "model_id",
-    "model_version",
-    "stage",
-    "reason",
-    "category",
-    "charge_category",
-    "rule",
-    "rule_version",
-    "driver",
     "via",
-    "basis",
+    digest::TEXTS[0],
+    digest::TEXTS[1],
+    digest::TEXTS[2],
+    digest::TEXTS[3],
+    digest::TEXTS[4],
+    digest::TEXTS[5],
+    digest::TEXTS[6],
+    digest::TEXTS[7],
+    digest::TEXTS[8],
+    digest::TEXTS[9],
+    digest::TEXTS[10],
+    digest::TEXTS[11],
 ];
 
 const AMOUNT_COLUMNS: [(&str, Type); 4] = [
@@ -250,49 +253,55 @@ const AMOUNT_COLUMNS: [(&str, Type); 4] = [
     ("effective", Type::Money),
 ];
 
+/// Weight, sum of the weights, billed and effective, as columns hold them.
+fn amounts(a: &Allocation<'_>) -> Result<[i128; 4]> {
+    let weight = |w: u128| {
+        i128::try_from(w)
+            .map_err(|_| Error::check(format!("the weight {w} of {} is too large", a.row_id)))
+    };
+    Ok([
+        weight(a.weight)?,
+        weight(a.weight_total)?,
+        a.billed.0,
+        a.effective.0,
+    ])
+}
+
+/// What a line of the digest is by, of an allocation.
+fn line_of<'a>(a: &'a Allocation<'_>, charge_category: &'a str) -> digest::Texts<'a> {
+    let (target, model, reason) = match a.target {
+        Target::Model(model) => ("model", Some(model), None),
+        Target::Idle { .. } | Target::IdlePools => ("idle", None, None),
+        Target::Unallocated { reason } => ("unallocated", None, Some(reason.as_str())),
+    };
+    // A charge that no rule matched is still the doing of something with a name.
+    let (rule, version) = match a.rule {
+        "" => ("no rule matched", "1"),
+        rule => (rule, a.rule_version),
+    };
+    [
+        Some(a.currency.code()),
+        Some(target),
+        model.map(|m| m.model.as_ref()),
+        model.and_then(|m| m.version.as_deref()),
+        model.map(|m| m.stage.as_str()),
+        reason,
+        Some(a.category.as_str()),
+        Some(charge_category),
+        Some(rule),
+        Some(version),
+        a.driver,
+        Some(a.basis.as_str()),
+    ]
+}
+
 impl Rows {
-    fn push(&mut self, a: &Allocation<'_>, (issuer, charge_category): &Origin) -> Result<()> {
-        let (target, model, reason) = match a.target {
-            Target::Model(model) => ("model", Some(model), None),
-            Target::Idle { .. } | Target::IdlePools => ("idle", None, None),
-            Target::Unallocated { reason } => ("unallocated", None, Some(reason.as_str())),
-        };
-        // A charge that no rule matched is still the doing of something with a name.
-        let (rule, version) = match a.rule {
-            "" => ("no rule matched", "1"),
-            rule => (rule, a.rule_version),
-        };
-        let texts: [Option<&str>; TEXT_COLUMNS.len()] = [
-            Some(a.row_id),
-            Some(a.currency.code()),
-            Some(issuer),
-            Some(target),
-            model.map(|m| m.model.as_ref()),
-            model.and_then(|m| m.version.as_deref()),
-            model.map(|m| m.stage.as_str()),
-            reason,
-            Some(a.category.as_str()),
-            Some(charge_category),
-            Some(rule),
-            Some(version),
-            a.driver,
-            a.via,
-            Some(a.basis.as_str()),
-        ];
-        for (column, text) in self.texts.iter_mut().zip(texts) {
-            column.append_option(text);
+    fn push(&mut self, a: &Allocation<'_>, issuer: &str, line: &digest::Texts<'_>) -> Result<()> {
+        let own = [Some(a.row_id), Some(issuer), a.via];
+        for (column, text) in self.texts.iter_mut().zip(own.iter().chain(line)) {
+            column.append_option(*text);
         }
-        let weight = |w: u128| {
-            i128::try_from(w)
-                .map_err(|_| Error::check(format!("the weight {w} of {} is too large", a.row_id)))
-        };
-        let amounts = [
-            weight(a.weight)?,
-            weight(a.weight_total)?,
-            a.billed.0,
-            a.effective.0,
-        ];
-        for (column, amount) in self.amounts.iter_mut().zip(amounts) {
+        for (column, amount) in self.amounts.iter_mut().zip(amounts(a)?) {
             column.push(amount);
         }
         self.days.push(a.day);
@@ -325,7 +334,16 @@ impl AllocationWriter {
             current: ("".into(), "".into()),
             waiting: HashMap::new(),
             interned: HashMap::new(),
+            digest: None,
         })
+    }
+
+    /// The same writer, which also gathers a digest of what it writes.
+    pub fn with_digest(self) -> Self {
+        AllocationWriter {
+            digest: Some(Digest::default()),
+            ..self
+        }
     }
 
     fn intern(&mut self, text: &str) -> Arc<str> {
@@ -361,7 +379,7 @@ impl Receiver for AllocationWriter {
     }
 
     fn allocation(&mut self, a: &Allocation<'_>) -> Result<()> {
-        let origin = match a.basis {
+        let (issuer, charge_category) = match a.basis {
             Basis::Usage => match self.waiting.get(a.row_id) {
                 Some(origin) => origin.clone(),
                 None => self.current.clone(),
@@ -371,7 +389,11 @@ impl Receiver for AllocationWriter {
                 self.intern("Usage"),
             ),
         };
-        self.rows.push(a, &origin)?;
+        let line = line_of(a, &charge_category);
+        self.rows.push(a, &issuer, &line)?;
+        if let Some(digest) = &mut self.digest {
+            digest.add(&line, a, &issuer, amounts(a)?)?;
+        }
         if self.rows.days.len() >= BATCH_ROWS {
             self.flush()?;
         }
@@ -385,12 +407,13 @@ impl AllocationWriter {
         self.writer.write(&batch)
     }
 
-    /// Ends the file. Returns the rows.
+    /// Ends the file. Returns the digest, where one was asked for.
     ///
     /// # Errors
     /// Those of writing.
-    pub fn finish(mut self) -> Result<u64> {
+    pub fn finish(mut self) -> Result<Option<Digest>> {
         self.flush()?;
-        self.writer.finish()
+        self.writer.finish()?;
+        Ok(self.digest)
     }
 }

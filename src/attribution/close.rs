@@ -113,7 +113,8 @@ pub async fn close(
             "a closed period stays as it is: what arrives for it later is restated in the open one",
         ));
     }
-    let there = store::partitions(snapshot, contract("allocations")?)?;
+    // A month may hold nothing but restatements.
+    let there = store::partitions(snapshot, contract("reconciliation")?)?;
     if !there.iter().any(|p| p == period) {
         return Err(
             Error::config(format!("there are no costs of the billing period {period}"))

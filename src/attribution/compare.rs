@@ -5,6 +5,8 @@
 //! makes the interval a little too narrow. And unless the two were shown on the same days to users drawn by lot, a
 //! difference of days or users is part of the difference found.
 
+pub mod words;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -127,17 +129,6 @@ pub enum Answer {
     NotWorth,
     /// What it cost to make lies within the interval.
     Open,
-}
-
-impl Answer {
-    /// The answer as the end of a sentence about what the second side brought more.
-    pub fn in_words(self) -> &'static str {
-        match self {
-            Answer::Worth => "more than it cost to make, at the low end too",
-            Answer::NotWorth => "less than it cost to make, at the high end too",
-            Answer::Open => "so whether it was worth it is open",
-        }
-    }
 }
 
 /// A comparison; the first side is what the second is held against.

@@ -1,12 +1,16 @@
-//! Following the money: from a bill row to where each cent of it went, and from a model's cost to the rows behind it.
+//! Following the money: from a bill row to where each cent of it went, and from a model's cost, a version's cost to make or
+//! the cost of one recommendation to the rows behind it.
+
+mod held;
+mod model;
+mod recommendation;
 
 use arrow::array::RecordBatch;
 use serde_json::{Map, Value};
 
-use super::Stage;
 use crate::engine::rows::exact_json;
 use crate::engine::{Engine, Library};
-use crate::error::{Error, Result, nearest};
+use crate::error::{Error, Result};
 
 /// One row of an explanation; amounts are texts with all their digits.
 pub type Row = Map<String, Value>;
@@ -39,13 +43,34 @@ pub enum Explanation {
         largest: Vec<Row>,
         /// What was restated of it.
         restatements: Vec<Row>,
+        /// How its cost to make is recognised: by month, or by day of the one asked for.
+        service_life: Vec<Row>,
+        /// Of a version, its largest allocations of development, training and upgrade, whenever they were.
+        making: Vec<Row>,
+    },
+    /// Of what was recommended in one response, or of one item of it.
+    Recommendation {
+        /// `request/REQUEST_ID` or `request/REQUEST_ID/ITEM_ID`.
+        subject: String,
+        /// What each cost, by currency.
+        recommendations: Vec<Row>,
+        /// How that is a share of what its model cost on the day.
+        shares: Vec<Row>,
+        /// What the model cost on the day to run, by stage, category and rule.
+        model_day: Vec<Row>,
+        /// What was recognised on the day of the cost to make its versions.
+        service_life: Vec<Row>,
+        /// The largest allocations of the day to run the model, with the bill's file and row.
+        largest: Vec<Row>,
+        /// What it brought.
+        outcomes: Vec<Row>,
     },
 }
 
 /// Charges that are explained at once, at most.
 const MOST_CHARGES: usize = 50;
 
-/// Which of a model's costs.
+/// Which costs, and how many of them.
 #[derive(Debug, Clone, Default)]
 pub struct Filter {
     /// Only this billing period.
@@ -56,17 +81,20 @@ pub struct Filter {
     pub limit: usize,
 }
 
-/// Explains `subject`: the id of a charge or the start of one, or its file and row, an idle pool, else a model, one of its
-/// versions, `idle` or `unallocated`.
+/// Explains `subject`: `request/` with a response or one item of it, the id of a charge or the start of one, or its file and
+/// row, an idle pool, else a model, one of its versions, `idle` or `unallocated`.
 ///
 /// # Errors
-/// `Kind::Config` when it is neither, or when too many ids begin so.
+/// `Kind::Config` when it is none of these, or when too many ids begin so.
 pub async fn explain(
     engine: &Engine,
     library: &Library,
     subject: &str,
     filter: &Filter,
 ) -> Result<Explanation> {
+    if let Some(named) = subject.strip_prefix("request/") {
+        return recommendation::explain(engine, library, named, filter.limit).await;
+    }
     if subject.starts_with("idle/") {
         let named = format!("row_id = '{}'", quoted(subject));
         for name in ["allocations", "late_allocations"] {
@@ -84,7 +112,7 @@ pub async fn explain(
             .help("give a whole row_id of `charges`, or FILE:ROW: the rows of a file share the first half of their ids"));
     }
     if ids.is_empty() {
-        return model(engine, library, subject, filter).await;
+        return model::explain(engine, library, subject, filter).await;
     }
     let listed: Vec<String> = ids.iter().map(|id| format!("'{id}'")).collect();
     let named = format!("row_id in ({})", listed.join(", "));
@@ -116,92 +144,6 @@ async fn charges(engine: &Engine, subject: &str) -> Result<Vec<String>> {
         ["charges", "late_charges"].map(|t| format!("select row_id from {t} where {named}"));
     let sql = format!("{} limit {}", found.join(" union all "), MOST_CHARGES + 1);
     crate::engine::rows::map(&engine.collect(&sql).await?, |row| row.needed("row_id"))
-}
-
-async fn model(
-    engine: &Engine,
-    library: &Library,
-    subject: &str,
-    filter: &Filter,
-) -> Result<Explanation> {
-    let of = owner(engine, subject).await?;
-    let mut of = match &filter.stage {
-        None => of,
-        Some(stage) => {
-            let stage: Stage = stage.parse().map_err(|e| Error::config(format!("{e}")))?;
-            format!("{of} and stage = '{stage}'")
-        }
-    };
-    let mut within = of.clone();
-    if let Some(period) = &filter.period {
-        crate::pipeline::close::days_of(period)?;
-        within.push_str(&format!(" and billing_period = '{period}'"));
-        of.push_str(&format!(
-            " and (billing_period = '{period}' or restated_period = '{period}')"
-        ));
-    }
-    engine.restrict("allocations", &within).await?;
-    engine.restrict("restatements", &of).await?;
-    let largest = format!(
-        "select * from allocations
-         order by abs(effective) desc, abs(billed) desc, row_id, stage limit {}",
-        filter.limit
-    );
-    let largest = engine.query(&largest).await?.cache().await?;
-    engine.replace_with("largest", largest)?;
-    // Of the charges only those behind the largest are read.
-    let ids = engine
-        .collect("select distinct row_id from largest")
-        .await?;
-    let ids = crate::engine::rows::map(&ids, |row| row.needed("row_id"))?;
-    let listed: Vec<String> = ids.iter().map(|id| format!("'{}'", quoted(id))).collect();
-    if !listed.is_empty() {
-        let named = format!("row_id in ({})", listed.join(", "));
-        engine.restrict("charges", &named).await?;
-    }
-    Ok(Explanation::Model {
-        model_id: subject.to_string(),
-        totals: rows(engine, library, "model_totals").await?,
-        largest: rows(engine, library, "model_charges").await?,
-        restatements: rows(engine, library, "model_restatements").await?,
-    })
-}
-
-/// The condition of `allocations` and `restatements` that `subject` names.
-async fn owner(engine: &Engine, subject: &str) -> Result<String> {
-    let sql = ["model_costs", "restatements"]
-        .map(|table| format!("select model_id from {table} where model_id is not null"));
-    let sql = format!(
-        "select distinct model_id from ({}) order by 1",
-        sql.join(" union all ")
-    );
-    let known = engine.collect(&sql).await?;
-    let known = crate::engine::rows::map(&known, |row| row.needed("model_id"))?;
-    let is_known = |model: &str| known.iter().any(|known| known == model);
-    if is_known(subject) {
-        return Ok(format!("model_id = '{}'", quoted(subject)));
-    }
-    if ["idle", "unallocated"].contains(&subject) {
-        return Ok(format!("target = '{subject}'"));
-    }
-    if let Some((model, version)) = subject
-        .rsplit_once('@')
-        .filter(|(model, _)| is_known(model))
-    {
-        let (model, version) = (quoted(model), quoted(version));
-        return Ok(format!(
-            "model_id = '{model}' and model_version = '{version}'"
-        ));
-    }
-    let error = Error::config(format!(
-        "`{subject}` is neither a charge nor a model that cost anything"
-    ));
-    Err(match nearest(subject, known.iter().map(String::as_str)) {
-        Some(near) => error.help(format!("did you mean `{near}`?")),
-        None => error.help(
-            "give a row_id of `charges` (six digits of it at least), FILE:ROW, the id of a model, MODEL@VERSION, `idle` or `unallocated`",
-        ),
-    })
 }
 
 /// The rows of one SQL file of `explain/`.

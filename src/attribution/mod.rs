@@ -47,6 +47,7 @@ pub mod compare;
 mod compile;
 mod convert;
 mod defaults;
+mod digest;
 mod driver;
 mod driver_query;
 pub mod explain;

@@ -98,6 +98,9 @@ async fn write(
     let attributor = attributor(work, engine, routing).await?;
     let dir = store::replace(work.snapshot, table, period)?;
     let mut writer = AllocationWriter::create(table, &dir.join("part-0.parquet"))?;
+    if table.name == "allocations" {
+        writer = writer.with_digest();
+    }
     let seen = charges_of(
         work.library,
         engine,
@@ -106,7 +109,11 @@ async fn write(
         &mut writer,
     )
     .await?;
-    writer.finish()?;
+    if let Some(digest) = writer.finish()? {
+        digest
+            .write(work.library, engine, work.snapshot, period)
+            .await?;
+    }
     summary.charges += seen.charges;
     summary.allocations += seen.allocations;
     summary.warnings.extend(warnings(&seen, period));
@@ -272,6 +279,8 @@ pub(super) fn remove_empty(work: &Work<'_>) -> Result<()> {
         }
         for name in [
             "allocations",
+            "allocation_days",
+            "largest_allocations",
             "model_costs",
             "converted_costs",
             "reconciliation",

@@ -1,6 +1,7 @@
 //! Checks of routing rules that need to know the models, drivers and columns there are.
 
 use std::collections::BTreeSet;
+use std::fmt;
 
 use chrono::NaiveDate;
 
@@ -21,59 +22,88 @@ pub struct Known<'a> {
     pub columns: &'a [String],
 }
 
-/// What is wrong with a rule.
+/// Of which list an entry is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum What {
+    Rule,
+    Pool,
+}
+
+impl fmt::Display for What {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            What::Rule => "rule",
+            What::Pool => "cost pool",
+        })
+    }
+}
+
+/// A rule or a cost pool.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Named {
+    pub what: What,
+    pub name: String,
+}
+
+impl fmt::Display for Named {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {:?}", self.what, self.name)
+    }
+}
+
+/// What is wrong with a rule or cost pool.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RuleError {
-    #[error("rule {rule:?}: {given:?} is not a model or cost pool of this pipeline{}", meant(.nearest))]
+    #[error("{rule}: {given:?} is not a model or cost pool of this pipeline{}", meant(.nearest))]
     UnknownModel {
-        rule: String,
+        rule: Named,
         given: String,
         nearest: Option<String>,
     },
-    #[error("rule {rule:?}: there is no driver {given:?}{}", meant(.nearest))]
+    #[error("{rule}: there is no driver {given:?}{}", meant(.nearest))]
     UnknownDriver {
-        rule: String,
+        rule: Named,
         given: String,
         nearest: Option<String>,
     },
     #[error(
-        "rule {rule:?}: charges have no column {given:?}{}; a tag is written \"tags.{given}\"", meant(.nearest)
+        "{rule}: charges have no column {given:?}{}; a tag is written \"tags.{given}\"", meant(.nearest)
     )]
     UnknownColumn {
-        rule: String,
+        rule: Named,
         given: String,
         nearest: Option<String>,
     },
-    #[error("rule {rule:?}: the shares add up to {sum} percent, not 100")]
-    Shares { rule: String, sum: String },
+    #[error("{rule}: the shares add up to {sum} percent, not 100")]
+    Shares { rule: Named, sum: String },
     #[error(
-        "rule {rule:?} is written twice for the same dates; give one another name, or dates that do not overlap"
+        "{rule} is written twice for the same dates; give one another name, or dates that do not overlap"
     )]
-    Duplicate { rule: String },
+    Duplicate { rule: Named },
     #[error(
-        "rule {rule:?}: `from` {from} is not before `to` {to}; `to` is the first day the rule is no longer for"
+        "{rule}: `from` {from} is not before `to` {to}; `to` is the first day that it is no longer for"
     )]
     Dates {
-        rule: String,
+        rule: Named,
         from: NaiveDate,
         to: NaiveDate,
     },
-    #[error("rule {rule:?}: target {target:?} needs {needs}")]
+    #[error("{rule}: target {target:?} needs {needs}")]
     Missing {
-        rule: String,
+        rule: Named,
         target: &'static str,
         needs: &'static str,
     },
-    #[error("rule {rule:?}: `{key}` has no meaning with target {target:?}; remove it")]
+    #[error("{rule}: `{key}` has no meaning with target {target:?}; remove it")]
     Unused {
-        rule: String,
+        rule: Named,
         target: &'static str,
         key: &'static str,
     },
     #[error(
-        "rule {rule:?} can never match: {first:?} stands before it and takes all that it could; change their order, or narrow the first"
+        "{rule} can never match: {first:?} stands before it and takes all that it could; change their order, or narrow the first"
     )]
-    Unreachable { rule: String, first: String },
+    Unreachable { rule: Named, first: String },
     #[error("cost pool {pool:?} has the name of a model; give it another")]
     PoolIsModel { pool: String },
     #[error(
@@ -84,8 +114,12 @@ pub enum RuleError {
         "cost pools feed each other in a circle: {drawn}; a pool is closed once, so take one of these steps away"
     )]
     Cycle { drawn: String },
-    #[error("rule number {number} has no name")]
-    NoName { number: usize },
+    #[error(
+        "cost pool {pool:?}: `{key}` is for rules; a pool takes what rules and pools send into it, so remove it"
+    )]
+    PoolKey { pool: String, key: &'static str },
+    #[error("{what} number {number} has no name")]
+    NoName { what: What, number: usize },
 }
 
 fn meant(nearest: &Option<String>) -> String {
@@ -104,30 +138,33 @@ pub fn validate(routing: &Routing, known: Known<'_>) -> Vec<RuleError> {
         drivers: known.drivers,
         columns: known.columns,
     };
-    for list in [&routing.rules, &routing.pools] {
+    for (what, list) in [(What::Rule, &routing.rules), (What::Pool, &routing.pools)] {
         for (index, rule) in list.iter().enumerate() {
+            let named = || Named {
+                what,
+                name: rule.name.clone(),
+            };
             if rule.name.trim().is_empty() {
-                errors.push(RuleError::NoName { number: index + 1 });
+                let number = index + 1;
+                errors.push(RuleError::NoName { what, number });
             }
             if list[..index]
                 .iter()
                 .any(|earlier| same_name_and_days(earlier, rule))
             {
-                errors.push(RuleError::Duplicate {
-                    rule: rule.name.clone(),
-                });
+                errors.push(RuleError::Duplicate { rule: named() });
             }
             if let (Some(from), Some(to)) = (rule.from, rule.to)
                 && from >= to
             {
                 errors.push(RuleError::Dates {
-                    rule: rule.name.clone(),
+                    rule: named(),
                     from,
                     to,
                 });
             }
-            check_keys(rule, &mut errors);
-            check_names(rule, known, &mut errors);
+            check_keys(rule, &named, &mut errors);
+            check_names(rule, &named, known, &mut errors);
         }
     }
     check_pools(
@@ -160,11 +197,7 @@ fn check_pools(routing: &Routing, models: &[String], errors: &mut Vec<RuleError>
             ("category", pool.category.is_some()),
         ] {
             if given {
-                errors.push(RuleError::Unused {
-                    rule: name(),
-                    target: "of a cost pool",
-                    key,
-                });
+                errors.push(RuleError::PoolKey { pool: name(), key });
             }
         }
     }
@@ -178,7 +211,10 @@ fn check_reach(rules: &[Rule], errors: &mut Vec<RuleError>) {
         let hides = |first: &&Rule| first.name != rule.name && first.takes_all_of(rule);
         if let Some(first) = rules[..index].iter().find(hides) {
             errors.push(RuleError::Unreachable {
-                rule: rule.name.clone(),
+                rule: Named {
+                    what: What::Rule,
+                    name: rule.name.clone(),
+                },
                 first: first.name.clone(),
             });
         }
@@ -202,13 +238,17 @@ struct Names<'a> {
     columns: &'a [String],
 }
 
-fn check_names(rule: &Rule, known: Names<'_>, errors: &mut Vec<RuleError>) {
-    let name = || rule.name.clone();
+fn check_names(
+    rule: &Rule,
+    named: &dyn Fn() -> Named,
+    known: Names<'_>,
+    errors: &mut Vec<RuleError>,
+) {
     let unknown = |given: &&str| !known.consumers.iter().any(|consumer| consumer == given);
     for given in rule.consumers().filter(unknown) {
         let (nearest, given) = (nearest(given, known.consumers), given.to_owned());
         errors.push(RuleError::UnknownModel {
-            rule: name(),
+            rule: named(),
             given,
             nearest,
         });
@@ -223,7 +263,7 @@ fn check_names(rule: &Rule, known: Names<'_>, errors: &mut Vec<RuleError>) {
     {
         let nearest = nearest(&given, known.drivers);
         errors.push(RuleError::UnknownDriver {
-            rule: name(),
+            rule: named(),
             given,
             nearest,
         });
@@ -239,7 +279,7 @@ fn check_names(rule: &Rule, known: Names<'_>, errors: &mut Vec<RuleError>) {
     {
         let nearest = nearest(&given, known.columns);
         errors.push(RuleError::UnknownColumn {
-            rule: name(),
+            rule: named(),
             given,
             nearest,
         });
@@ -249,7 +289,7 @@ fn check_names(rule: &Rule, known: Names<'_>, errors: &mut Vec<RuleError>) {
         let sum = Percent(shares.values().map(|share| share.0).sum());
         if sum != Percent::WHOLE {
             errors.push(RuleError::Shares {
-                rule: name(),
+                rule: named(),
                 sum: sum.to_string(),
             });
         }
@@ -257,7 +297,7 @@ fn check_names(rule: &Rule, known: Names<'_>, errors: &mut Vec<RuleError>) {
 }
 
 /// Which keys a target needs, and which it would ignore.
-fn check_keys(rule: &Rule, errors: &mut Vec<RuleError>) {
+fn check_keys(rule: &Rule, named: &dyn Fn() -> Named, errors: &mut Vec<RuleError>) {
     use RuleTarget::{
         Credit, Idle, Machine, Model, Pool, ProviderSplit, Run, Tags, Tax, Unallocated,
     };
@@ -292,14 +332,14 @@ fn check_keys(rule: &Rule, errors: &mut Vec<RuleError>) {
     for (key, given, meant) in keys {
         if given && !meant {
             errors.push(RuleError::Unused {
-                rule: rule.name.clone(),
+                rule: named(),
                 target,
                 key,
             });
         }
     }
     let mut missing = |needs| {
-        let rule = rule.name.clone();
+        let rule = named();
         errors.push(RuleError::Missing {
             rule,
             target,

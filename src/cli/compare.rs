@@ -8,7 +8,8 @@ use serde_json::{Value, json};
 
 use super::print::{Printer, columns, thousands};
 use super::{load, parse_date, yesterday};
-use crate::attribution::compare::{Comparison, InCurrency, METHOD, Side, Subject, Worth, compare};
+use crate::attribution::compare::words::{CAUTION, Style, sentences};
+use crate::attribution::compare::{Comparison, METHOD, Side, Subject, compare};
 use crate::attribution::interval::Interval;
 use crate::engine::Options;
 use crate::error::{Error, Result};
@@ -55,7 +56,7 @@ pub async fn run(args: &Args, printer: &mut Printer) -> Result<()> {
     let days = (args.from, args.to);
     let found = compare((&options, &snapshot), &library, subjects, days).await?;
     let text = match args.format {
-        Format::Text => text(&found),
+        Format::Text => text(&found)?,
         Format::Json => serde_json::to_string_pretty(&as_json(&found))
             .map_err(|e| Error::unexpected(format!("the comparison is no JSON: {e}")))?,
     };
@@ -82,7 +83,7 @@ fn percent(interval: Option<Interval>) -> String {
     })
 }
 
-fn text(found: &Comparison) -> String {
+fn text(found: &Comparison) -> Result<String> {
     let [a, b] = &found.sides;
     let row = |what: &str, of: &dyn Fn(&Side) -> String| vec![what.to_string(), of(a), of(b)];
     let day = |day: Option<NaiveDate>| day.map_or("–".into(), |d| d.to_string());
@@ -129,73 +130,38 @@ fn text(found: &Comparison) -> String {
     }
     let mut lines = columns(&rows, 1);
     lines.push(String::new());
-    lines.extend(sentences(found));
+    lines.extend(sentences(found, &Plain)?);
     lines.push(String::new());
-    lines.push(format!("Method: {METHOD}."));
-    lines.push(caution(found));
-    lines.join("\n")
+    lines.push(format!("Method: {METHOD}. {CAUTION}"));
+    Ok(lines.join("\n"))
 }
 
-/// What the interval does not know.
-fn caution(found: &Comparison) -> String {
-    let shared = match found.days_in_common {
-        0 => "They were never shown on the same day: the season is part of the difference.".into(),
-        n => format!("They were shown on {} days in common.", thousands(n)),
-    };
-    format!(
-        "{shared} Requests of one user are not independent, and without users drawn by lot other differences count, too."
-    )
-}
+/// Words for a terminal: currencies after their amounts.
+struct Plain;
 
-fn sentences(found: &Comparison) -> Vec<String> {
-    let [a, b] = &found.sides;
-    let Some(d) = found.difference else {
-        return vec!["One of the two was not shown in these days: nothing to compare.".into()];
-    };
-    let points = |x: f64| format!("{:+.2}", x * 100.0);
-    let seen = if d.leaves_out_zero() {
-        "which is a difference"
-    } else {
-        "which may be none"
-    };
-    let mut lines = vec![format!(
-        "{} converts {} percentage points of its requests more than {} (95 %: {} to {}), {seen}.",
-        b.subject,
-        points(d.estimate),
-        a.subject,
-        points(d.low),
-        points(d.high)
-    )];
-    for c in &found.currencies {
-        let currency = &c.currency;
-        if let Some(more) = c.incremental {
-            lines.push(format!(
-                "One more converted request costs {} {currency}.",
-                amount(currency, Some(more))
-            ));
-        }
-        if let Some(worth) = &c.worth {
-            lines.push(worth_in_words(b, c, worth));
-        }
+impl Style for Plain {
+    type Error = Error;
+
+    fn subject(&self, subject: &Subject) -> String {
+        subject.to_string()
     }
-    lines
-}
 
-fn worth_in_words(side: &Side, c: &InCurrency, worth: &Worth) -> String {
-    let answer = worth.answer.in_words();
-    let statistic =
-        |i: Interval| format!("{:.0} (95 %: {:.0} to {:.0})", i.estimate, i.low, i.high);
-    format!(
-        "{} cost {} {currency} to make. On its {} requests that is {} converted requests more, at {} {currency} of {} each {} {currency}: {answer}.",
-        side.subject,
-        amount(&c.currency, Some(c.costs[1].made)),
-        thousands(side.requests),
-        statistic(worth.conversions),
-        amount(&c.currency, Some(worth.value)),
-        if worth.is_margin { "margin" } else { "revenue" },
-        statistic(worth.total),
-        currency = c.currency
-    )
+    fn amount(&self, currency: &str, money: Money) -> Result<String> {
+        Ok(format!("{} {currency}", amount(currency, Some(money))))
+    }
+
+    fn estimate(&self, value: f64) -> String {
+        let sign = if value.round() < 0.0 { "-" } else { "" };
+        format!("{sign}{}", thousands(value.abs().round() as u64))
+    }
+
+    fn estimate_of(&self, currency: &str, range: &str) -> String {
+        format!("{range} {currency}")
+    }
+
+    fn points(&self, value: f64) -> String {
+        format!("{value:.2}")
+    }
 }
 
 /// Amounts are texts with all their digits.

@@ -1,6 +1,9 @@
-//! `recost explain`: where each cent of a charge went, or where a model's cost came from.
+//! `recost explain`: where each cent of a charge went, or where a model's cost, a version's cost to make or the cost of one
+//! recommendation came from.
 
-use std::collections::BTreeMap;
+mod model;
+mod recommendation;
+
 use std::path::PathBuf;
 
 use clap::ValueEnum;
@@ -11,7 +14,6 @@ use super::{load, yesterday};
 use crate::attribution::explain::{Explanation, Filter, Row, explain};
 use crate::engine::{Engine, Options};
 use crate::error::{Error, Result};
-use crate::money::Money;
 use crate::warehouse::Warehouse;
 
 /// Arguments of `recost explain`.
@@ -19,16 +21,17 @@ use crate::warehouse::Warehouse;
 pub struct Args {
     /// The pipeline file.
     pipeline: PathBuf,
-    /// The row_id of a charge or the start of one, FILE:ROW of a bill, an idle pool, a model, MODEL@VERSION, idle or unallocated.
-    #[arg(value_name = "CHARGE|MODEL")]
+    /// What to explain: the row_id of a charge or the start of one, FILE:ROW of a bill, an idle pool, a model,
+    /// MODEL@VERSION, idle, unallocated, or what was recommended: request/REQUEST_ID, request/REQUEST_ID/ITEM_ID.
+    #[arg(value_name = "SUBJECT")]
     subject: String,
-    /// Of a model, only this billing period.
+    /// Of a model, only this billing period; what is recognised of its cost to make is then shown by day.
     #[arg(long, value_name = "YYYY-MM")]
     period: Option<String>,
     /// Of a model, only this stage: development, training, deployment, operations or upgrade.
     #[arg(long)]
     stage: Option<String>,
-    /// Of a model, how many bill rows to show, largest first.
+    /// Of a model or recommendation, how many bill rows to show, largest first; above 20 all allocations are read.
     #[arg(long, default_value_t = 20)]
     limit: usize,
     /// How it is written to standard output.
@@ -60,12 +63,8 @@ pub async fn run(args: &Args, printer: &mut Printer) -> Result<()> {
         Format::Text => match &found {
             Explanation::Charge { charges, parts } => of_charges(charges, parts),
             Explanation::Idle { row_id, parts } => of_idle(row_id, parts),
-            Explanation::Model {
-                model_id,
-                totals,
-                largest,
-                restatements,
-            } => of_model(model_id, totals, largest, restatements),
+            Explanation::Model { .. } => model::text(&found),
+            Explanation::Recommendation { .. } => recommendation::text(&found),
         },
     };
     printer.result(&text);
@@ -211,34 +210,6 @@ fn of_charges(charges: &[Row], parts: &[Row]) -> String {
     lines.join("\n")
 }
 
-/// The sums of a model's amounts, a row per currency; none where there is nothing to add up.
-fn sums(totals: &[Row]) -> Vec<Vec<String>> {
-    let names = ["usage_effective", "allocation_effective", "usage_billed"];
-    let mut sums: BTreeMap<String, [Option<Money>; 3]> = BTreeMap::new();
-    for row in totals {
-        let currency = cell(row, "currency").into_owned();
-        let sum = sums.entry(currency).or_insert([Some(Money::ZERO); 3]);
-        for (sum, name) in sum.iter_mut().zip(names) {
-            let amount = Money::parse(&cell(row, name)).ok();
-            *sum = sum
-                .zip(amount)
-                .and_then(|(sum, (amount, _))| sum.checked_add(amount).ok());
-        }
-    }
-    let row = |(currency, sums): (String, [Option<Money>; 3])| {
-        let mut cells = vec![
-            "in all".to_string(),
-            String::new(),
-            String::new(),
-            String::new(),
-        ];
-        cells.push(currency);
-        cells.extend(sums.map(|sum| sum.map_or_else(String::new, |sum| short(&sum.to_string()))));
-        cells
-    };
-    sums.into_iter().map(row).collect()
-}
-
 /// Where the parts of an idle pool went.
 fn of_idle(row_id: &str, parts: &[Row]) -> String {
     let mut lines = vec![
@@ -255,38 +226,40 @@ fn of_idle(row_id: &str, parts: &[Row]) -> String {
     lines.join("\n")
 }
 
-fn of_model(model: &str, totals: &[Row], largest: &[Row], restatements: &[Row]) -> String {
-    let mut lines = vec![format!("{model}: cost by period, stage, category and rule")];
-    let mut table = vec![
-        [
-            "period",
-            "stage",
-            "category",
-            "rule",
-            "",
-            "usage basis",
-            "allocation basis",
-            "billed",
-        ]
-        .map(String::from)
-        .to_vec(),
-    ];
-    for row in totals {
-        let mut cells: Vec<String> = ["billing_period", "stage", "category", "rule", "currency"]
+/// A table: names of columns and how they are headed, the first `left` of them flush left.
+fn table(
+    rows: &[Row],
+    heads: &[(&str, &str)],
+    left: usize,
+    of: fn(&Row, &str) -> String,
+) -> Vec<String> {
+    let mut table = vec![heads.iter().map(|(_, head)| (*head).to_string()).collect()];
+    table.extend(rows.iter().map(|row| {
+        heads
             .iter()
-            .map(|n| cell(row, n).into_owned())
-            .collect();
-        cells.extend(
-            ["usage_effective", "allocation_effective", "usage_billed"].map(|n| amount(row, n)),
-        );
-        table.push(cells);
+            .map(|(name, _)| of(row, name))
+            .collect::<Vec<_>>()
+    }));
+    columns(&table, left)
+}
+
+/// A cell of a table: amounts without the zeros that end them.
+fn shown(row: &Row, name: &str) -> String {
+    let text = cell(row, name);
+    let is_amount = text.contains('.')
+        && text
+            .trim_start_matches('-')
+            .bytes()
+            .all(|b| b == b'.' || b.is_ascii_digit());
+    if is_amount {
+        short(&text)
+    } else {
+        text.into_owned()
     }
-    table.extend(sums(totals));
-    lines.extend(columns(&table, 5));
-    lines.push(format!(
-        "\nits {} largest parts, and the bill rows they come from",
-        largest.len()
-    ));
+}
+
+/// The largest allocations of a figure, with the rows of the bill.
+fn largest_parts(largest: &[Row]) -> Vec<String> {
     let mut table = vec![
         [
             "charge",
@@ -323,41 +296,8 @@ fn of_model(model: &str, totals: &[Row], largest: &[Row], restatements: &[Row]) 
     }
     // The last column is left as it is: nothing stands behind it.
     let last: Vec<String> = table.iter_mut().filter_map(Vec::pop).collect();
-    for (line, last) in columns(&table, 2).into_iter().zip(last) {
-        lines.push(format!("{line}  {last}"));
-    }
-    if !restatements.is_empty() {
-        lines.push("\nrestated for closed periods".into());
-        let mut table = vec![
-            [
-                "booked in",
-                "for",
-                "version",
-                "stage",
-                "category",
-                "",
-                "usage basis",
-                "allocation basis",
-            ]
-            .map(String::from)
-            .to_vec(),
-        ];
-        for row in restatements {
-            let mut cells: Vec<String> = [
-                "billing_period",
-                "restated_period",
-                "model_version",
-                "stage",
-                "category",
-                "currency",
-            ]
-            .iter()
-            .map(|n| cell(row, n).into_owned())
-            .collect();
-            cells.extend(["usage_effective", "allocation_effective"].map(|n| amount(row, n)));
-            table.push(cells);
-        }
-        lines.extend(columns(&table, 6));
-    }
-    lines.join("\n")
+    let lines = columns(&table, 2).into_iter().zip(last);
+    lines
+        .map(|(line, last)| format!("{line}  {last}"))
+        .collect()
 }

@@ -380,7 +380,14 @@ pub async fn check(
     let listed: Vec<String> = periods.iter().map(|p| format!("'{p}'")).collect();
     if !listed.is_empty() {
         let within = format!("billing_period in ({})", listed.join(", "));
-        for name in ["charges", "allocations", "model_costs", "reconciliation"] {
+        for name in [
+            "charges",
+            "allocations",
+            "allocation_days",
+            "largest_allocations",
+            "model_costs",
+            "reconciliation",
+        ] {
             engine.restrict(name, &within).await?;
         }
         // A delivery may hold several periods; it is counted whole only where all of them are looked at.

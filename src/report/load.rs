@@ -43,11 +43,15 @@ pub async fn load(
     if let Some(period) = period {
         let (first, last) = days_of(period)?;
         days = (Some(first), Some(last));
-        if !there.iter().any(|p| p == period) {
+        // A month without charges of its own may still have restatements booked in it.
+        let reconciled =
+            table("reconciliation").ok_or_else(|| Error::unexpected("no table reconciliation"))?;
+        let published = store::partitions(&snapshot, reconciled)?;
+        if !published.iter().any(|p| p == period) {
             return Err(Error::config(format!(
                 "nothing is published for the billing period {period}"
             ))
-            .help(format!("there are: {}", there.join(", "))));
+            .help(format!("there are: {}", published.join(", "))));
         }
         for name in [
             "charges",

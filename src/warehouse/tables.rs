@@ -138,6 +138,46 @@ const ALLOCATION: &[Column] = &[
     ),
 ];
 
+/// The columns of an allocation, and more after them.
+const fn allocation_and<const N: usize>(more: &[Column]) -> [Column; N] {
+    let mut columns = [ALLOCATION[0]; N];
+    let mut at = 0;
+    while at < N {
+        columns[at] = if at < ALLOCATION.len() {
+            ALLOCATION[at]
+        } else {
+            more[at - ALLOCATION.len()]
+        };
+        at += 1;
+    }
+    columns
+}
+
+const LARGEST: [Column; ALLOCATION.len() + 9] = allocation_and(&[
+    req(
+        "place",
+        Int32,
+        "1 is the largest, by the size of effective, of its day, currency, target, model, version and stage",
+    ),
+    opt(
+        "source",
+        Text,
+        "source of the charge; null where idle moves on, which is on no bill",
+    ),
+    opt("file", Text, "file of the charge"),
+    opt("row", Int64, "row of that file, from 1"),
+    opt("invoice_id", Text, "invoice of the charge"),
+    opt("service_name", Text, "service that was paid for"),
+    opt("resource_id", Text, "resource that was paid for"),
+    opt("charge_billed", Money, "BilledCost of the whole charge").unit("currency"),
+    opt(
+        "charge_effective",
+        Money,
+        "EffectiveCost of the whole charge",
+    )
+    .unit("currency"),
+]);
+
 /// All tables, in the order in which the data flows.
 pub static TABLES: &[Table] = &[
     Table {
@@ -701,6 +741,59 @@ pub static TABLES: &[Table] = &[
         partition: Partition::BillingPeriod,
         order: &[],
         columns: ALLOCATION,
+    },
+    Table {
+        name: "allocation_days",
+        grain: "day × target × model × version × stage × reason × category × rule × driver × basis × currency: allocations added up",
+        partition: Partition::BillingPeriod,
+        order: &[
+            "day",
+            "currency",
+            "target",
+            "model_id",
+            "model_version",
+            "stage",
+            "reason",
+            "category",
+            "charge_category",
+            "rule",
+            "rule_version",
+            "driver",
+            "basis",
+        ],
+        columns: &[
+            ALLOCATION[1],
+            ALLOCATION[2],
+            ALLOCATION[4],
+            MODEL[0],
+            MODEL[1],
+            MODEL[2],
+            ALLOCATION[8],
+            ALLOCATION[9],
+            ALLOCATION[10],
+            ALLOCATION[11],
+            ALLOCATION[12],
+            ALLOCATION[13],
+            ALLOCATION[19],
+            req("parts", Int64, "allocations added up"),
+            ALLOCATION[17],
+            ALLOCATION[18],
+        ],
+    },
+    Table {
+        name: "largest_allocations",
+        grain: "the 20 largest allocations of each day × currency × target × model × version × stage, with the row of the bill that each is of",
+        partition: Partition::BillingPeriod,
+        order: &[
+            "day",
+            "currency",
+            "target",
+            "model_id",
+            "model_version",
+            "stage",
+            "place",
+        ],
+        columns: &LARGEST,
     },
     Table {
         name: "model_costs",

@@ -233,6 +233,98 @@ fn i7_what_comes_out_otherwise_from_the_same_inputs() {
     bills.run_ok(NIGHT);
 }
 
+/// The file of a published table, with a column computed otherwise.
+fn rewritten(bills: &Bills, table: &str, column: &str, otherwise: &str) -> (String, Vec<u8>) {
+    let (name, _) = bills.files(&format!("{table}/")).pop().unwrap();
+    let sql =
+        format!("select * replace (cast({otherwise} as decimal(38, 18)) as {column}) from {table}");
+    let out = bills.recost(&["sql", "pipeline.toml", &sql, "--format", "parquet"]);
+    assert!(out.status.success(), "{}", text(&out.stderr));
+    (name, out.stdout)
+}
+
+/// The last digit of an amount, as an amount.
+const UNIT: &str = "cast('0.000000000000000001' as decimal(38, 18))";
+
+/// What checks the published tables without making them anew.
+const READERS: [&[&str]; 3] = [
+    &["run", "pipeline.toml", "--date", NIGHT, "--select", "check"],
+    &["check", "pipeline.toml", "--date", NIGHT],
+    &["close", "pipeline.toml", "2026-10"],
+];
+
+#[test]
+fn i8_a_ledger_of_versions_that_does_not_close() {
+    let bills = Bills::new(&[]);
+    let versioned = |day: u32, amount: &str| {
+        row(day, "Usage", "A", amount, "USD").replace(
+            "\"\"A\"\"",
+            "\"\"A\"\",\"\"model_version\"\":\"\"v1\"\",\"\"stage\"\":\"\"training\"\"",
+        )
+    };
+    bills.deliver(&[versioned(1, "30"), versioned(2, "7.5")]);
+    bills.run_ok(NIGHT);
+    let closing = "select max(closing) from version_ledger where model_version = 'v1'";
+    assert_eq!(bills.query(closing), ["37.500000000000000000"]);
+
+    // Each amount of a movement, by the last digit; an opening that is not the closing before it.
+    for column in [
+        "incurred",
+        "recognised",
+        "written_off",
+        "closing",
+        "opening",
+    ] {
+        let (name, whole) = bills.files("version_ledger/").pop().unwrap();
+        let otherwise = format!("{column} + {UNIT}");
+        let (_, damaged) = rewritten(&bills, "version_ledger", column, &otherwise);
+        write_over(&bills, &name, &damaged);
+        let before = bills.files("");
+        for command in READERS {
+            let out = bills.recost(command);
+            let said = text(&out.stderr);
+            assert_eq!(out.status.code(), Some(3), "{column} {command:?} {said}");
+            assert!(
+                said.contains("the check version_ledger_closes fails"),
+                "{said}"
+            );
+            assert_eq!(bills.files(""), before);
+        }
+        write_over(&bills, &name, &whole);
+    }
+    // A night makes the ledger anew from what versions cost.
+    bills.run_ok(NIGHT);
+}
+
+#[test]
+fn allocations_added_up_that_are_not_those_allocated() {
+    let bills = published();
+    for (table, column) in [
+        ("allocation_days", "billed"),
+        ("allocation_days", "effective"),
+        ("largest_allocations", "effective"),
+    ] {
+        let (name, whole) = bills.files(&format!("{table}/")).pop().unwrap();
+        let otherwise =
+            format!("case when model_id = 'B' then {column} + {UNIT} else {column} end");
+        let (_, damaged) = rewritten(&bills, table, column, &otherwise);
+        write_over(&bills, &name, &damaged);
+        let before = bills.files("");
+        for command in READERS {
+            let out = bills.recost(command);
+            let said = text(&out.stderr);
+            assert_eq!(out.status.code(), Some(3), "{command:?} {said}");
+            assert!(
+                said.contains("the check allocation_days_add_up fails"),
+                "{said}"
+            );
+            assert!(said.contains(table) && said.contains("| B "), "{said}");
+            assert_eq!(bills.files(""), before);
+        }
+        write_over(&bills, &name, &whole);
+    }
+}
+
 #[test]
 fn i9_views_of_the_same_cost_that_differ() {
     let bills = published();

@@ -90,6 +90,57 @@ fn a_correction_of_a_closed_month_is_booked_in_the_open_one_and_changes_nothing_
 }
 
 #[test]
+fn a_close_whose_checks_fail_closes_nothing() {
+    let bills = Bills::new(&[&charge(10, 1, "A", "100"), &charge(10, 2, "", "7.50")]);
+    bills.run_ok("2026-10-31");
+    // A figure of the month that somebody wrote over: its costs are no longer those of its bills.
+    let sql = "select * replace (cast(allocation_effective + 1 as decimal(38, 18)) as allocation_effective) from model_costs";
+    let out = bills.recost(&["sql", "pipeline.toml", sql, "--format", "parquet"]);
+    let (name, whole) = bills.files("model_costs/").remove(0);
+    let file = bills.path().join("warehouse/current").join(name);
+    std::fs::remove_file(&file).unwrap();
+    std::fs::write(&file, out.stdout).unwrap();
+    let before = bills.files("");
+    let current = bills.path().join("warehouse/current");
+    let snapshot = current.canonicalize().unwrap();
+
+    let (code, said) = close(&bills, "2026-10");
+    assert_eq!(code, 3, "{said}");
+    assert!(
+        said.contains("the check views_of_cost_agree fails"),
+        "{said}"
+    );
+    assert_eq!(current.canonicalize().unwrap(), snapshot);
+    assert_eq!(bills.files(""), before);
+    assert!(bills.query("select * from closes").is_empty());
+    let left = std::fs::read_dir(bills.path().join("warehouse/snapshots")).unwrap();
+    assert_eq!(left.count(), 1, "what was staged is gone");
+    let failed = bills.query("select stage, status from runs where status = 'failed' order by 1");
+    assert_eq!(failed, ["check,failed", "run,failed"]);
+
+    // With the figure put right the month closes.
+    std::fs::remove_file(&file).unwrap();
+    std::fs::write(&file, whole).unwrap();
+    let (code, said) = close(&bills, "2026-10");
+    assert_eq!(code, 0, "{said}");
+    // Both stand in the list of runs as what they are.
+    let out = bills.recost(&["status", "pipeline.toml", "--date", "2026-10-31"]);
+    let status = text(&out.stdout);
+    for says in [
+        "close 2026-10     done",
+        "close 2026-10     failed",
+        "night 2026-10-31  done",
+    ] {
+        assert!(status.contains(says), "{says}\n{status}");
+    }
+    let out = bills.recost(&["status", "pipeline.toml", "--date", "2026-10-31", "--json"]);
+    let json: serde_json::Value = serde_json::from_slice(&out.stdout).unwrap();
+    assert_eq!(json["runs"][0]["kind"], "close");
+    assert_eq!(json["runs"][0]["of"], "2026-10");
+    assert_eq!(json["runs"][2]["kind"], "night");
+}
+
+#[test]
 fn a_correction_that_the_issuer_bills_in_the_next_month_stays_there() {
     // FOCUS: a Correction row carries the current billing period and the original charge period.
     let bills = Bills::new(&[&charge(10, 1, "A", "1500")]);

@@ -4,7 +4,7 @@ use insta::assert_snapshot;
 use tempfile::TempDir;
 
 use crate::billing::Bills;
-use crate::shop::{recost, text};
+use crate::shop::{Shop, recost, text};
 use crate::worked_example::project;
 
 fn explain(dir: &TempDir, args: &[&str]) -> String {
@@ -165,4 +165,242 @@ fn a_closed_months_charge_and_its_correction_stand_side_by_side() {
         "{out}"
     );
     assert!(out.contains("70.00"), "{out}");
+}
+
+/// Standard output of `recost explain` on the shop, as JSON.
+fn of_shop(shop: &Shop, args: &[&str]) -> serde_json::Value {
+    let out = shop.recost(&[&["explain", "pipeline.toml", "--format", "json"], args].concat());
+    assert!(out.status.success(), "{args:?} {}", text(&out.stderr));
+    serde_json::from_slice(&out.stdout).unwrap()
+}
+
+/// A column of rows of an explanation, in order.
+fn column<'a>(rows: &'a serde_json::Value, name: &str) -> Vec<&'a str> {
+    let rows = rows.as_array().unwrap();
+    rows.iter().map(|row| row[name].as_str().unwrap()).collect()
+}
+
+#[test]
+fn a_figure_read_from_what_was_added_up_is_the_one_of_its_allocations() {
+    let shop = Shop::new();
+    shop.run_ok();
+    let largest = |of: &str, limit: u32| {
+        shop.query(&format!(
+            "select row_id, effective from allocations where {of}
+             order by abs(effective) desc, abs(billed) desc, row_id, stage limit {limit}"
+        ))
+    };
+    for (args, of) in [
+        (&["home-als"][..], "model_id = 'home-als'"),
+        (
+            &["home-als@v8", "--stage", "training"],
+            "model_id = 'home-als' and model_version = 'v8' and stage = 'training'",
+        ),
+        (&["idle", "--period", "2026-10"], "target = 'idle'"),
+        (&["unallocated"], "target = 'unallocated'"),
+    ] {
+        let totals = format!(
+            "select sum(billed), sum(effective), count(*) from allocations where {of} group by currency, stage, category, rule, driver
+             order by currency, abs(sum(effective)) desc, stage, category, rule, driver"
+        );
+        // Up to twenty are kept; for more the allocations are read, and nothing else changes.
+        for limit in [7, 20, 60] {
+            let limited = limit.to_string();
+            let found = of_shop(&shop, &[args, &["--limit", &limited]].concat());
+            let parts = column(&found["largest"], "row_id").into_iter();
+            let parts = parts.zip(column(&found["largest"], "effective"));
+            let parts: Vec<String> = parts.map(|(id, sum)| format!("{id},{sum}")).collect();
+            assert_eq!(parts, largest(of, limit), "{args:?} {limit}");
+            let sums = found["totals"].as_array().unwrap().iter();
+            let sums = sums.map(|row| {
+                let of = |name: &str| row[name].as_str().unwrap();
+                format!(
+                    "{},{},{}",
+                    of("allocation_billed"),
+                    of("allocation_effective"),
+                    row["parts"]
+                )
+            });
+            assert_eq!(sums.collect::<Vec<_>>(), shop.query(&totals), "{args:?}");
+        }
+    }
+    // A period that was attributed before there were these tables is read from its allocations.
+    let asked = |args: &[&str]| of_shop(&shop, args);
+    let subjects = [
+        &["home-als"][..],
+        &["home-als@v8", "--limit", "3"],
+        &["idle"],
+    ];
+    let before = subjects.map(asked);
+    for table in ["allocation_days", "largest_allocations"] {
+        std::fs::remove_dir_all(shop.file("warehouse/current").join(table)).unwrap();
+    }
+    assert_eq!(subjects.map(asked), before);
+}
+
+#[test]
+fn what_a_version_cost_to_make_is_followed_from_what_is_recognised_to_the_bill() {
+    let shop = Shop::new();
+    shop.run_ok();
+    let found = of_shop(&shop, &["home-als@v8"]);
+    let month = &found["service_life"][0];
+    let of_version = "from version_ledger where model_id = 'home-als' and model_version = 'v8'";
+    let sums = shop.query(&format!(
+        "select sum(incurred), sum(recognised), sum(written_off), sum(used) {of_version}"
+    ));
+    let text_of = |name: &str| month[name].as_str().unwrap();
+    let said = ["incurred", "recognised", "written_off"]
+        .map(text_of)
+        .join(",");
+    assert_eq!(sums, [format!("{said},{}", month["used"])]);
+    let last = shop.query(&format!(
+        "select closing {of_version} order by day desc limit 1"
+    ));
+    assert_eq!(last, [text_of("closing")]);
+    assert!(text_of("policy").starts_with("days=30"));
+    // Behind it: development, training and upgrade alone, largest first, each with its file and row.
+    let making = found["making"].as_array().unwrap();
+    assert_eq!(making.len(), 20);
+    for part in making {
+        let stage = part["stage"].as_str().unwrap();
+        assert!(["development", "training", "upgrade"].contains(&stage));
+        assert!(part["file"].is_string() != part["row_id"].as_str().unwrap().starts_with("idle/"));
+    }
+    // Of a month, day by day; each opening is the closing before it.
+    let days = of_shop(&shop, &["home-als@v8", "--period", "2026-10"]);
+    let rows = shop.query(&format!("select recognised {of_version} order by day"));
+    assert_eq!(column(&days["service_life"], "recognised"), rows);
+    let (opening, closing) = ["opening", "closing"]
+        .map(|name| column(&days["service_life"], name))
+        .into();
+    assert_eq!(opening[1..], closing[..closing.len() - 1]);
+    let words = text(
+        &shop
+            .recost(&["explain", "pipeline.toml", "home-als@v8"])
+            .stdout,
+    );
+    for says in [
+        "recognised over the service life, by month",
+        "policy: days=30",
+        "largest parts of its cost to make",
+    ] {
+        assert!(words.contains(says), "{says}\n{words}");
+    }
+    // A model has the lines of all its versions; one stage alone, idle and what has no owner have no service life.
+    let model = of_shop(&shop, &["home-als"]);
+    assert_eq!(
+        column(&model["service_life"], "model_version"),
+        ["v7", "v8"]
+    );
+    for args in [&["home-als@v8", "--stage", "training"][..], &["idle"]] {
+        assert_eq!(of_shop(&shop, args)["service_life"], serde_json::json!([]));
+    }
+    for (subject, says) in [
+        ("home-als@v9", "there are: v7, v8"),
+        (
+            "home-als@",
+            "every cost of the model `home-als` names a version",
+        ),
+    ] {
+        let out = shop.recost(&["explain", "pipeline.toml", subject]);
+        assert_eq!(out.status.code(), Some(2));
+        assert!(text(&out.stderr).contains(says), "{}", text(&out.stderr));
+    }
+}
+
+/// The units of 10⁻¹⁸ of an amount.
+fn units(amount: &str) -> i128 {
+    recost::money::Money::parse(amount).unwrap().0.0
+}
+
+#[test]
+fn one_recommendation_is_followed_to_its_models_day_and_to_what_it_brought() {
+    let shop = Shop::new();
+    shop.run_ok();
+    let bought = shop.query(
+        "select request_id, item_id, user_id, ds, model_id from outcomes where event_type = 'purchase'
+         order by request_id, item_id limit 1",
+    );
+    let bought: Vec<&str> = bought[0].split(',').collect();
+    let [request, item, user, day, model] = bought[..] else {
+        panic!("{bought:?}");
+    };
+    let subject = format!("request/{request}/{item}");
+    let found = of_shop(&shop, &[&subject]);
+    let one = &found["recommendations"][0];
+    let cost = "run_cost, making_cost, full_cost - run_cost - making_cost, full_cost";
+    let of_item = format!("from recommendation_costs where request_id = '{request}'");
+    let sql = format!("select {cost} {of_item} and item_id = '{item}'");
+    let costs = ["run_cost", "making_cost", "overhead_cost", "full_cost"]
+        .map(|name| one[name].as_str().unwrap());
+    assert_eq!(shop.query(&sql), [costs.join(",")]);
+
+    // Each part is the sum of its shares to the last digit, and no share is a whole unit from its fraction.
+    for (part, cost) in [
+        ("run_cost", costs[0]),
+        ("making_cost", costs[1]),
+        ("overhead_cost", costs[2]),
+    ] {
+        let shares = found["shares"].as_array().unwrap();
+        let shares: Vec<_> = shares
+            .iter()
+            .filter(|share| share["part"] == part)
+            .collect();
+        let sum: i128 = shares
+            .iter()
+            .map(|s| units(s["share"].as_str().unwrap()))
+            .sum();
+        assert!((sum - units(cost)).abs() <= shares.len() as i128, "{part}");
+    }
+    // What is divided is what the model cost on the day: as much as all its recommendations bear.
+    let day_cost = shop.query(&format!(
+        "select sum(run_cost) from recommendation_costs where ds = date '{day}' and model_id = '{model}'"
+    ));
+    let of_running = found["model_day"].as_array().unwrap().iter();
+    let run: i128 = of_running
+        .filter(|row| row["part"] == "run_cost")
+        .map(|row| units(row["effective"].as_str().unwrap()))
+        .sum();
+    assert_eq!(run, units(&day_cost[0]));
+    assert!(!found["largest"].as_array().unwrap().is_empty());
+    assert!(found["service_life"][0]["recognised"].is_string());
+    let outcomes = found["outcomes"].as_array().unwrap();
+    assert!(
+        outcomes
+            .iter()
+            .any(|o| o["event_type"] == "purchase" && o["revenue"].is_string())
+    );
+
+    // The whole response has it among others; nobody is named in either.
+    let whole = of_shop(&shop, &[&format!("request/{request}")]);
+    let shown = shop.query(&format!("select count(*) {of_item}"));
+    let recommendations = whole["recommendations"].as_array().unwrap();
+    assert_eq!(shown, [recommendations.len().to_string()]);
+    assert!(recommendations.contains(one));
+    let words = text(&shop.recost(&["explain", "pipeline.toml", &subject]).stdout);
+    for says in [
+        "as shares of what its model cost on that day",
+        "purchase of",
+        "computing time (ns)",
+    ] {
+        assert!(words.contains(says), "{says}\n{words}");
+    }
+    for said in [words, found.to_string(), whole.to_string()] {
+        assert!(!said.contains(user), "{said}");
+    }
+
+    for unknown in [
+        "request/nothing",
+        "request/",
+        &format!("request/{request}/nothing"),
+        "request/x' or '1'='1",
+    ] {
+        let out = shop.recost(&["explain", "pipeline.toml", unknown]);
+        assert_eq!(out.status.code(), Some(2), "{unknown}");
+        assert!(
+            text(&out.stderr).contains("was shown"),
+            "{}",
+            text(&out.stderr)
+        );
+    }
 }

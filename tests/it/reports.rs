@@ -124,6 +124,63 @@ fn a_closed_and_corrected_month_in_two_currencies() {
 }
 
 #[test]
+fn a_month_that_holds_restatements_and_no_charges_has_its_report() {
+    let bills = Bills::new(&[]);
+    let october = |amount: &str| charge((10, 1), "USD", amount, ["A", "v1", "deployment"]);
+    bills.deliver(&[october("100")]);
+    bills.run_ok("2026-10-31");
+    let close = bills.recost(&["close", "pipeline.toml", "2026-10"]);
+    assert!(close.status.success());
+    bills.deliver(&[october("70")]);
+    bills.run_ok("2026-11-03");
+
+    report(&bills, &["--out", "r", "--period", "2026-11"]);
+    let restated = rows(&bills, "r", "restatements.csv");
+    assert_eq!(restated.len(), 1, "{restated:?}");
+    for says in ["2026-10", "2026-11", "-30"] {
+        assert!(restated[0].contains(says), "{restated:?}");
+    }
+    let reconciled = rows(&bills, "r", "reconciliation.csv");
+    let line = |what: &str| reconciled.iter().any(|row| row.contains(what));
+    assert!(
+        line("restated") && line("closed period 2026-10"),
+        "{reconciled:?}"
+    );
+    assert!(rows(&bills, "r", "costs.csv").is_empty());
+    let page = fs::read_to_string(bills.path().join("r/report.html")).unwrap();
+    assert!(page.contains("2026-11") && page.contains("30.00"), "{page}");
+    assert!(bills.path().join("r/report.xlsx").exists());
+    // The closed month has its own report, as it was closed; a month of which there is nothing has none.
+    report(&bills, &["--out", "o", "--period", "2026-10"]);
+    assert_eq!(rows(&bills, "o", "costs.csv").len(), 1);
+    let out = bills.recost(&[
+        "report",
+        "pipeline.toml",
+        "--date",
+        "2026-11-03",
+        "--period",
+        "2026-12",
+    ]);
+    assert_eq!(out.status.code(), Some(2));
+    let said = text(&out.stderr);
+    assert!(said.contains("there are: 2026-10, 2026-11"), "{said}");
+
+    // It can be closed, too; what comes after is restated in the month after it.
+    let close = bills.recost(&["close", "pipeline.toml", "2026-11"]);
+    assert!(close.status.success(), "{}", text(&close.stderr));
+    assert!(text(&close.stdout).contains("Closed 2026-11 with 0 charges"));
+    bills.deliver(&[october("65")]);
+    bills.run_ok("2026-11-30");
+    assert_eq!(
+        bills.sums("restatements", "usage_effective"),
+        [
+            "2026-11,-30.000000000000000000",
+            "2026-12,-5.000000000000000000"
+        ]
+    );
+}
+
+#[test]
 fn the_shop_has_margins_comparisons_and_conformance() {
     let shop = Shop::new();
     shop.run_ok();

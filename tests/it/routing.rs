@@ -163,6 +163,49 @@ fn pools_in_a_circle_and_rules_that_cannot_match_are_refused_before_anything_is_
 }
 
 #[test]
+fn what_is_wrong_with_a_cost_pool_is_said_of_a_cost_pool() {
+    let wrong = |from: &str, to: &str| {
+        assert!(RULES.contains(from), "{from}");
+        RULES.replace(from, to)
+    };
+    for (rules, said) in [
+        (
+            wrong("A = 60 }", "A = 50 }"),
+            "cost pool \"platform\": the shares add up to 90 percent, not 100",
+        ),
+        (
+            wrong("models = [\"A\", \"B\"]", "models = [\"A\", \"BB\"]"),
+            "cost pool \"data\": \"BB\" is not a model or cost pool of this pipeline",
+        ),
+        (
+            wrong(
+                "driver = \"even\"\n",
+                "driver = \"even\"\nknown_resource = true\n",
+            ),
+            "cost pool \"data\": `known_resource` is for rules",
+        ),
+        (
+            wrong("stage = \"training\"", "from = 2026-10-02\nto = 2026-10-01"),
+            "cost pool \"data\": `from` 2026-10-02 is not before `to` 2026-10-01",
+        ),
+        (
+            wrong("name = \"data\"", "name = \"platform\""),
+            "cost pool \"platform\" is written twice for the same dates",
+        ),
+        (
+            wrong("name = \"data\"", "name = \" \""),
+            "cost pool number 2 has no name",
+        ),
+    ] {
+        let bills = project(&[row(1, "cluster-1", "USD", "100", "")], &rules);
+        let (code, message) = bills.run(NIGHT);
+        assert_eq!(code, 2, "{message}");
+        let message = message.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(message.contains(said), "{said}\n{message}");
+    }
+}
+
+#[test]
 fn a_recorded_run_takes_what_its_tag_or_its_machine_and_time_say() {
     let bills = project(
         &[

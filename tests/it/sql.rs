@@ -104,9 +104,15 @@ impl Session {
         self.engine.view("policy", policy).await?;
         let rates = self.library.get("attribution/rates.sql")?;
         self.engine.view("rates", rates).await?;
-        // No limit either.
-        let all = "select * from allocations";
-        self.engine.view("largest", all).await?;
+        // No limit either, and everything is asked for.
+        for (name, table) in [
+            ("largest", "largest_allocations"),
+            ("to_add_up", "allocations"),
+            ("asked", "recommendation_costs"),
+        ] {
+            let all = format!("select * from {table}");
+            self.engine.view(name, &all).await?;
+        }
         for folder in [
             "features",
             "attribution",

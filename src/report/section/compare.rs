@@ -1,7 +1,8 @@
 //! Versions and models side by side: was the newer one worth what it cost to make?
 
 use super::section;
-use crate::attribution::compare::{Comparison, Costs, InCurrency, METHOD, Side, Worth};
+use crate::attribution::compare::words::{CAUTION, Style, sentences};
+use crate::attribution::compare::{Comparison, Costs, InCurrency, METHOD, Side, Subject};
 use crate::attribution::interval::Interval;
 use crate::money::{Currency, Money};
 use crate::report::ReportError;
@@ -21,7 +22,7 @@ pub fn html(data: &ReportData, id: &str, heading: &str) -> Result<String, Report
         return Ok(section(id, heading, none, ""));
     }
     let intro = format!(
-        "The last two versions of each model that served, then the two models that served most; other pairs: <code>recost compare</code>. A request converts when something that it showed is bought. Method: {}. Requests of one user are not independent, so the intervals are somewhat too narrow; and unless users were drawn by lot and both were shown on the same days, other differences count, too.",
+        "The last two versions of each model that served, then the two models that served most; other pairs: <code>recost compare</code>. A request converts when something that it showed is bought. Method: {}. {CAUTION}",
         escape(METHOD)
     );
     Ok(section(id, heading, &intro, &body))
@@ -37,11 +38,6 @@ fn share(interval: Option<Interval>) -> Cell {
         let (low, high) = (percent(found.low), percent(found.high));
         format!("{} ({low} to {high})", percent(found.estimate))
     }))
-}
-
-/// Percentage points.
-fn points(value: f64) -> String {
-    format!("{:.2}", value * 100.0).replace('-', "−")
 }
 
 const PARTS: [&str; 4] = ["Run cost", "Overhead", "Making, recognised", "Full cost"];
@@ -118,74 +114,39 @@ fn pair(found: &Comparison) -> Result<String, ReportError> {
         )?;
     }
     let mut out = table.html();
-    let mut says = Vec::new();
-    match found.difference {
-        None => {
-            says.push("One of the two was not shown, so there is no difference to tell.".to_owned())
-        }
-        Some(difference) => {
-            let seen = if difference.leaves_out_zero() {
-                "the interval leaves out 0: a difference"
-            } else {
-                "the interval has 0 in it: it may be none"
-            };
-            says.push(format!(
-                "<b>{second}</b> converts {} percentage points {} of its requests than {first} (95 %: {} to {}); {seen}.",
-                points(difference.estimate.abs()),
-                if difference.estimate < 0.0 { "fewer" } else { "more" },
-                points(difference.low),
-                points(difference.high)
-            ));
-        }
-    }
-    for own in &found.currencies {
-        let digits = Currency::parse(&own.currency).map_or(2, Currency::digits);
-        let code = escape(&own.currency);
-        if let Some(more) = own.incremental {
-            says.push(format!(
-                "One more request that converts costs {code}\u{a0}{}.",
-                amount(more, digits)?
-            ));
-        }
-        if let Some(worth) = &own.worth {
-            says.push(worth_it(&found.sides[1], own, worth, digits)?);
-        }
-    }
-    let shared = match found.days_in_common {
-        0 => "They were never shown on the same day: the season is part of the difference."
-            .to_owned(),
-        days => format!("Both were shown on {}.", counted(days, "day", "days")),
-    };
-    says.push(shared);
+    let says = sentences(found, &Page)?;
     out.push_str(&format!("<p class=\"legend\">{}</p>\n", says.join(" ")));
     Ok(out)
 }
 
-fn worth_it(
-    side: &Side,
-    own: &InCurrency,
-    worth: &Worth,
-    digits: u32,
-) -> Result<String, ReportError> {
-    let answer = worth.answer.in_words();
-    let code = escape(&own.currency);
-    let whole = |value: f64| score(value.round()).trim_end_matches(".0000").to_owned();
-    let range = |found: Interval| {
-        format!(
-            "{} (95 %: {} to {})",
-            whole(found.estimate),
-            whole(found.low),
-            whole(found.high)
-        )
-    };
-    Ok(format!(
-        "{} cost {code}\u{a0}{} to make. On its {} requests the difference is {} requests that convert; at {code}\u{a0}{} of {} each that is {code}\u{a0}{}: {answer}.",
-        escape(&shorten(&side.subject.to_string(), 60)),
-        amount(own.costs[1].made, digits)?,
-        count(side.requests),
-        range(worth.conversions),
-        amount(worth.value, digits)?,
-        if worth.is_margin { "margin" } else { "revenue" },
-        range(worth.total)
-    ))
+/// Words for the page: names shortened and escaped, currencies before their amounts.
+struct Page;
+
+impl Style for Page {
+    type Error = ReportError;
+
+    fn subject(&self, subject: &Subject) -> String {
+        escape(&shorten(&subject.to_string(), 60))
+    }
+
+    fn amount(&self, currency: &str, money: Money) -> Result<String, ReportError> {
+        let digits = Currency::parse(currency).map_or(2, Currency::digits);
+        Ok(format!(
+            "{}\u{a0}{}",
+            escape(currency),
+            amount(money, digits)?
+        ))
+    }
+
+    fn estimate(&self, value: f64) -> String {
+        score(value.round()).trim_end_matches(".0000").to_owned()
+    }
+
+    fn estimate_of(&self, currency: &str, range: &str) -> String {
+        format!("{}\u{a0}{range}", escape(currency))
+    }
+
+    fn points(&self, value: f64) -> String {
+        format!("{value:.2}").replace('-', "−")
+    }
 }

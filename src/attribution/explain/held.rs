@@ -1,0 +1,99 @@
+//! What an explanation reads of the allocations: their digest (`allocation_days`, `largest_allocations`), and the allocations
+//! themselves for what the digest does not hold.
+
+use datafusion::dataframe::DataFrame;
+
+use super::{Row, quoted, rows};
+use crate::attribution::digest::KEPT;
+use crate::engine::rows::map;
+use crate::engine::{Engine, Library};
+use crate::error::Result;
+
+/// Largest first; the rest makes the order one order.
+const LARGEST_FIRST: &str = "abs(effective) desc, abs(billed) desc, row_id, stage, model_version, category, rule, driver, basis, weight";
+
+/// The allocations as explanations read them.
+pub struct Held<'a> {
+    engine: &'a Engine,
+    library: &'a Library,
+    /// Billing periods of which there is no digest, as a condition.
+    without: Option<String>,
+}
+
+impl<'a> Held<'a> {
+    /// Makes `allocation_days` of the session whole: a billing period that was attributed before there was the table is
+    /// added up from its allocations.
+    ///
+    /// # Errors
+    /// Those of SQL.
+    pub async fn open(engine: &'a Engine, library: &'a Library) -> Result<Self> {
+        let sql = "select distinct billing_period from model_costs
+                   except select distinct billing_period from allocation_days";
+        let without = map(&engine.collect(sql).await?, |row| {
+            Ok(format!("'{}'", quoted(&row.needed("billing_period")?)))
+        })?;
+        let without =
+            (!without.is_empty()).then(|| format!("billing_period in ({})", without.join(", ")));
+        if let Some(periods) = &without {
+            let of = format!("select * from allocations where {periods}");
+            engine.view("to_add_up", &of).await?;
+            let sql = library.get("explain/added_up.sql")?;
+            let whole = format!("select * from allocation_days union all ({sql})");
+            engine.replace("allocation_days", &whole).await?;
+        }
+        engine.view("all_charges", "select * from charges").await?;
+        Ok(Held {
+            engine,
+            library,
+            without,
+        })
+    }
+
+    /// The largest allocations of which `of` is true, with the rows of the bill that they are of; more than
+    /// [`KEPT`] take a reading of all allocations.
+    ///
+    /// # Errors
+    /// Those of SQL.
+    pub async fn largest(&self, of: &str, limit: usize) -> Result<Vec<Row>> {
+        let top = |table: &str, of: &str| {
+            format!("select * from {table} where {of} order by {LARGEST_FIRST} limit {limit}")
+        };
+        let held = top("largest_allocations", of);
+        let largest = match &self.without {
+            _ if limit > KEPT => self.read(&top("allocations", of)).await?,
+            None => self.engine.query(&held).await?,
+            Some(periods) => {
+                let others = top("allocations", &format!("{of} and {periods}"));
+                let others = self.read(&others).await?;
+                self.engine.replace_with("others", others)?;
+                let both = format!("(({held}) union all select * from others)");
+                self.engine.query(&top(&both, "true")).await?
+            }
+        };
+        let largest = largest.cache().await?;
+        self.engine.replace_with("largest", largest)?;
+        rows(self.engine, self.library, "model_charges").await
+    }
+
+    /// Allocations in the shape of `largest_allocations`. Of the charges only those behind them are read.
+    async fn read(&self, sql: &str) -> Result<DataFrame> {
+        let engine = self.engine;
+        let placed = format!("select *, cast(0 as int) as place from ({sql}) as found");
+        let found = engine.query(&placed).await?.cache().await?;
+        engine.replace_with("largest", found)?;
+        let ids = engine
+            .collect("select distinct row_id from largest")
+            .await?;
+        let ids = map(&ids, |row| {
+            Ok(format!("'{}'", quoted(&row.needed("row_id")?)))
+        })?;
+        let named = match ids.as_slice() {
+            [] => "false".to_string(),
+            ids => format!("row_id in ({})", ids.join(", ")),
+        };
+        let behind = format!("select * from all_charges where {named}");
+        engine.replace("charges", &behind).await?;
+        let sql = self.library.get("attribution/largest_allocations.sql")?;
+        Ok(engine.query(sql).await?.cache().await?)
+    }
+}
