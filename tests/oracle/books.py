@@ -19,7 +19,8 @@ class Books:
         booking = f"{night:%Y-%m}"
         for period, snapshot in self.snapshots.items():
             today = Attribution(self.shop, charges[period]).allocations()
-            if self.bills[period] is not self.bills_when_closed[period]:
+            # A bill that comes again as it was is the same delivery.
+            if self.bills[period] != self.bills_when_closed[period]:
                 self.late[period] = today
             self.restate(period, booking, costs.by_key(today))
         for period in {*charges, *self.restatements}.difference(self.snapshots):

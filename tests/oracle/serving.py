@@ -46,16 +46,16 @@ def served_by_version(shown):
 
 
 def model_days(allocations, ledger):
-    """run, tax, idle and making cost by (day, model, currency) and version."""
-    found = defaultdict(lambda: defaultdict(lambda: [0, 0, 0, 0]))
+    """run, overhead (tax and idle) and making cost by (day, model, currency) and version."""
+    found = defaultdict(lambda: defaultdict(lambda: [0, 0, 0]))
     for by_key in allocations.values():
         for (basis, _, day, currency, _, target, _, charge_category, *_), (_, effective) in by_key.items():
             if target[0] == "model" and target[3] not in MAKING:
-                kind = 2 if basis == "allocation" else int(charge_category == "Tax")
+                kind = int(basis == "allocation" or charge_category == "Tax")
                 found[day, target[1], currency][target[2]][kind] += effective
     for (model, version, currency, day), row in ledger.items():
         if row[3]:
-            found[day, model, currency][version][3] += row[3]
+            found[day, model, currency][version][2] += row[3]
     return found
 
 
@@ -70,9 +70,9 @@ def recommendation_costs(shown, days):
             with_nothing.setdefault((str(day), model, currency), {})
     for (day, model, currency), versions in with_nothing.items():
         rows = shown.get((date.fromisoformat(day), model), [])
-        costs = {id(e): [0, 0, 0, 0] for e in rows}
+        costs = {id(e): [0, 0, 0] for e in rows}
         of_version = {v: [e for e in rows if e["version"] == v] for v in versions}
-        together = [0, 0, 0, 0]
+        together = [0, 0, 0]
         for version, amounts in versions.items():
             if version is None or not of_version[version]:
                 together = [a + b for a, b in zip(together, amounts)]
@@ -80,8 +80,8 @@ def recommendation_costs(shown, days):
                 divide(of_version[version], amounts, costs)
         divide(rows, together, costs)
         for e in rows:
-            run, tax, idle, making = costs[id(e)]
-            found[day, model, currency, e["request"], e["item"]] = (e, run, making, run + tax + idle + making)
+            run, overhead, making = costs[id(e)]
+            found[day, model, currency, e["request"], e["item"]] = (e, run, making, run + overhead + making)
     return found
 
 
@@ -148,8 +148,8 @@ def unit_costs(days, rows, served, credited):
         found[key] = line_of(count, brought, run, making, full)
     for (day, model, currency), versions in days.items():
         if not any(k[:2] == (day, model) and k[4] == currency for k in sums):
-            for version, (run, tax, idle, making) in versions.items():
-                found[day, model, version, None, currency] = line_of((0,) * 7, [None] * 3, run, making, run + tax + idle + making)
+            for version, (run, overhead, making) in versions.items():
+                found[day, model, version, None, currency] = line_of((0,) * 7, [None] * 3, run, making, run + overhead + making)
     return {k: v for k, v in found.items() if any(v)}
 
 
