@@ -55,7 +55,7 @@ class Books:
     def tables(self):
         flat = lambda by_period: {(period, *key): amounts for period, found in by_period.items() for key, amounts in found.items()}
         shown = serving.recommendations(self.shop, self.night)
-        served, credited = serving.served_days(shown), serving.outcomes(self.shop, self.night)
+        served, credited = serving.served_days(shown), serving.outcomes(self.shop, self.night, shown)
         ledger = version_ledger(self.shop, self.night, self.costs, self.restatements, serving.served_by_version(shown))
         days = serving.model_days(self.allocations, ledger)
         recommended = serving.recommendation_costs(shown, days)
@@ -71,7 +71,7 @@ class Books:
             "served_days": served,
             "version_ledger": ledger,
             "recommendation_costs": {k: (e["version"], e["surface"], e["rank"] or 0, *amounts) for k, (e, *amounts) in recommended.items()},
-            "outcomes": {(k,): (e["request"], e["item"], str(e["time"].date()), *row) for k, (_, e, *row) in credited.items()},
+            "outcomes": {(k,): (e["request"], e["item"], str(e["time"].date()), e["version"], e["surface"], *row) for k, (_, e, *row) in credited.items()},
             "unit_costs": serving.unit_costs(days, recommended, served, credited),
         }
 

@@ -21,7 +21,8 @@ def known_by(events, night):
 def recommendations(shop, night):
     """Each item shown by a model in a response on a day, once: (day, model) → showings in the order of their split."""
     found = {}
-    order = lambda e: (e["request"], e["item"], e["time"], e["rank"] or 0, e["ns"] is None, e["ns"] or 0)
+    absent_last = lambda text: (text is None, text or "")
+    order = lambda e: (e["request"], e["item"], e["time"], e["rank"] or 0, *absent_last(e["version"]), *absent_last(e["surface"]), e["ns"] is None, e["ns"] or 0)
     for e in sorted((e for e in known_by(shop.events, night) if e["type"] == "impression" and e["model"] and e["request"]), key=order):
         found.setdefault((day_of(e), e["model"]), {}).setdefault((e["request"], e["item"]), e)
     return {key: list(shown.values()) for key, shown in found.items()}
@@ -94,9 +95,10 @@ def divide(rows, amounts, costs):
             costs[id(e)][kind] += part
 
 
-def outcomes(shop, night):
-    """Clicks and purchases, each with the showing that it is credited to."""
+def outcomes(shop, night, recommended):
+    """Clicks and purchases, each with the recommendation that it is credited to."""
     events = known_by(shop.events, night)
+    first = {(day, model, e["request"], e["item"]): e for (day, model), rows in recommended.items() for e in rows}
     shown = [e for e in events if e["type"] == "impression" and e["request"]]
     requests, items, found = {e["request"] for e in shown}, {i["id"]: i for i in shop.items}, {}
     for o in events:
@@ -112,6 +114,8 @@ def outcomes(shop, night):
             # The last showing before it, else the first after it.
             away = lambda e: (e["time"] > o["time"], abs(e["time"] - o["time"]), e["rank"] or 0)
             e = min(fit, key=lambda e: (*away(e), e["model"], *absent_first(e["version"]), *absent_first(e["surface"]), e["request"]))
+            # What was shown again is the same recommendation.
+            e = first[day_of(e), e["model"], e["request"], e["item"]]
             found[o["id"]] = (o, e, by, *brought(o, items.get(o["item"])))
     return found
 
