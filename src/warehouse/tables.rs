@@ -250,6 +250,13 @@ pub static TABLES: &[Table] = &[
         columns: super::tables_focus::INVOICES,
     },
     Table {
+        name: "commitments",
+        grain: "commitment as a delivery states it (FOCUS 1.3 and later, Contract Commitment)",
+        partition: Partition::None,
+        order: &[],
+        columns: super::tables_focus::COMMITMENTS,
+    },
+    Table {
         name: "conformance",
         grain: "rule of the FOCUS specification × what it judges",
         partition: Partition::None,

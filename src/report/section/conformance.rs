@@ -31,7 +31,7 @@ pub fn html(data: &ReportData, id: &str, heading: &str) -> String {
     let all = &data.conformance;
     let intro = "Three rules of the FOCUS specification say how bills hang together; with them a figure can be followed up to its invoice. What breaks one is a fault of the bill, which is attributed as it was sent. All bills, whatever the period of this report.";
     if all.is_empty() {
-        let none = "No invoice, commitment or split row was there to judge. Invoices come from a source of the kind <code>invoices</code>.";
+        let none = "No invoice, commitment or split row was there to judge. Invoices come from a source of the kind <code>invoices</code>, what commitments cost from one of the kind <code>commitments</code>.";
         return section(id, heading, none, "");
     }
     let broken = all.iter().filter(|row| !row.holds).count() as u64;
