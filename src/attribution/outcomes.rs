@@ -403,12 +403,7 @@ impl Outcomes {
         Ok(days)
     }
 
-    fn batch(
-        &self,
-        rows: &[(u32, usize)],
-        day: NaiveDate,
-        shown: &Shown,
-    ) -> Result<RecordBatch> {
+    fn batch(&self, rows: &[(u32, usize)], day: NaiveDate, shown: &Shown) -> Result<RecordBatch> {
         let indices: UInt32Array = rows.iter().map(|(row, _)| *row).collect();
         let own = take_record_batch(&self.rows, &indices)?;
         let touches: Vec<&Touch> = rows

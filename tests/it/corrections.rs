@@ -49,20 +49,21 @@ fn closed(export: &str) -> Bills {
         "pipeline.toml",
         &format!(
             "name = \"Corrections\"\n[run]\nhistory_days = 2\n[[sources]]\nname = \"bill\"\nkind = \"charges\"\n\
-             path = \"bill.csv\"\ndialect = \"focus\"\nexport = \"{export}\"\n\
+             path = \"bills/*.csv\"\ndialect = \"focus\"\nexport = \"{export}\"\n\
              [attribution]\nknown_models = [\"A\", \"B\"]\n\
              [[attribution.resources]]\nresource_id = \"R-111\"\nmodel = \"A\"\nstage = \"training\"\n\
              [[attribution.resources]]\nresource_id = \"R-222\"\nmodel = \"B\"\nstage = \"training\"\n"
         ),
     );
-    deliver(&bills, &original());
+    deliver(&bills, "bill", &original());
     bills.run_ok("2026-10-31");
     close(&bills, "2026-10");
     bills
 }
 
-fn deliver(bills: &Bills, rows: &[String]) {
-    bills.put("bill.csv", &format!("{HEAD}\n{}\n", rows.join("\n")));
+fn deliver(bills: &Bills, name: &str, rows: &[String]) {
+    let file = format!("bills/{name}.csv");
+    bills.put(&file, &format!("{HEAD}\n{}\n", rows.join("\n")));
 }
 
 fn close(bills: &Bills, period: &str) {
@@ -81,7 +82,8 @@ fn explain(bills: &Bills, what: &str) -> String {
     lines.collect::<Vec<_>>().join("\n")
 }
 
-const RESTATED: &str = "select billing_period, restated_period, model_id, stage, usage_billed, allocation_effective
+const RESTATED: &str =
+    "select billing_period, restated_period, model_id, stage, usage_billed, allocation_effective
                         from restatements order by 1, 2, 3";
 
 /// What restatements leave unexplained, per booked period: today's allocation − snapshot − Σ restatements.
@@ -98,15 +100,21 @@ const UNEXPLAINED: &str = "select target, model_id, stage, category, sum(billed)
 #[test]
 fn a_closed_month_is_restated_alike_by_differences_and_by_reversal_and_rebooking() {
     for export in ["overwrite", "append"] {
-        for (style, correction) in [("delta", delta(OCTOBER)), ("ledger", ledger(OCTOBER))] {
+        for (style, mut correction) in [("delta", delta(OCTOBER)), ("ledger", ledger(OCTOBER))] {
+            // November's own bill comes with it.
+            correction.push(row("Compute", "(null)", NOVEMBER, "R-222", "10"));
             let bills = closed(export);
             let snapshot = bills.files("snapshots/");
-            // An export that adds up delivers the correction alone, another the whole bill again.
-            let whole = |more: &[String]| match export {
-                "append" => more.to_vec(),
-                _ => [original(), more.to_vec()].concat(),
+            // An export that adds up delivers what is new alone, another the whole bill again.
+            let mut bill = original();
+            let mut more = |name: &str, rows: &[String]| {
+                bill.extend_from_slice(rows);
+                match export {
+                    "append" => deliver(&bills, name, rows),
+                    _ => deliver(&bills, "bill", &bill),
+                }
             };
-            deliver(&bills, &whole(&correction));
+            more("correction", &correction);
             bills.run_ok("2026-11-03");
             // 300 of the usage, and of the tax of 150 as much as it now is on R-222: 150 × 300 / 1500.
             let first = [
@@ -131,8 +139,7 @@ fn a_closed_month_is_restated_alike_by_differences_and_by_reversal_and_rebooking
                 "{of_b}"
             );
             // The correcting row itself: whose it is, and that it came late.
-            let id =
-                "select row_id from late_charges where charge_class = 'Correction' order by effective_cost limit 1";
+            let id = "select row_id from late_charges where charge_class = 'Correction' order by effective_cost limit 1";
             let id = bills.query(id).remove(0);
             let charge = explain(&bills, &id);
             for says in [
@@ -150,13 +157,7 @@ fn a_closed_month_is_restated_alike_by_differences_and_by_reversal_and_rebooking
                 row("Correct", "Correction", OCTOBER, "R-111", "1100"),
                 row("Correct", "Correction", OCTOBER, "R-222", "100"),
             ];
-            deliver(
-                &bills,
-                &match export {
-                    "append" => again.to_vec(),
-                    _ => whole(&[correction, again.to_vec()].concat()),
-                },
-            );
+            more("again", &again);
             bills.run_ok("2026-12-01");
             let mut all = first.to_vec();
             all.extend([
@@ -185,12 +186,19 @@ fn a_correction_on_the_next_months_bill_is_booked_there_in_either_style() {
         let bulk = row("Bulk", "Correction", NOVEMBER, "", "0.002");
         deliver(
             &bills,
-            &[original(), correction, vec![bulk.replacen("Usage", "Adjustment", 1)]].concat(),
+            "bill",
+            &[
+                original(),
+                correction,
+                vec![bulk.replacen("Usage", "Adjustment", 1)],
+            ]
+            .concat(),
         );
         bills.run_ok("2026-11-03");
         assert!(bills.query(RESTATED).is_empty(), "{style}");
         // The day is the one that is corrected, the billing period the one that carries it.
-        let booked = "select billing_period, day, target, model_id, sum(usage_effective) from model_costs
+        let booked =
+            "select billing_period, day, target, model_id, sum(usage_effective) from model_costs
                       group by 1, 2, 3, 4 order by 1, 3, 4";
         assert_eq!(
             bills.query(booked),

@@ -136,7 +136,8 @@ fn pools_feed_models_and_pools_and_explain_shows_the_way() {
 }
 
 #[test]
-fn pools_in_a_circle_shares_short_of_the_whole_and_rules_that_overlap_are_refused_before_anything_is_read() {
+fn pools_in_a_circle_shares_short_of_the_whole_and_rules_that_overlap_are_refused_before_anything_is_read()
+ {
     let circle = RULES.replace(
         "models = [\"A\", \"B\"]\ndriver = \"even\"",
         "shares = { platform = 100 }",
@@ -146,8 +147,10 @@ fn pools_in_a_circle_shares_short_of_the_whole_and_rules_that_overlap_are_refuse
         "models = [\"A\", \"B\"]\ndriver = \"even\"",
         "shares = { A = 60, B = 39.99 }",
     );
-    let overlapping = format!("{RULES}from = 2026-10-01\n[[attribution.pools]]\nname = \"data\"\n\
-        target = \"model\"\nmodel = \"A\"\nto = 2026-10-02\n");
+    let overlapping = format!(
+        "{RULES}from = 2026-10-01\n[[attribution.pools]]\nname = \"data\"\n\
+        target = \"model\"\nmodel = \"A\"\nto = 2026-10-02\n"
+    );
     for (rules, said) in [
         (
             circle,
