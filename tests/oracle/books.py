@@ -58,7 +58,7 @@ class Books:
         served, credited = serving.served_days(shown), serving.outcomes(self.shop, self.night, shown)
         ledger = version_ledger(self.shop, self.night, self.costs, self.restatements, serving.served_by_version(shown))
         days = serving.model_days(self.allocations, ledger)
-        recommended = serving.recommendation_costs(shown, days)
+        recommended = serving.recommendation_costs(shown, days, self.night)
         whole = lambda found: {k: v for k, v in found.items() if any(v)}
         return {
             "allocations": whole(flat(self.allocations)),

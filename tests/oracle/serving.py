@@ -2,7 +2,7 @@
 from collections import defaultdict
 from datetime import date, timedelta
 
-from exact import MAKING, UNIT, largest_remainder, per
+from exact import HISTORY_DAYS, MAKING, UNIT, largest_remainder, per
 
 
 def day_of(event):
@@ -60,9 +60,10 @@ def model_days(allocations, ledger):
     return found
 
 
-def recommendation_costs(shown, days):
+def recommendation_costs(shown, days, night):
     """(day, model, currency, request, item) → (showing, run, making, full)."""
-    found, any_day = {}, {(model, currency) for _, model, currency in days}
+    start = str(night - timedelta(days=HISTORY_DAYS - 1))
+    found, any_day = {}, {(model, currency) for day, model, currency in days if day >= start}
     with_nothing = dict(days)
     for day, model in shown:
         # A model that cost nothing on the day: a row of 0 in its currencies, else in those of all models, else in none.
