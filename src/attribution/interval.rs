@@ -64,9 +64,10 @@ mod tests {
     }
 
     #[test]
-    fn shares_have_the_bounds_of_newcombes_table() {
-        // R. G. Newcombe, Two-sided confidence intervals for the single proportion, Statist. Med. 17, 1998, 857–872,
-        // table I, method 3.
+    fn the_bounds_of_a_share_are_where_it_is_z_standard_errors_away() {
+        // Expected: the roots t of (p − t)² = z² · t · (1 − t) / n, worked out apart from this file with 60 decimal digits
+        // (z by bisection of the error function's series). The counts are those of R. G. Newcombe, Statist. Med. 17, 1998,
+        // 857–872, method 3.
         for (hits, of, low, high) in [
             (81, 263, "0.2553", "0.3662"),
             (15, 148, "0.0624", "0.1605"),
@@ -80,8 +81,10 @@ mod tests {
     }
 
     #[test]
-    fn differences_have_the_bounds_of_newcombes_table() {
-        // The paper that `difference` names, table II, method 10; its θ is first − second.
+    fn the_bounds_of_a_difference_are_those_of_its_shares_combined() {
+        // Expected, for p − q with the bounds (l, u) of p and (l', u') of q as above, with 60 decimal digits:
+        // p − q − √((p − l)² + (u' − q)²) and p − q + √((u − p)² + (q − l')²). The counts are those of the paper that
+        // `difference` names, method 10; its θ is first − second.
         for (first, second, low, high) in [
             ((56, 70), (48, 80), "0.0524", "0.3339"),
             ((9, 10), (3, 10), "0.1705", "0.8090"),

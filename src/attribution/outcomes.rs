@@ -2,7 +2,8 @@
 //!
 //! An outcome belongs to the impression of its item in the request that it names. Where it names none, or one of which the
 //! log has no impression, it belongs to the last impression of the item to the same user within a window. A request that
-//! is in the log and did not show the item by a model is an answer, too: the outcome is nobody's.
+//! is in the log and did not show the item by a model is an answer, too: the outcome is nobody's. What was shown again on
+//! the same day is one recommendation, and has the version and surface with which it was shown first.
 //!
 //! Outcomes are few and impressions many, so the outcomes are held in memory, hashed, and the impressions streamed past
 //! them once, in any order; each outcome keeps the best impression seen so far. Where the outcomes of the window take more
@@ -22,6 +23,7 @@ use chrono::{DateTime, Days, NaiveDate, TimeDelta};
 use futures::StreamExt;
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
+use super::served::Shown;
 use super::work::contract;
 use crate::engine::rows::map;
 use crate::engine::{Engine, Library, Options, interval_end_us};
@@ -41,7 +43,7 @@ pub async fn run(
     library: &Library,
     options: &Options,
     snapshot: &Path,
-    window: (NaiveDate, NaiveDate),
+    (window, shown): ((NaiveDate, NaiveDate), &Shown),
     last_touch: TimeDelta,
 ) -> Result<u64> {
     let engine = Engine::open(options, Some(snapshot), None)?;
@@ -83,7 +85,7 @@ pub async fn run(
         while let Some(batch) = impressions.next().await {
             outcomes.see(&batch?)?;
         }
-        for (day, rows) in outcomes.credit(window)? {
+        for (day, rows) in outcomes.credit(window, shown)? {
             let dir = store::partition_dir(snapshot, table, &day.to_string());
             let file = dir.join(format!("part-{round}.parquet"));
             store::make_dir(&dir)?;
@@ -361,6 +363,7 @@ impl Outcomes {
     pub(super) fn credit(
         &self,
         window: (NaiveDate, NaiveDate),
+        shown: &Shown,
     ) -> Result<BTreeMap<NaiveDate, RecordBatch>> {
         let mut of_day: BTreeMap<NaiveDate, Vec<(u32, usize)>> = BTreeMap::new();
         for (row, touches) in (0_u32..).zip(&self.touches) {
@@ -395,12 +398,12 @@ impl Outcomes {
                     id.value(at).to_string(),
                 )
             });
-            days.insert(day, self.batch(&rows)?);
+            days.insert(day, self.batch(&rows, day, shown)?);
         }
         Ok(days)
     }
 
-    fn batch(&self, rows: &[(u32, usize)]) -> Result<RecordBatch> {
+    fn batch(&self, rows: &[(u32, usize)], day: NaiveDate, shown: &Shown) -> Result<RecordBatch> {
         let indices: UInt32Array = rows.iter().map(|(row, _)| *row).collect();
         let own = take_record_batch(&self.rows, &indices)?;
         let touches: Vec<&Touch> = rows
@@ -410,7 +413,20 @@ impl Outcomes {
         let text = |f: &dyn Fn(&Touch) -> Option<String>| -> ArrayRef {
             Arc::new(touches.iter().map(|t| f(t)).collect::<StringViewArray>())
         };
-        let name = |number: Option<u32>| number.map(|n| self.texts.get(n).to_string());
+        let name = |number: Option<u32>| number.map(|n| self.texts.get(n));
+        // Version and surface of the recommendation that the showing is one of.
+        let of: Vec<(Option<&str>, Option<&str>)> = touches
+            .iter()
+            .zip(rows)
+            .map(|(t, (row, _))| {
+                let item = self.item.value(*row as usize);
+                shown
+                    .as_first(day, (self.texts.get(t.model), &t.request, item))
+                    .unwrap_or((name(t.version), name(t.surface)))
+            })
+            .collect();
+        let versions: StringViewArray = of.iter().map(|(version, _)| *version).collect();
+        let surfaces: StringViewArray = of.iter().map(|(_, surface)| *surface).collect();
         let by: StringViewArray = rows
             .iter()
             .map(|(_, how)| {
@@ -429,9 +445,13 @@ impl Outcomes {
             ("impression_time", Arc::new(times), false),
             ("request_id", text(&|t| Some(t.request.clone())), false),
             ("rank", Arc::new(ranks), false),
-            ("model_id", text(&|t| name(Some(t.model))), false),
-            ("model_version", text(&|t| name(t.version)), true),
-            ("surface", text(&|t| name(t.surface)), true),
+            (
+                "model_id",
+                text(&|t| name(Some(t.model)).map(str::to_string)),
+                false,
+            ),
+            ("model_version", Arc::new(versions), true),
+            ("surface", Arc::new(surfaces), true),
         ];
         for name in [
             "event_id",

@@ -11,6 +11,7 @@ use chrono::{NaiveDate, TimeDelta};
 use proptest::prelude::*;
 
 use super::outcomes::{Outcomes, of_round};
+use super::served::Shown as ServedShown;
 
 const HOUR: i64 = 3_600_000_000;
 
@@ -114,7 +115,8 @@ fn credit_of(
     for batch in batches {
         outcomes.see(&impressions(batch)).unwrap();
     }
-    let days = outcomes.credit((day(window.0), day(window.1))).unwrap();
+    let window = (day(window.0), day(window.1));
+    let days = outcomes.credit(window, &Default::default()).unwrap();
     let mut found = vec![];
     for (day, rows) in days {
         let texts = |name: &str| rows.column_by_name(name).unwrap().as_string_view().clone();
@@ -294,4 +296,36 @@ fn a_request_in_the_log_is_an_answer_and_one_that_is_not_leaves_the_last_touch()
             ("004", "request", "home2")
         ]
     );
+}
+
+#[test]
+fn what_came_of_a_repeated_showing_is_credited_to_the_recommendation_as_it_was_shown_first() {
+    let shown = |hour, version| Shown {
+        hour,
+        user: "u1",
+        item: "shoe",
+        request: "home",
+        model: Some("als"),
+        version: Some(version),
+        rank: 1,
+    };
+    let done = [Done {
+        hour: 4,
+        user: "u1",
+        item: "shoe",
+        request: Some("home"),
+    }];
+    let mut outcomes = Outcomes::new(candidates(&done), TimeDelta::hours(24)).unwrap();
+    for showing in [shown(1, "v1"), shown(3, "v2")] {
+        outcomes.see(&impressions(&[showing])).unwrap();
+    }
+    let again = ServedShown::again(day(1), ("als", "home", "shoe"), ("v1", "cart"));
+    let days = outcomes.credit((day(1), day(1)), &again).unwrap();
+    let rows = &days[&day(1)];
+    let text = |name: &str| rows.column_by_name(name).unwrap().as_string_view().value(0);
+    assert_eq!((text("model_version"), text("surface")), ("v1", "cart"));
+    // The showing itself is the one that was touched.
+    let time = rows.column_by_name("impression_time").unwrap();
+    let time = time.as_primitive::<arrow::datatypes::TimestampMicrosecondType>();
+    assert_eq!(time.value(0), 3 * HOUR);
 }

@@ -44,13 +44,14 @@ pub async fn run(
     engine: &Engine,
     library: &Library,
     snapshot: &Path,
-    (window, shown): ((NaiveDate, NaiveDate), Arc<BTreeSet<NaiveDate>>),
+    (window, shown): ((NaiveDate, NaiveDate), &BTreeSet<NaiveDate>),
     threads: usize,
 ) -> Result<u64> {
+    let shown = Arc::new(shown.clone());
     let costs = Arc::new(Costs::read(engine).await?);
     let sql = library.get("attribution/served.sql")?.to_string();
     let snapshot = snapshot.to_path_buf();
-    each_day(engine, window, threads, move |engine, day| {
+    let served = each_day(engine, window, threads, move |engine, day| {
         let (sql, snapshot) = (sql.clone(), snapshot.clone());
         let (costs, shown) = (Arc::clone(&costs), Arc::clone(&shown));
         async move {
@@ -62,7 +63,8 @@ pub async fn run(
             day_of(&engine, &sql, &dir.join("part-0.parquet"), &costs, day).await
         }
     })
-    .await
+    .await?;
+    Ok(served.iter().sum())
 }
 
 /// The first day whose costs per recommendation are to be worked out: that of the window, or the first one before it in the

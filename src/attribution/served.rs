@@ -1,6 +1,6 @@
 //! `served_days`: what each model version showed on each day.
 //!
-//! A showing is hashed to 128 bits of its request within its model and 64 bits of its item (XXH3), 32 bytes in memory, so
+//! A showing is hashed to 128 bits of its request within its model and 64 bits of its item (XXH3), 48 bytes in memory, so
 //! that a day of millions is counted in one pass without sorting texts. Two requests of a model that share a hash would be
 //! needed for a wrong count: of a billion requests a day, one in 10²⁰ days has such a pair.
 
@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch, StringViewArray};
 use arrow::compute::cast;
-use arrow::datatypes::{DataType, Date32Type, Int32Type};
+use arrow::datatypes::{DataType, Date32Type, Int32Type, TimestampMicrosecondType};
 use chrono::NaiveDate;
 use futures::{StreamExt, TryStreamExt};
 use xxhash_rust::xxh3::{xxh3_64, xxh3_128_with_seed};
@@ -18,10 +18,64 @@ use xxhash_rust::xxh3::{xxh3_64, xxh3_128_with_seed};
 use super::work::contract;
 use crate::engine::{Engine, Library};
 use crate::error::{Error, Result};
-use crate::warehouse::{TableWriter, store};
+use crate::warehouse::{TableWriter, Type, store};
 
-/// Writes the table for every day of the window. The session has the events of the window. Returns the days on which
-/// anything was shown.
+/// What models showed in the window.
+#[derive(Debug, Default)]
+pub struct Shown {
+    /// Days on which they showed anything.
+    pub days: BTreeSet<NaiveDate>,
+    /// What was shown again with another version or on another surface: as it was shown first. These are few.
+    repeated: HashMap<(NaiveDate, u128, u64), Arc<Group>>,
+}
+
+impl Shown {
+    /// Version and surface of the recommendation, where a showing of it had others: those of its first showing on the day.
+    pub(super) fn as_first(
+        &self,
+        day: NaiveDate,
+        (model, request, item): (&str, &str, &str),
+    ) -> Option<(Option<&str>, Option<&str>)> {
+        let (request, item) = hashes(model, request, item);
+        let (_, version, surface) = &**self.repeated.get(&(day, request, item))?;
+        Some((version.as_deref(), surface.as_deref()))
+    }
+}
+
+#[cfg(test)]
+impl Shown {
+    fn with_repeated(day: NaiveDate, repeated: Vec<Repeated>) -> Self {
+        let of_day = |((request, item), group)| ((day, request, item), group);
+        Shown {
+            days: [day].into(),
+            repeated: repeated.into_iter().map(of_day).collect(),
+        }
+    }
+
+    /// An item that a model showed twice on a day in a request, first with this version and surface.
+    pub(super) fn again(
+        day: NaiveDate,
+        (model, request, item): (&str, &str, &str),
+        (version, surface): (&str, &str),
+    ) -> Self {
+        let group = (
+            model.to_string(),
+            Some(version.into()),
+            Some(surface.into()),
+        );
+        let repeated = (hashes(model, request, item), Arc::new(group));
+        Self::with_repeated(day, vec![repeated])
+    }
+}
+
+/// A request within its model, and an item.
+fn hashes(model: &str, request: &str, item: &str) -> (u128, u64) {
+    let seed = xxh3_64(model.as_bytes());
+    let request = xxh3_128_with_seed(request.as_bytes(), seed);
+    (request, xxh3_64(item.as_bytes()))
+}
+
+/// Writes the table for every day of the window. The session has the events of the window. Returns what was shown.
 ///
 /// # Errors
 /// Those of SQL and of writing.
@@ -31,20 +85,20 @@ pub async fn run(
     snapshot: &Path,
     window: (NaiveDate, NaiveDate),
     threads: usize,
-) -> Result<Arc<BTreeSet<NaiveDate>>> {
+) -> Result<Shown> {
     let shown = Arc::new(days_shown(engine).await?);
     let (sql, place) = (
         library.get("attribution/served.sql")?.to_string(),
         snapshot.to_path_buf(),
     );
     let days = Arc::clone(&shown);
-    each_day(engine, window, threads, move |engine, day| {
+    let repeated = each_day(engine, window, threads, move |engine, day| {
         let (sql, place, shown) = (sql.clone(), place.clone(), Arc::clone(&days));
         async move {
             let table = contract("served_days")?;
             let dir = store::replace(&place, table, &day.to_string())?;
             if !shown.contains(&day) {
-                return Ok(0);
+                return Ok((day, vec![]));
             }
             let mut stream = engine.unordered_between(&sql, "event_time", day).await?;
             let mut showings = Showings::default();
@@ -52,33 +106,43 @@ pub async fn run(
                 showings.add(&batch?)?;
             }
             let mut writer = TableWriter::create(table, &dir.join("part-0.parquet"))?;
-            writer.write(&showings.count()?)?;
-            writer.finish()
+            let (counted, repeated) = showings.count()?;
+            writer.write(&counted)?;
+            writer.finish()?;
+            Ok((day, repeated))
         }
     })
     .await?;
-    Ok(shown)
+    let of_day = |(day, repeated): (NaiveDate, Vec<Repeated>)| {
+        let key = move |((request, item), group)| ((day, request, item), group);
+        repeated.into_iter().map(key)
+    };
+    Ok(Shown {
+        days: Arc::unwrap_or_clone(shown),
+        repeated: repeated.into_iter().flat_map(of_day).collect(),
+    })
 }
 
-/// Does `work` for each day of the window, `threads` of them at a time, each with a session of one thread; adds up what
-/// it gives.
+/// Does `work` for each day of the window, `threads` of them at a time, each with a session of one thread; gives what it
+/// gives, in the order of days.
 ///
 /// # Errors
 /// The first of `work`.
-pub async fn each_day<F, Fut>(
+pub async fn each_day<T, F, Fut>(
     engine: &Engine,
     window: (NaiveDate, NaiveDate),
     threads: usize,
     work: F,
-) -> Result<u64>
+) -> Result<Vec<T>>
 where
+    T: Send + 'static,
     F: Fn(Engine, NaiveDate) -> Fut + Send + Sync + 'static,
-    Fut: Future<Output = Result<u64>>,
+    Fut: Future<Output = Result<T>>,
 {
     let work = Arc::new(work);
     let days = window.0.iter_days().take_while(|d| *d <= window.1);
     let days: Vec<NaiveDate> = days.collect();
-    let done: Vec<u64> = futures::stream::iter(days)
+    futures::stream::iter(days)
         .map(|day| {
             let (engine, work) = (engine.single(), Arc::clone(&work));
             let runtime = tokio::runtime::Handle::current();
@@ -90,8 +154,7 @@ where
         })
         .buffered(threads)
         .try_collect()
-        .await?;
-    Ok(done.iter().sum())
+        .await
 }
 
 /// Days with an impression: asking each day of a long window alone would take far longer than asking once.
@@ -110,10 +173,16 @@ async fn days_shown(engine: &Engine) -> Result<BTreeSet<NaiveDate>> {
 /// Model, version and surface.
 type Group = (String, Option<String>, Option<String>);
 
+/// Hashes of a request and an item that were shown again otherwise, and how they were shown first.
+type Repeated = ((u128, u64), Arc<Group>);
+
+/// In the order of `served.sql` within a model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Showing {
     request: u128,
     item: u64,
+    /// µs
+    time: i64,
     rank: i32,
     group: u32,
 }
@@ -140,6 +209,8 @@ impl Showings {
         let (surface, request, item) = (text("surface")?, text("request_id")?, text("item_id")?);
         let rank = column("rank", &DataType::Int32)?;
         let rank = rank.as_primitive::<Int32Type>();
+        let time = column("event_time", &Type::Timestamp.arrow())?;
+        let time = time.as_primitive::<TimestampMicrosecondType>();
         let at = |texts: &StringViewArray, row| {
             texts.is_valid(row).then(|| texts.value(row).to_string())
         };
@@ -168,10 +239,11 @@ impl Showings {
                 }
             };
             last = Some((row, group));
-            let seed = xxh3_64(model.value(row).as_bytes());
+            let (request, item) = hashes(model.value(row), request.value(row), item.value(row));
             self.rows.push(Showing {
-                request: xxh3_128_with_seed(request.value(row).as_bytes(), seed),
-                item: xxh3_64(item.value(row).as_bytes()),
+                request,
+                item,
+                time: time.value(row),
                 rank: rank.value(row),
                 group,
             });
@@ -180,8 +252,8 @@ impl Showings {
     }
 
     /// One row per model, version and surface, each showing counted once, in the group in which `served.sql` puts it
-    /// first.
-    fn count(mut self) -> Result<RecordBatch> {
+    /// first; and what was shown again in another group.
+    fn count(mut self) -> Result<(RecordBatch, Vec<Repeated>)> {
         let mut groups: Vec<(Group, u32)> = self.groups.into_iter().collect();
         // Nulls last, as SQL orders them.
         groups.sort_by(|(a, _), (b, _)| {
@@ -202,7 +274,15 @@ impl Showings {
             .chunk_by(|a, b| (a.request, a.item) == (b.request, b.item));
         let mut of_request: BTreeSet<u32> = BTreeSet::new();
         let mut request = None;
-        for first in firsts.filter_map(|chunk| chunk.first()) {
+        let mut repeated = vec![];
+        let mut shared: HashMap<u32, Arc<Group>> = HashMap::new();
+        for (first, again) in firsts.filter_map(<[Showing]>::split_first) {
+            if again.iter().any(|showing| showing.group != first.group) {
+                let group = shared
+                    .entry(first.group)
+                    .or_insert_with(|| Arc::new(groups[first.group as usize].0.clone()));
+                repeated.push(((first.request, first.item), Arc::clone(group)));
+            }
             if request != Some(first.request) {
                 of_request.clear();
                 request = Some(first.request);
@@ -227,13 +307,14 @@ impl Showings {
                 kept.iter().map(|(_, count)| f(*count)),
             ))
         };
-        Ok(RecordBatch::try_from_iter_with_nullable([
+        let counted = RecordBatch::try_from_iter_with_nullable([
             ("model_id", text(&|g| Some(&g.0)), false),
             ("model_version", text(&|g| g.1.as_deref()), true),
             ("surface", text(&|g| g.2.as_deref()), true),
             ("served", number(&|c| c.0), false),
             ("requests", number(&|c| c.1), false),
-        ])?)
+        ])?;
+        Ok((counted, repeated))
     }
 }
 
@@ -241,7 +322,7 @@ impl Showings {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use arrow::array::Int32Array;
+    use arrow::array::{Int32Array, TimestampMicrosecondArray};
     use arrow::util::display::array_value_to_string;
 
     type Row<'a> = (
@@ -250,25 +331,32 @@ mod tests {
         Option<&'a str>,
         &'a str,
         &'a str,
+        i64,
         i32,
     );
 
-    fn count(rows: &[Row<'_>]) -> Vec<String> {
+    fn gathered(rows: &[Row<'_>]) -> Showings {
         let mut showings = Showings::default();
         // One row a batch: what is counted must not depend on how rows are gathered.
         for row in rows {
             let text = |t: Option<&str>| -> ArrayRef { Arc::new(StringViewArray::from(vec![t])) };
+            let time = TimestampMicrosecondArray::from(vec![row.5]).with_timezone("UTC");
             let batch = RecordBatch::try_from_iter_with_nullable([
+                ("event_time", Arc::new(time) as ArrayRef, true),
                 ("model_id", text(Some(row.0)), true),
                 ("model_version", text(row.1), true),
                 ("surface", text(row.2), true),
                 ("request_id", text(Some(row.3)), true),
                 ("item_id", text(Some(row.4)), true),
-                ("rank", Arc::new(Int32Array::from(vec![row.5])) as _, true),
+                ("rank", Arc::new(Int32Array::from(vec![row.6])) as _, true),
             ]);
             showings.add(&batch.unwrap()).unwrap();
         }
-        let counted = showings.count().unwrap();
+        showings
+    }
+
+    fn count(rows: &[Row<'_>]) -> Vec<String> {
+        let (counted, _) = gathered(rows).count().unwrap();
         let cell = |c: &ArrayRef, row| array_value_to_string(c, row).unwrap();
         (0..counted.num_rows())
             .map(|row| {
@@ -282,15 +370,15 @@ mod tests {
     fn a_retry_counts_once_and_where_it_stands_first() {
         let (v1, home) = (Some("v1"), Some("home"));
         let mut rows = vec![
-            ("als", v1, home, "r1", "shoe", 1),
-            ("als", v1, home, "r1", "hat", 2),
-            ("als", v1, home, "r1", "shoe", 1),
-            ("als", v1, Some("email"), "r2", "shoe", 1),
+            ("als", v1, home, "r1", "shoe", 0, 1),
+            ("als", v1, home, "r1", "hat", 0, 2),
+            ("als", v1, home, "r1", "shoe", 5, 1),
+            ("als", v1, Some("email"), "r2", "shoe", 0, 1),
             // The same again with a later version: the showing is that of the earlier one.
-            ("als", Some("v2"), home, "r1", "hat", 2),
-            ("als", None, None, "r3", "hat", 1),
+            ("als", Some("v2"), home, "r1", "hat", 0, 2),
+            ("als", None, None, "r3", "hat", 0, 1),
             // Another model's response of the same id is another response.
-            ("top", None, None, "r1", "shoe", 1),
+            ("top", None, None, "r1", "shoe", 0, 1),
         ];
         let expected = [
             "als v1 email 1 1",
@@ -301,5 +389,36 @@ mod tests {
         assert_eq!(count(&rows), expected);
         rows.reverse();
         assert_eq!(count(&rows), expected);
+    }
+
+    #[test]
+    fn of_what_is_shown_again_the_time_says_which_was_first_and_others_are_led_back_to_it() {
+        let (v1, v2) = (Some("v1"), Some("v2"));
+        let mut rows = vec![
+            // First at the end of a list; again a second later, higher, by another version, elsewhere.
+            ("als", v2, Some("home"), "r1", "shoe", 1_000_000, 9),
+            ("als", v1, Some("cart"), "r1", "shoe", 2_000_000, 1),
+            ("als", v1, Some("cart"), "r1", "hat", 2_000_000, 2),
+            ("als", v1, Some("cart"), "r1", "hat", 3_000_000, 2),
+        ];
+        let expected = ["als v1 cart 1 1", "als v2 home 1 1"];
+        assert_eq!(count(&rows), expected);
+        rows.reverse();
+        assert_eq!(count(&rows), expected);
+
+        let (_, repeated) = gathered(&rows).count().unwrap();
+        let day = NaiveDate::default();
+        let shown = Shown::with_repeated(day, repeated);
+        let first = shown.as_first(day, ("als", "r1", "shoe"));
+        assert_eq!(first, Some((v2, Some("home"))));
+        for other in [
+            ("als", "r1", "hat"),
+            ("top", "r1", "shoe"),
+            ("als", "r2", "shoe"),
+        ] {
+            assert_eq!(shown.as_first(day, other), None);
+        }
+        let next = day.succ_opt().unwrap();
+        assert_eq!(shown.as_first(next, ("als", "r1", "shoe")), None);
     }
 }

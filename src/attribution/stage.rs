@@ -151,10 +151,10 @@ async fn days(mut work: Work<'_>, summary: &mut Summary) -> Result<()> {
     let window = work.window;
     let engine = with_model_days(&work).await?;
     summary.recommendations =
-        serve::run(&engine, library, snapshot, (window, shown), threads).await?;
+        serve::run(&engine, library, snapshot, (window, &shown.days), threads).await?;
 
     let last_touch = work.pipeline.attribution.last_touch.0;
-    outcomes::run(library, options, snapshot, window, last_touch).await?;
+    outcomes::run(library, options, snapshot, (window, &shown), last_touch).await?;
 
     let engine = with_model_days(&work).await?;
     let within = format!("ds between date '{}' and date '{}'", window.0, window.1);

@@ -74,7 +74,9 @@ pub enum RuleError {
         given: String,
         nearest: Option<String>,
     },
-    #[error("{rule}: the shares add up to {sum} percent, not 100")]
+    #[error(
+        "{rule}: the shares add up to {sum} percent, not 100; give what is missing to a model or cost pool, or take away what is too much"
+    )]
     Shares { rule: Named, sum: String },
     #[error(
         "{rule} is written twice for the same dates; give one another name, or dates that do not overlap"

@@ -27,11 +27,13 @@ pub enum Kind {
     ExchangeRates,
     /// What the issuers' invoices ask for, to hold the bills against.
     Invoices,
+    /// What was committed to spend or use, to hold the bills against.
+    Commitments,
 }
 
 impl Kind {
     /// All kinds, in the order in which they are ingested.
-    pub const ALL: [Kind; 7] = [
+    pub const ALL: [Kind; 8] = [
         Kind::Events,
         Kind::Items,
         Kind::Users,
@@ -39,11 +41,12 @@ impl Kind {
         Kind::Charges,
         Kind::ExchangeRates,
         Kind::Invoices,
+        Kind::Commitments,
     ];
 
     /// Whether it says what is to be paid.
     pub fn is_billing(self) -> bool {
-        matches!(self, Kind::Charges | Kind::Invoices)
+        matches!(self, Kind::Charges | Kind::Invoices | Kind::Commitments)
     }
 
     /// The canonical table that this kind feeds.
@@ -56,6 +59,7 @@ impl Kind {
             Kind::Charges => "charges",
             Kind::ExchangeRates => "exchange_rates",
             Kind::Invoices => "invoices",
+            Kind::Commitments => "commitments",
         }
     }
 }
@@ -87,7 +91,8 @@ pub struct Source {
     /// Of charges: how a path without a placeholder is divided; by default not at all.
     #[serde(default)]
     pub interval: Option<Every>,
-    /// The share of rows that may be quarantined before the run fails; by default 0.01, and 0 for charges and invoices.
+    /// The share of rows that may be quarantined before the run fails; by default 0.01, and 0 for charges, invoices and
+    /// commitments.
     #[serde(default)]
     pub max_rejected: Option<f64>,
     /// Whether a bill of this source may come again with an issuer or half of an issuer's rows gone; by default not.

@@ -13,7 +13,7 @@ use crate::engine::{Engine, Library};
 use crate::error::{Error, Kind, Result, nearest};
 use crate::warehouse::{Table, table};
 
-/// Columns of `charges` and `invoices` that ingest fills itself.
+/// Columns of `charges`, `invoices` and `commitments` that ingest fills itself.
 pub const FILLED: &[&str] = &[
     "row_id",
     "delivery_id",

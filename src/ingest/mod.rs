@@ -427,6 +427,8 @@ fn job(
         SourceKind::Charges => (None, Target::BillingPeriod(closed)),
         SourceKind::ExchangeRates => (None, Target::DayOf("valid_from")),
         SourceKind::Invoices => (None, Target::MonthOf("billing_period_start")),
+        // One list, whatever terms its commitments have.
+        SourceKind::Commitments => (None, Target::Fixed(String::new())),
     };
     let daily = interval == Interval::Day;
     FileJob {

@@ -70,6 +70,7 @@ impl Stage {
                 "delivery_sums",
                 "quarantine",
                 "invoices",
+                "commitments",
                 "conformance",
             ],
             Stage::Features => &["sessions", "interactions", "user_features", "item_features"],

@@ -290,6 +290,13 @@ pub static TABLES: &[Table] = &[
         columns: super::tables_focus::INVOICES,
     },
     Table {
+        name: "commitments",
+        grain: "commitment as a delivery states it (FOCUS 1.3 and later, Contract Commitment)",
+        partition: Partition::None,
+        order: &[],
+        columns: super::tables_focus::COMMITMENTS,
+    },
+    Table {
         name: "conformance",
         grain: "rule of the FOCUS specification × what it judges",
         partition: Partition::None,
@@ -1018,7 +1025,11 @@ pub static TABLES: &[Table] = &[
                 Text,
                 "request: the event names the response; last_touch: the last showing of the item to the user",
             ),
-            req("impression_time", Timestamp, "when it was shown"),
+            req(
+                "impression_time",
+                Timestamp,
+                "when it was shown; of several times, the last before the event",
+            ),
             req("request_id", Text, "response in which it was shown"),
             req(
                 "rank",
@@ -1026,8 +1037,8 @@ pub static TABLES: &[Table] = &[
                 "position in the list, from 1; 0 where the log has none",
             ),
             req("model_id", Text, "model that recommended it"),
-            opt("model_version", Text, "its version"),
-            opt("surface", Text, "where on the site"),
+            opt("model_version", Text, "its version, that of the first showing"),
+            opt("surface", Text, "where on the site it was shown first"),
             opt("currency", Text, "ISO 4217 code of the amounts"),
             opt("revenue", Money, "price × quantity of a purchase").unit("currency"),
             opt(

@@ -1,4 +1,4 @@
-//! The columns of `charges` and `invoices`: the FOCUS names in snake_case, and where the row came from.
+//! The columns of `charges`, `invoices` and `commitments`: the FOCUS names in snake_case, and where the row came from.
 
 use super::contract::{Check, Column, Type};
 use Type::{Int32, Int64, Money, Residue, Text, Timestamp};
@@ -236,5 +236,84 @@ pub const INVOICES: &[Column] = &[
             "BillingPeriodEnd, UTC, not itself in the period",
         ),
         &[Check::After("billing_period_start"), Check::PlausibleTime],
+    ),
+];
+
+/// The columns of `commitments`.
+pub const COMMITMENTS: &[Column] = &[
+    CHARGES[1],
+    CHARGES[2],
+    CHARGES[3],
+    CHARGES[4],
+    col(
+        "contract_commitment_id",
+        Text,
+        true,
+        "ContractCommitmentId; charges name it as CommitmentDiscountId",
+    ),
+    text(
+        "contract_commitment_description",
+        "ContractCommitmentDescription",
+    ),
+    text(
+        "contract_commitment_category",
+        "ContractCommitmentCategory: Spend or Usage",
+    ),
+    text("contract_commitment_type", "ContractCommitmentType"),
+    text(
+        "contract_commitment_lifecycle_status",
+        "ContractCommitmentLifecycleStatus",
+    ),
+    text(
+        "contract_commitment_payment_model",
+        "ContractCommitmentPaymentModel",
+    ),
+    money(
+        "contract_commitment_cost",
+        false,
+        "ContractCommitmentCost: what the whole term costs",
+    ),
+    Column {
+        unit: "contract_commitment_unit",
+        ..col(
+            "contract_commitment_quantity",
+            Money,
+            false,
+            "ContractCommitmentQuantity",
+        )
+    },
+    text("contract_commitment_unit", "ContractCommitmentUnit"),
+    checked(
+        col(
+            "contract_commitment_period_start",
+            Timestamp,
+            true,
+            "ContractCommitmentPeriodStart, UTC: when the term begins",
+        ),
+        &[Check::PlausibleTime],
+    ),
+    checked(
+        col(
+            "contract_commitment_period_end",
+            Timestamp,
+            true,
+            "ContractCommitmentPeriodEnd, UTC, not itself in the term",
+        ),
+        &[
+            Check::After("contract_commitment_period_start"),
+            Check::PlausibleTime,
+        ],
+    ),
+    col(
+        "contract_commitment_last_updated",
+        Timestamp,
+        false,
+        "ContractCommitmentLastUpdated, UTC",
+    ),
+    text("contract_id", "ContractId"),
+    text("invoice_issuer_name", "InvoiceIssuerName"),
+    checked(
+        col("billing_currency", Text, true, "BillingCurrency, ISO 4217"),
+        &[Check::Currency],
     ),
 ];

@@ -315,3 +315,57 @@ fn an_invoice_that_its_charges_do_not_add_up_to_is_told_and_stops_nothing() {
         ["2,104.990000000000000000"]
     );
 }
+
+#[test]
+fn a_commitment_that_costs_another_sum_than_it_was_to_is_told_and_stops_nothing() {
+    let mut bills = Project::new();
+    bills.focus(&[
+        "2026-10-01,2026-10-03,Purchase,20,0,plan-1,One-Time,",
+        "2026-10-01,2026-10-02,Usage,0,9,plan-1,Usage-Based,",
+        "2026-10-02,2026-10-03,Usage,0,11,plan-1,Usage-Based,",
+        "2026-10-01,2027-10-01,Purchase,8760,0,plan-2,One-Time,",
+        "2026-09-30,2026-10-01,Usage,0,0.75,plan-2,Usage-Based,",
+        "2026-10-01,2026-10-02,Usage,0,24,plan-2,Usage-Based,",
+    ]);
+    bills.sources.push_str(
+        "[[sources]]\nname = \"terms\"\nkind = \"commitments\"\npath = \"terms.csv\"\ndialect = \"focus\"\n",
+    );
+    let head = "ContractCommitmentId,ContractCommitmentCost,BillingCurrency,ContractCommitmentPeriodStart,ContractCommitmentPeriodEnd";
+    let terms = |cost: &str, start: &str| {
+        format!(
+            "{head}\nplan-1,{cost},USD,2026-10-01,2026-10-03\nplan-2,8760,USD,{start},2027-10-01\n"
+        )
+    };
+    bills.file("terms.csv", &terms("18.5", "2026-10-01"));
+    assert_eq!(
+        bills.warnings(""),
+        [
+            "conformance: 1 of 2 break commitment_is_used_in_its_term, most plan-2 by 0.75 USD; recost sql … \"select * from \
+             conformance where not holds\"",
+            "conformance: 1 of 1 break commitment_keeps_its_cost, most plan-1 by 1.5 USD; recost sql … \"select * from \
+             conformance where not holds\"",
+        ]
+    );
+    assert_eq!(
+        bills.query("select rule, subject, rows, stated, found, holds from conformance where subject = 'plan-1' order by 1"),
+        [
+            "commitment_is_used_in_its_term,plan-1,2,0.000000000000000000,0.000000000000000000,true",
+            "commitment_is_used_up,plan-1,2,20.000000000000000000,20.000000000000000000,true",
+            "commitment_keeps_its_cost,plan-1,2,18.500000000000000000,20.000000000000000000,false"
+        ]
+    );
+    // The terms come again, corrected.
+    bills.file("terms.csv", &terms("20", "2026-09-30"));
+    assert_eq!(bills.warnings(""), Vec::<String>::new());
+    assert_eq!(
+        bills.query("select count(*), sum(contract_commitment_cost) from commitments"),
+        ["2,8780.000000000000000000"]
+    );
+    // What cannot be read stops the run: an amount to hold bills against is right or not there.
+    bills.file("terms.csv", &terms("a lot", "2026-09-30"));
+    let (code, log) = bills.run("");
+    assert_eq!(code, 3, "{log}");
+    for says in ["terms.csv", "row 1", "contract_commitment_cost", "a lot"] {
+        assert!(log.contains(says), "{says}\n{log}");
+    }
+}

@@ -8,6 +8,7 @@ mod bills;
 mod checks;
 mod cli;
 mod close;
+mod corrections;
 mod deliveries;
 mod explain;
 mod ledger;

@@ -1,14 +1,13 @@
 //! A whole night against what the generator planted, and against itself.
 
 use std::collections::BTreeSet;
-use std::process::Command;
 
 use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::Float64Type;
 use datafusion::prelude::ParquetReadOptions;
 use recost::engine::{Engine, Options};
 
-use crate::shop::{NIGHT, Shop, text};
+use crate::shop::{NIGHT, Shop, python, text};
 
 /// A session over the published tables that also knows the generator's truth.
 fn ask(shop: &Shop, sql: &str) -> Vec<RecordBatch> {
@@ -389,18 +388,9 @@ print(duckdb.sql(f'select sum(effective)::varchar from {read(\"allocations\")}')
 print(duckdb.sql(f'select sum(effective_cost)::varchar from {read(\"charges\")}').fetchone()[0])
 print(duckdb.sql(f'select len(factors) from {read(\"item_factors\")} limit 1').fetchone()[0])
 ";
-    let out = Command::new("python3")
-        .args(["-c", script])
-        .current_dir(shop.path())
-        .output();
-    let Ok(out) = out.map_err(|_| ()) else {
-        println!("skipped: python3 is not installed");
+    let Some(out) = python(shop.path(), &["-c", script]) else {
         return;
     };
-    if text(&out.stderr).contains("No module named 'duckdb'") {
-        println!("skipped: DuckDB is not installed");
-        return;
-    }
     assert!(out.status.success(), "{}", text(&out.stderr));
     let lines: Vec<String> = text(&out.stdout).lines().map(str::to_string).collect();
     let ours = shop.query("select count(distinct ds), count(*) from events");

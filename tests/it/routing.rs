@@ -136,17 +136,39 @@ fn pools_feed_models_and_pools_and_explain_shows_the_way() {
 }
 
 #[test]
-fn pools_in_a_circle_and_rules_that_cannot_match_are_refused_before_anything_is_read() {
+fn pools_in_a_circle_shares_short_of_the_whole_and_rules_that_overlap_are_refused_before_anything_is_read()
+ {
     let circle = RULES.replace(
         "models = [\"A\", \"B\"]\ndriver = \"even\"",
         "shares = { platform = 100 }",
     );
     let hidden = RULES.replace("resource_id = \"cluster-1\"", "resource_id = \"cluster*\"");
+    let short = RULES.replace(
+        "models = [\"A\", \"B\"]\ndriver = \"even\"",
+        "shares = { A = 60, B = 39.99 }",
+    );
+    let overlapping = format!(
+        "{RULES}from = 2026-10-01\n[[attribution.pools]]\nname = \"data\"\n\
+        target = \"model\"\nmodel = \"A\"\nto = 2026-10-02\n"
+    );
     for (rules, said) in [
-        (circle, "platform → data → platform"),
+        (
+            circle,
+            "platform → data → platform; a pool is closed once, so take one of these steps away",
+        ),
         (
             hidden,
-            "rule \"hidden\" can never match: \"cluster\" stands before it",
+            "rule \"hidden\" can never match: \"cluster\" stands before it and takes all that it could; change their order, or \
+             narrow the first",
+        ),
+        (
+            short,
+            "rule \"data\": the shares add up to 99.99 percent, not 100; give what is missing to a model or cost pool, or take \
+             away what is too much",
+        ),
+        (
+            overlapping,
+            "rule \"data\" is written twice for the same dates; give one another name, or dates that do not overlap",
         ),
     ] {
         let bills = project(&[row(1, "cluster-1", "USD", "100", "")], &rules);
@@ -155,7 +177,9 @@ fn pools_in_a_circle_and_rules_that_cannot_match_are_refused_before_anything_is_
             assert_eq!(out.status.code(), Some(2));
             let message = text(&out.stderr);
             // Lines are wrapped for the terminal.
+            let message = message.replace('│', " ");
             let message = message.split_whitespace().collect::<Vec<_>>().join(" ");
+            assert!(message.contains("pipeline.toml"), "{message}");
             assert!(message.contains(said), "{message}");
         }
         assert!(!bills.path().join("warehouse").exists());

@@ -1,5 +1,6 @@
 //! A small generated shop for tests, and the program run on it.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::OnceLock;
@@ -106,6 +107,23 @@ pub fn recost(dir: &Path, args: &[&str]) -> Output {
         .env("RUST_BACKTRACE", "0")
         .output()
         .unwrap()
+}
+
+/// What Python says to these arguments; `None` where it, or a module that it needs, is not installed, which is told, since the
+/// test then looks at nothing. With `RECOST_TESTS=all`, as in CI, that is a failure.
+pub fn python(dir: &Path, args: &[&str]) -> Option<Output> {
+    let run = Command::new("python3").args(args).current_dir(dir).output();
+    let missing = match &run {
+        Err(e) => format!("python3 cannot be started: {e}"),
+        Ok(out) if text(&out.stderr).contains("ModuleNotFoundError") => text(&out.stderr),
+        Ok(_) => return run.ok(),
+    };
+    let all = std::env::var("RECOST_TESTS").is_ok_and(|tests| tests == "all");
+    assert!(!all, "{missing}");
+    // The test harness holds back what `println!` writes in a test that passes.
+    let said = format!("SKIPPED, nothing was tested: {missing}\n");
+    let _ = std::io::stderr().write_all(said.as_bytes());
+    None
 }
 
 /// The rows of a query on the tables of the project in `dir`, as lines of CSV without the header.

@@ -196,7 +196,7 @@ impl Session {
             // A bad row of a bill stops the run, as it does by default.
             match kind {
                 "charges" if by_month => "interval = \"month\"",
-                "charges" | "invoices" => "",
+                "charges" | "invoices" | "commitments" => "",
                 _ => "max_rejected = 1.0",
             },
         );

@@ -19,7 +19,8 @@ class Books:
         booking = f"{night:%Y-%m}"
         for period, snapshot in self.snapshots.items():
             today = Attribution(self.shop, charges[period]).allocations()
-            if self.bills[period] is not self.bills_when_closed[period]:
+            # A bill that comes again as it was is the same delivery.
+            if self.bills[period] != self.bills_when_closed[period]:
                 self.late[period] = today
             self.restate(period, booking, costs.by_key(today))
         for period in {*charges, *self.restatements}.difference(self.snapshots):
@@ -54,10 +55,10 @@ class Books:
     def tables(self):
         flat = lambda by_period: {(period, *key): amounts for period, found in by_period.items() for key, amounts in found.items()}
         shown = serving.recommendations(self.shop, self.night)
-        served, credited = serving.served_days(shown), serving.outcomes(self.shop, self.night)
+        served, credited = serving.served_days(shown), serving.outcomes(self.shop, self.night, shown)
         ledger = version_ledger(self.shop, self.night, self.costs, self.restatements, serving.served_by_version(shown))
         days = serving.model_days(self.allocations, ledger)
-        recommended = serving.recommendation_costs(shown, days)
+        recommended = serving.recommendation_costs(shown, days, self.night)
         whole = lambda found: {k: v for k, v in found.items() if any(v)}
         return {
             "allocations": whole(flat(self.allocations)),
@@ -70,7 +71,7 @@ class Books:
             "served_days": served,
             "version_ledger": ledger,
             "recommendation_costs": {k: (e["version"], e["surface"], e["rank"] or 0, *amounts) for k, (e, *amounts) in recommended.items()},
-            "outcomes": {(k,): (e["request"], e["item"], str(e["time"].date()), *row) for k, (_, e, *row) in credited.items()},
+            "outcomes": {(k,): (e["request"], e["item"], str(e["time"].date()), e["version"], e["surface"], *row) for k, (_, e, *row) in credited.items()},
             "unit_costs": serving.unit_costs(days, recommended, served, credited),
         }
 

@@ -1,6 +1,7 @@
 """Whole numbers: amounts in units of 10^-18, split and rounded as docs/attribution.md says."""
 
 UNIT = 10**18
+HISTORY_DAYS = 66  # the window of a night: from before the first charge, as seen by the first night
 STAGES = ["development", "training", "deployment", "operations", "upgrade"]
 MAKING = ("development", "training", "upgrade")
 CATEGORIES = ["compute", "storage", "network", "licence", "labour", "operations", "other"]

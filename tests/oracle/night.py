@@ -305,8 +305,10 @@ def clickstream(rng):
             event(type="impression", time=when, user=user, item=item, rank=place, ns=ns, **shown)
             if rng.random() < 0.15:
                 later = when + timedelta(seconds=rng.choice([0, rng.randrange(1, 60), rng.randrange(1, 86400)]))
-                again = {"rank": rng.choice([rank, rank, rank + 1]), "ns": rng.choice([ns, ns, 1])}
-                event(type="impression", time=later, user=user, item=item, **again, **shown)
+                again = {"rank": rng.choice([rank, rank, rank + 1, 1]), "ns": rng.choice([ns, ns, 1])}
+                if rng.random() < 0.3:  # by another version, or elsewhere
+                    again |= {"version": rng.choice(versions), "surface": rng.choice(["home", "cart", None])}
+                event(type="impression", time=later, user=user, item=item, **shown | again)
     for _ in range(rng.randrange(0, 40)):
         named, user, when = rng.choice(requests) if requests and rng.random() < 0.8 else (None, "u1", moment())
         request = rng.choice([named, named, None, "unheard of"])

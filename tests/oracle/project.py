@@ -2,7 +2,7 @@
 import csv, json, subprocess, sys
 from datetime import date
 
-from exact import decimal
+from exact import HISTORY_DAYS, decimal
 
 HEAD = "ChargePeriodStart ChargePeriodEnd BillingCurrency ChargeCategory ChargeClass InvoiceId InvoiceIssuerName BillingAccountId ResourceId ServiceName ServiceCategory CommitmentDiscountStatus CapacityReservationStatus AllocatedMethodId AllocatedTags Tags BilledCost EffectiveCost BillingPeriodStart BillingPeriodEnd".split()
 USAGE = "usage_start usage_end resource_id model_id model_version stage run_id gpu_ns cpu_ns bytes requests reserved_ns capacity_ns".split()
@@ -43,7 +43,7 @@ def settings(rule):
 
 def pipeline(shop):
     source = lambda name, kind, path, more="": f'[[sources]]\nname = "{name}"\nkind = "{kind}"\npath = "{path}"\nrequired = false\n{more}\n'
-    text = 'name = "Oracle"\n[run]\nhistory_days = 120\n[report]\nafter_run = false\n'
+    text = 'name = "Oracle"\n[run]\nhistory_days = ' + f"{HISTORY_DAYS}\n" + '[report]\nafter_run = false\n'
     text += source("bill", "charges", "bill-{period}.csv", 'dialect = "focus"\nmay_shrink = true')
     for name, kind in [("telemetry", "usage"), ("clicks", "events"), ("catalogue", "items"), ("bank", "exchange_rates")]:
         text += source(name, kind, f"{name}.csv", 'dialect = "recost"')

@@ -2,7 +2,7 @@
 from collections import defaultdict
 from datetime import date, timedelta
 
-from exact import MAKING, UNIT, largest_remainder, per
+from exact import HISTORY_DAYS, MAKING, UNIT, largest_remainder, per
 
 
 def day_of(event):
@@ -21,7 +21,8 @@ def known_by(events, night):
 def recommendations(shop, night):
     """Each item shown by a model in a response on a day, once: (day, model) → showings in the order of their split."""
     found = {}
-    order = lambda e: (e["request"], e["item"], e["time"], e["rank"] or 0, e["ns"] is None, e["ns"] or 0)
+    absent_last = lambda text: (text is None, text or "")
+    order = lambda e: (e["request"], e["item"], e["time"], e["rank"] or 0, *absent_last(e["version"]), *absent_last(e["surface"]), e["ns"] is None, e["ns"] or 0)
     for e in sorted((e for e in known_by(shop.events, night) if e["type"] == "impression" and e["model"] and e["request"]), key=order):
         found.setdefault((day_of(e), e["model"]), {}).setdefault((e["request"], e["item"]), e)
     return {key: list(shown.values()) for key, shown in found.items()}
@@ -46,22 +47,23 @@ def served_by_version(shown):
 
 
 def model_days(allocations, ledger):
-    """run, tax, idle and making cost by (day, model, currency) and version."""
-    found = defaultdict(lambda: defaultdict(lambda: [0, 0, 0, 0]))
+    """run, overhead (tax and idle) and making cost by (day, model, currency) and version."""
+    found = defaultdict(lambda: defaultdict(lambda: [0, 0, 0]))
     for by_key in allocations.values():
         for (basis, _, day, currency, _, target, _, charge_category, *_), (_, effective) in by_key.items():
             if target[0] == "model" and target[3] not in MAKING:
-                kind = 2 if basis == "allocation" else int(charge_category == "Tax")
+                kind = int(basis == "allocation" or charge_category == "Tax")
                 found[day, target[1], currency][target[2]][kind] += effective
     for (model, version, currency, day), row in ledger.items():
         if row[3]:
-            found[day, model, currency][version][3] += row[3]
+            found[day, model, currency][version][2] += row[3]
     return found
 
 
-def recommendation_costs(shown, days):
+def recommendation_costs(shown, days, night):
     """(day, model, currency, request, item) → (showing, run, making, full)."""
-    found, any_day = {}, {(model, currency) for _, model, currency in days}
+    start = str(night - timedelta(days=HISTORY_DAYS - 1))
+    found, any_day = {}, {(model, currency) for day, model, currency in days if day >= start}
     with_nothing = dict(days)
     for day, model in shown:
         # A model that cost nothing on the day: a row of 0 in its currencies, else in those of all models, else in none.
@@ -70,9 +72,9 @@ def recommendation_costs(shown, days):
             with_nothing.setdefault((str(day), model, currency), {})
     for (day, model, currency), versions in with_nothing.items():
         rows = shown.get((date.fromisoformat(day), model), [])
-        costs = {id(e): [0, 0, 0, 0] for e in rows}
+        costs = {id(e): [0, 0, 0] for e in rows}
         of_version = {v: [e for e in rows if e["version"] == v] for v in versions}
-        together = [0, 0, 0, 0]
+        together = [0, 0, 0]
         for version, amounts in versions.items():
             if version is None or not of_version[version]:
                 together = [a + b for a, b in zip(together, amounts)]
@@ -80,8 +82,8 @@ def recommendation_costs(shown, days):
                 divide(of_version[version], amounts, costs)
         divide(rows, together, costs)
         for e in rows:
-            run, tax, idle, making = costs[id(e)]
-            found[day, model, currency, e["request"], e["item"]] = (e, run, making, run + tax + idle + making)
+            run, overhead, making = costs[id(e)]
+            found[day, model, currency, e["request"], e["item"]] = (e, run, making, run + overhead + making)
     return found
 
 
@@ -94,9 +96,10 @@ def divide(rows, amounts, costs):
             costs[id(e)][kind] += part
 
 
-def outcomes(shop, night):
-    """Clicks and purchases, each with the showing that it is credited to."""
+def outcomes(shop, night, recommended):
+    """Clicks and purchases, each with the recommendation that it is credited to."""
     events = known_by(shop.events, night)
+    first = {(day, model, e["request"], e["item"]): e for (day, model), rows in recommended.items() for e in rows}
     shown = [e for e in events if e["type"] == "impression" and e["request"]]
     requests, items, found = {e["request"] for e in shown}, {i["id"]: i for i in shop.items}, {}
     for o in events:
@@ -112,6 +115,8 @@ def outcomes(shop, night):
             # The last showing before it, else the first after it.
             away = lambda e: (e["time"] > o["time"], abs(e["time"] - o["time"]), e["rank"] or 0)
             e = min(fit, key=lambda e: (*away(e), e["model"], *absent_first(e["version"]), *absent_first(e["surface"]), e["request"]))
+            # What was shown again is the same recommendation.
+            e = first[day_of(e), e["model"], e["request"], e["item"]]
             found[o["id"]] = (o, e, by, *brought(o, items.get(o["item"])))
     return found
 
@@ -148,8 +153,8 @@ def unit_costs(days, rows, served, credited):
         found[key] = line_of(count, brought, run, making, full)
     for (day, model, currency), versions in days.items():
         if not any(k[:2] == (day, model) and k[4] == currency for k in sums):
-            for version, (run, tax, idle, making) in versions.items():
-                found[day, model, version, None, currency] = line_of((0,) * 7, [None] * 3, run, making, run + tax + idle + making)
+            for version, (run, overhead, making) in versions.items():
+                found[day, model, version, None, currency] = line_of((0,) * 7, [None] * 3, run, making, run + overhead + making)
     return {k: v for k, v in found.items() if any(v)}
 
 

@@ -19,7 +19,7 @@ COLUMNS = {
     "served_days": "ds model_id model_version surface served requests",
     "version_ledger": "model_id model_version currency day opening incurred transferred recognised written_off closing used life_before life_after life_unit policy",
     "recommendation_costs": "ds model_id currency request_id item_id model_version surface rank run_cost making_cost full_cost",
-    "outcomes": "event_id request_id item_id ds credited_by revenue margin margin_revenue",
+    "outcomes": "event_id request_id item_id ds model_version surface credited_by revenue margin margin_revenue",
     "unit_costs": "ds model_id model_version surface currency served requests clicks purchases conversions clicked_requests converted_requests revenue margin margin_revenue run_cost overhead_cost making_cost full_cost run_cost_per_recommendation run_cost_per_1000 run_cost_per_request run_cost_per_click run_cost_per_conversion full_cost_per_recommendation full_cost_per_1000 full_cost_per_request full_cost_per_click full_cost_per_conversion return_on_cost margin_on_cost",
     "restatements": f"billing_period restated_period currency {KEYS} category {FOUR}",
 }
@@ -89,6 +89,6 @@ def published(tables):
         "served_days": table("served_days", 4),
         "version_ledger": {row[:4]: tuple(map(units, row[4:13])) + row[13:] for row in tables["version_ledger"]},
         "recommendation_costs": table("recommendation_costs", 5, 2),
-        "outcomes": table("outcomes", 1, 4),
+        "outcomes": table("outcomes", 1, 6),
         "unit_costs": {k: v for k, v in table("unit_costs", 5).items() if any(v)},
     }

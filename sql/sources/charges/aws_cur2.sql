@@ -12,7 +12,9 @@
 -- resource. So that nobody is billed for it, the price is a part of its own too: it and the negation are adjustments without
 -- tags or resource, which end at one place and cancel out there.
 -- Discounts and refunds are credits here: they follow what they reduce, by resource, service or account.
--- The net columns are not read: discounts count where the export has them as line items of their own.
+-- Where private discounts apply AWS gives each line a net cost beside, discount lines included, whose own is then 0. A line with
+-- line_item_net_unblended_cost has all of the above net: the net unblended cost, the net effective cost of reservations and
+-- plans, the net unused fees of a reservation, and of a plan's unused commitment as much as its net fee is of its fee.
 -- An amount without duration (end not after start) gets a second. Tag keys lose the prefix user_ that AWS puts before them.
 -- optional: bill_invoice_id, bill_invoicing_entity, bill_payer_account_name, line_item_usage_account_name
 -- optional: line_item_availability_zone, line_item_legal_entity, line_item_line_item_description, line_item_operation
@@ -21,31 +23,77 @@
 -- optional: reservation_effective_cost, reservation_reservation_a_r_n, reservation_unused_amortized_upfront_fee_for_billing_period
 -- optional: reservation_unused_recurring_fee, savings_plan_savings_plan_a_r_n, savings_plan_savings_plan_effective_cost
 -- optional: savings_plan_total_commitment_to_date, savings_plan_used_commitment, resource_tags
+-- optional: line_item_net_unblended_cost, reservation_net_effective_cost, savings_plan_net_savings_plan_effective_cost
+-- optional: reservation_net_unused_amortized_upfront_fee_for_billing_period, reservation_net_unused_recurring_fee
+-- optional: savings_plan_amortized_upfront_commitment_for_billing_period
+-- optional: savings_plan_net_amortized_upfront_commitment_for_billing_period
+-- optional: savings_plan_recurring_commitment_for_billing_period, savings_plan_net_recurring_commitment_for_billing_period
 -- optional: capacity_reservation_capacity_reservation_arn, capacity_reservation_capacity_reservation_status
-with lines as (
+with costs as (
+    -- Null is what the line has no net amount of.
+    select
+        *,
+        coalesce(known(text(line_item_net_unblended_cost)), known(text(line_item_unblended_cost))) as unblended,
+        coalesce(
+            case when is_net then known(text(reservation_net_effective_cost)) end,
+            known(text(reservation_effective_cost))
+        ) as reserved,
+        coalesce(
+            case when is_net then known(text(savings_plan_net_savings_plan_effective_cost)) end,
+            known(text(savings_plan_savings_plan_effective_cost))
+        ) as planned,
+        coalesce(
+            case when is_net then known(text(reservation_net_unused_amortized_upfront_fee_for_billing_period)) end,
+            known(text(reservation_unused_amortized_upfront_fee_for_billing_period))
+        ) as unused_upfront,
+        coalesce(
+            case when is_net then known(text(reservation_net_unused_recurring_fee)) end,
+            known(text(reservation_unused_recurring_fee))
+        ) as unused_recurring,
+        -- What of a plan's fee is left after discounts; 1 without any.
+        coalesce(
+            case
+                when is_net then ratio(
+                    coalesce(try_cast(known(text(savings_plan_net_amortized_upfront_commitment_for_billing_period)) as decimal(38, 18)), 0)
+                    + coalesce(try_cast(known(text(savings_plan_net_recurring_commitment_for_billing_period)) as decimal(38, 18)), 0),
+                    coalesce(try_cast(known(text(savings_plan_amortized_upfront_commitment_for_billing_period)) as decimal(38, 18)), 0)
+                    + coalesce(try_cast(known(text(savings_plan_recurring_commitment_for_billing_period)) as decimal(38, 18)), 0)
+                )
+            end,
+            1
+        ) as plan_left
+    from (select *, known(text(line_item_net_unblended_cost)) is not null as is_net from source)
+), lines as (
     select
         *,
         known(line_item_line_item_type) as kind,
-        known(text(line_item_unblended_cost)) as unblended,
         known(reservation_reservation_a_r_n) as reservation,
         known(savings_plan_savings_plan_a_r_n) as savings_plan,
         try_cast(text(line_item_usage_start_date) as timestamp) as started,
         try_cast(text(line_item_usage_end_date) as timestamp) as ended,
         case known(line_item_line_item_type)
             when 'SavingsPlanRecurringFee' then
-                try_cast(known(text(savings_plan_total_commitment_to_date)) as decimal(38, 22))
-                - try_cast(known(text(savings_plan_used_commitment)) as decimal(38, 22))
+                case
+                    when plan_left = 1 then
+                        try_cast(known(text(savings_plan_total_commitment_to_date)) as decimal(38, 22))
+                        - try_cast(known(text(savings_plan_used_commitment)) as decimal(38, 22))
+                    else
+                        times(
+                            try_cast(known(text(savings_plan_total_commitment_to_date)) as decimal(38, 18))
+                            - try_cast(known(text(savings_plan_used_commitment)) as decimal(38, 18)),
+                            plan_left
+                        )
+                end
             when 'RIFee' then
                 -- One of the two may be absent, by the way of payment.
                 case
-                    when known(text(reservation_unused_amortized_upfront_fee_for_billing_period)) is not null
-                        or known(text(reservation_unused_recurring_fee)) is not null then
-                        try_cast(coalesce(known(text(reservation_unused_amortized_upfront_fee_for_billing_period)), '0') as decimal(38, 22))
-                        + try_cast(coalesce(known(text(reservation_unused_recurring_fee)), '0') as decimal(38, 22))
+                    when unused_upfront is not null or unused_recurring is not null then
+                        try_cast(coalesce(unused_upfront, '0') as decimal(38, 22))
+                        + try_cast(coalesce(unused_recurring, '0') as decimal(38, 22))
                 end
         end as unused,
         json(product) as product_json
-    from source
+    from costs
 ), parts as (
     -- What has a second part that is nothing needs none; where it cannot be read, it is there to be rejected.
     select
@@ -71,8 +119,8 @@ select
     case
         when is_unused then text(unused)
         when is_negated then '0'
-        when kind = 'DiscountedUsage' then known(text(reservation_effective_cost))
-        when kind = 'SavingsPlanCoveredUsage' then known(text(savings_plan_savings_plan_effective_cost))
+        when kind = 'DiscountedUsage' then reserved
+        when kind = 'SavingsPlanCoveredUsage' then planned
         when kind in ('SavingsPlanRecurringFee', 'SavingsPlanUpfrontFee', 'RIFee') then '0'
         when kind = 'Fee' and reservation is not null then '0'
         else unblended

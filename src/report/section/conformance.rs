@@ -14,6 +14,8 @@ pub fn rule(name: &str) -> &str {
     match name {
         "invoice_ties_to_charges" => "Invoice: its lines, and its charges",
         "commitment_is_used_up" => "Commitment: what was billed, and its usage",
+        "commitment_keeps_its_cost" => "Commitment: what its term costs, and its usage",
+        "commitment_is_used_in_its_term" => "Commitment: 0, and its usage outside of its term",
         "split_is_whole" => "Split row: 1, and the ratios of its parts",
         own => own,
     }
@@ -29,9 +31,9 @@ fn exact(money: Money, unit: &str) -> String {
 /// The section.
 pub fn html(data: &ReportData, id: &str, heading: &str) -> String {
     let all = &data.conformance;
-    let intro = "Three rules of the FOCUS specification say how bills hang together; with them a figure can be followed up to its invoice. What breaks one is a fault of the bill, which is attributed as it was sent. All bills, whatever the period of this report.";
+    let intro = "Rules of the FOCUS specification say how bills hang together; with them a figure can be followed up to its invoice. What breaks one is a fault of the bill, which is attributed as it was sent. All bills, whatever the period of this report.";
     if all.is_empty() {
-        let none = "No invoice, commitment or split row was there to judge. Invoices come from a source of the kind <code>invoices</code>.";
+        let none = "No invoice, commitment or split row was there to judge. Invoices come from a source of the kind <code>invoices</code>, what commitments cost from one of the kind <code>commitments</code>.";
         return section(id, heading, none, "");
     }
     let broken = all.iter().filter(|row| !row.holds).count() as u64;
