@@ -74,7 +74,7 @@ enum Command {
     Close(close::Args),
     /// Holds two models or versions against each other: conversion with its uncertainty, cost, and what it cost to make.
     Compare(compare::Args),
-    /// Shows where each cent of a charge went, or where a model's cost came from.
+    /// Shows where each cent of a charge went, or where the cost of a model, a version or a recommendation came from.
     Explain(explain::Args),
     /// Writes the cost report: a page, a workbook, CSV files.
     Report(report::Args),

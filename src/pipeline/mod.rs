@@ -81,6 +81,8 @@ impl Stage {
                 "allocations",
                 "late_allocations",
                 "restatements",
+                "allocation_days",
+                "largest_allocations",
                 "model_costs",
                 "converted_costs",
                 "served_days",
