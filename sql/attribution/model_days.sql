@@ -1,5 +1,5 @@
 -- What each model version cost on each day, per currency: the amounts that recommendation_costs divides.
--- Inputs: allocations, version_ledger. Each amount is in one column alone, and they add up to full_cost:
+-- Inputs: allocation_days, version_ledger. Each amount is in one column alone, and they add up to full_cost:
 -- run_cost = deployment and operations, usage basis, without tax; tax_cost = tax on them; idle_cost = idle that moved to
 -- them on the allocation basis; making_cost = what was recognised of the cost to make the version. What development,
 -- training and upgrade cost on the day, their tax and idle included, is in version_ledger and not here.
@@ -10,7 +10,7 @@ with parts as (
         sum(effective) filter (where basis = 'usage' and charge_category = 'Tax') as tax_cost,
         sum(effective) filter (where basis = 'allocation') as idle_cost,
         cast(null as decimal(38, 18)) as making_cost
-    from allocations
+    from allocation_days
     where target = 'model' and coalesce(stage, 'operations') not in ('development', 'training', 'upgrade')
     group by day, model_id, model_version, currency
     union all

@@ -1,5 +1,5 @@
 -- I9: adding up model_costs by model, by stage and by category gives what allocations add up to, billed and effective, on both
--- bases. Inputs: model_costs, allocations.
+-- bases. Inputs: model_costs, allocation_days, which a check of its own holds against allocations.
 with views as (
     select
         billing_period, currency, 'model' as view, model_id as name,
@@ -26,21 +26,21 @@ totals as (
         coalesce(sum(billed) filter (where basis = 'usage'), 0) as usage_billed,
         coalesce(sum(effective) filter (where basis = 'usage'), 0) as usage,
         sum(billed) as allocation_billed, sum(effective) as allocation
-    from allocations
+    from allocation_days
     group by billing_period, currency, model_id
     union all
     select
         billing_period, currency, 'stage', stage,
         coalesce(sum(billed) filter (where basis = 'usage'), 0),
         coalesce(sum(effective) filter (where basis = 'usage'), 0), sum(billed), sum(effective)
-    from allocations
+    from allocation_days
     group by billing_period, currency, stage
     union all
     select
         billing_period, currency, 'category', category,
         coalesce(sum(billed) filter (where basis = 'usage'), 0),
         coalesce(sum(effective) filter (where basis = 'usage'), 0), sum(billed), sum(effective)
-    from allocations
+    from allocation_days
     group by billing_period, currency, category
 )
 select

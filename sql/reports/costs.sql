@@ -1,5 +1,5 @@
 -- One row per currency × target × model × version × stage × category × reason: where the money of the report's periods went.
--- Inputs: allocations (the report's billing periods).
+-- Inputs: allocation_days (the report's billing periods).
 select
     currency,
     target,
@@ -12,6 +12,6 @@ select
     coalesce(sum(effective) filter (where basis = 'usage'), 0) as usage_effective,
     sum(billed) as allocation_billed,
     sum(effective) as allocation_effective
-from allocations
+from allocation_days
 group by currency, target, model_id, model_version, stage, category, reason
 order by currency, target, model_id, model_version, stage, category, reason

@@ -255,6 +255,7 @@ pub(super) async fn tables(work: &Work<'_>, period: &str) -> Result<()> {
     let quarantined = quarantine_filter(&engine, period).await?;
     for (name, filter) in [
         ("allocations", of_period.as_str()),
+        ("allocation_days", &of_period),
         ("restatements", &of_period),
         ("deliveries", "kind = 'charges'"),
         ("quarantine", &quarantined),

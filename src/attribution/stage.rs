@@ -180,7 +180,7 @@ async fn with_model_days(work: &Work<'_>) -> Result<Engine> {
 pub async fn restrict_days(engine: &Engine, window: (NaiveDate, NaiveDate)) -> Result<()> {
     let (first, last) = window;
     let within = format!("day between date '{first}' and date '{last}'");
-    for name in ["allocations", "version_ledger"] {
+    for name in ["allocations", "allocation_days", "version_ledger"] {
         engine.restrict(name, &within).await?;
     }
     engine.restrict_to(window).await

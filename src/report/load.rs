@@ -56,6 +56,7 @@ pub async fn load(
         for name in [
             "charges",
             "allocations",
+            "allocation_days",
             "model_costs",
             "reconciliation",
             "converted_costs",

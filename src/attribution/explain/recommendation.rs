@@ -50,10 +50,6 @@ pub async fn explain(
         .restrict("outcomes", &format!("({of}) and {shown}"))
         .await?;
     let largest = held.largest(&format!("{day} and {RUNNING}"), limit).await?;
-    // What the model cost on the day is read from the allocations added up: the same sums, of far fewer rows.
-    engine
-        .replace("allocations", "select * from allocation_days")
-        .await?;
     let sql = library.get("attribution/model_days.sql")?;
     engine.view("model_days", sql).await?;
     Ok(Explanation::Recommendation {
