@@ -5,18 +5,18 @@
 -- its own: so cost + exchange_difference is the bill at the closing rate, exactly.
 with parts as (
     select
-        'cost' as line, day, currency, target, model_id, model_version, stage, category,
+        'cost' as line, day, currency, cast(null as varchar) as restated_period, target, model_id, model_version, stage, category,
         usage_billed, usage_effective, allocation_billed, allocation_effective
     from model_costs
     union all
     select
-        'restatement', (select max(day) from rates where closing), currency, target, model_id, model_version, stage, category,
+        'restatement', (select max(day) from rates where closing), currency, restated_period, target, model_id, model_version, stage, category,
         usage_billed, usage_effective, allocation_billed, allocation_effective
     from restatements
 ),
 costs as (
     select
-        line, parts.day, parts.currency, target, model_id, model_version, stage, category,
+        line, parts.day, parts.currency, restated_period, target, model_id, model_version, stage, category,
         reporting_currency, rate_id, rate,
         usage_billed as original_usage_billed,
         usage_effective as original_usage_effective,
@@ -47,7 +47,7 @@ sums as (
 select * from costs
 union all
 select
-    'exchange_difference', rates.day, sums.currency, null, null, null, null, 'other',
+    'exchange_difference', rates.day, sums.currency, null, null, null, null, null, 'other',
     reporting_currency, rate_id, rate, 0, 0, 0, 0,
     times(original_usage_billed, rate) - usage_billed,
     times(original_usage_effective, rate) - usage_effective,

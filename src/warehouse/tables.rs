@@ -851,6 +851,7 @@ pub static TABLES: &[Table] = &[
             "line",
             "day",
             "currency",
+            "restated_period",
             "target",
             "model_id",
             "model_version",
@@ -861,6 +862,11 @@ pub static TABLES: &[Table] = &[
             req("line", Text, "cost, restatement or exchange_difference"),
             req("day", Date, "day whose rate was taken"),
             req("currency", Text, "ISO 4217 code of the original amounts"),
+            opt(
+                "restated_period",
+                Text,
+                "of a restatement: the closed billing period that it is for",
+            ),
             opt(
                 "target",
                 Text,

@@ -6,7 +6,7 @@
 Each night is a random shop (night.py) written as files (project.py), which the program works through. The other files
 here work out the same from docs/attribution.md, in whole numbers of 10^-18, and hold every table against it.
 """
-import argparse, pathlib, random, sys, tempfile
+import argparse, pathlib, random, shutil, sys, tempfile
 
 sys.dont_write_bytecode = True
 
@@ -52,7 +52,8 @@ def main():
         shop = Shop(random.Random(f"{a.seed}/{n}"))
         with tempfile.TemporaryDirectory() as temporary:
             dir = pathlib.Path(temporary if a.only is None else "oracle-night")
-            dir.mkdir(parents=True, exist_ok=True)
+            shutil.rmtree(dir, ignore_errors=True)
+            dir.mkdir(parents=True)
             program, oracle = work_through(recost, dir, shop)
         counts = {name: differences(name, program[name], oracle[name]) for name in oracle}
         if any(counts.values()):

@@ -85,17 +85,16 @@ def converted(shop, period, night, costs, restatements):
     sums = defaultdict(lambda: ([0] * 4, [0] * 4))
     for (day, currency, target, category), amounts in costs.items():
         id, rate = rates.of(currency, date.fromisoformat(day))
-        found["cost", day, currency, target, category] = (shop.reporting, id, rate, *amounts, *at(amounts, rate))
+        found["cost", day, currency, None, target, category] = (shop.reporting, id, rate, *amounts, *at(amounts, rate))
         for sum, more in zip(sums[currency], (amounts, at(amounts, rate))):
             for place, amount in enumerate(more):
                 sum[place] += amount
-    # Lines of a target may come from several closed periods.
     for (restated, (currency, target, category)), amounts in restatements.items():
         id, rate = rates.of(currency, closing)
-        found["restatement", str(closing), currency, target, category] = (shop.reporting, id, rate, *amounts, *at(amounts, rate))
+        found["restatement", str(closing), currency, restated, target, category] = (shop.reporting, id, rate, *amounts, *at(amounts, rate))
     for currency, (original, value) in sums.items():
         if currency != shop.reporting:
             id, rate = rates.of(currency, closing)
             difference = tuple(a - b for a, b in zip(at(original, rate), value))
-            found["exchange_difference", str(closing), currency, (None,) * 4, "other"] = (shop.reporting, id, rate, 0, 0, 0, 0, *difference)
+            found["exchange_difference", str(closing), currency, None, (None,) * 4, "other"] = (shop.reporting, id, rate, 0, 0, 0, 0, *difference)
     return found

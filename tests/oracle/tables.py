@@ -14,7 +14,7 @@ COLUMNS = {
     "late_allocations": PARTS,
     "model_costs": f"billing_period day currency {KEYS} category {FOUR}",
     "reconciliation": "billing_period currency issuer basis line billed effective",
-    "converted_costs": f"billing_period line day currency {KEYS} category reporting_currency rate_id rate {ORIGINAL} {FOUR}",
+    "converted_costs": f"billing_period line day currency restated_period {KEYS} category reporting_currency rate_id rate {ORIGINAL} {FOUR}",
     "snapshots": f"billing_period currency {KEYS} category {FOUR}",
     "served_days": "ds model_id model_version surface served requests",
     "version_ledger": "model_id model_version currency day opening incurred transferred recognised written_off closing used life_before life_after life_unit policy",
@@ -61,11 +61,11 @@ def sums(rows, key):
 
 def converted(rows):
     found = {}
-    for period, line, day, currency, *row in rows:
+    for period, line, day, currency, restated, *row in rows:
         target, (category, reporting, rate_id, rate, *amounts) = tuple(row[:4]), row[4:]
         amounts = [units(a) for a in amounts]
         if any(amounts) or line == "exchange_difference":
-            found[period, line, day[:10], currency, target, category] = (reporting, rate_id, units(rate), *amounts)
+            found[period, line, day[:10], currency, restated, target, category] = (reporting, rate_id, units(rate), *amounts)
     return found
 
 
