@@ -120,7 +120,7 @@ fn judge(
     })?;
     let trained = start.elapsed().as_secs_f64();
     let start = Instant::now();
-    let mut evaluation = Evaluation::new(train.cols(), &[K]);
+    let mut evaluation = Evaluation::new(train, &[K]);
     let filters = Filters {
         exclude: Some(train),
         k: K,
@@ -151,6 +151,14 @@ fn judge(
             e.high,
             e.users
         );
+    }
+    for (name, values) in [
+        ("coverage", evaluation.coverage()),
+        ("gini", evaluation.gini()),
+    ] {
+        for (k, value) in values {
+            println!("  {:<10} {value:.4}", format!("{name}@{k}"));
+        }
     }
     let per_pass = trained / f64::from(passes.max(1));
     println!(

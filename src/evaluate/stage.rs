@@ -97,7 +97,7 @@ pub async fn run(
     let by_weight = Popular::train(&known.weights);
     let everyone: Vec<u32> = (0..u32::try_from(test.users.len()).unwrap_or(u32::MAX)).collect();
     let by_popularity = || -> Result<Evaluation> {
-        let mut evaluation = Evaluation::new(known.items.len(), &pipeline.evaluation.k);
+        let mut evaluation = Evaluation::new(&known.weights, &pipeline.evaluation.k);
         let lists = popular_k(&by_weight, &everyone, &filters)?;
         evaluation.add(0, &lists, &test.relevant);
         Ok(evaluation)
@@ -116,7 +116,7 @@ pub async fn run(
                     .flat_map(|u| factors.users.row(*u as usize).iter().copied())
                     .collect();
                 let users = Matrix::new(test.users.len(), dim, vectors)?;
-                let mut evaluation = Evaluation::new(known.items.len(), &pipeline.evaluation.k);
+                let mut evaluation = Evaluation::new(&known.weights, &pipeline.evaluation.k);
                 top_k::<Error>(device, &users, &factors.items, &filters, |first, lists| {
                     evaluation.add(first, &lists, &test.relevant);
                     Ok(())
@@ -293,9 +293,14 @@ impl Rows {
                 }
             }
         }
-        for (k, share) in evaluation.coverage() {
-            self.rows
-                .push(row("coverage", k, share, None, self.verdict.users));
+        for (metric, values) in [
+            ("coverage", evaluation.coverage()),
+            ("gini", evaluation.gini()),
+        ] {
+            for (k, value) in values {
+                self.rows
+                    .push(row(metric, k, value, None, self.verdict.users));
+            }
         }
     }
 

@@ -6,6 +6,8 @@
 mod options;
 mod sample;
 mod split;
+#[cfg(test)]
+mod tests;
 mod train;
 
 pub use options::{Options, Sampling, Schedule};

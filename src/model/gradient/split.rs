@@ -94,7 +94,7 @@ impl Split {
         users: &Matrix,
         items: &Matrix,
     ) -> Result<f64, ModelError> {
-        let mut evaluation = Evaluation::new(items.rows(), &[K]);
+        let mut evaluation = Evaluation::new(&self.train, &[K]);
         let scorer = device.scorer(items.view(), None)?;
         for first_user in (0..users.rows()).step_by(BATCH) {
             let lists = scorer.top_k(&Query {
