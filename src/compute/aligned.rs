@@ -44,7 +44,7 @@ pub(crate) struct AlignedTable {
 
 impl AlignedTable {
     pub fn new(table: MatrixView<'_>) -> Self {
-        let stride = table.cols().next_multiple_of(LANES).max(LANES);
+        let stride = Self::stride(table.cols());
         let mut data = Aligned::zeros(table.rows() * stride);
         data.floats_mut()
             .par_chunks_mut(stride)
@@ -58,7 +58,16 @@ impl AlignedTable {
         }
     }
 
+    /// Floats between rows of a table with `cols` columns.
+    pub fn stride(cols: usize) -> usize {
+        cols.next_multiple_of(LANES).max(LANES)
+    }
+
     pub fn floats(&self) -> &[f32] {
         self.data.floats()
+    }
+
+    pub fn into_data(self) -> Aligned {
+        self.data
     }
 }

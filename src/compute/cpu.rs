@@ -1,10 +1,11 @@
 //! The CPU device: rayon threads of the current pool, SIMD by what the processor has.
 
 use super::aligned::AlignedTable;
+use super::cpu_trainer::CpuTrainer;
 use super::kernels::{als_cg, gram, score_topk};
 use super::{
-    AlsSolve, ComputeError, Device, DeviceInfo, Isa, Kind, Matrix, MatrixView, Query, Scorer, TopK,
-    available_items, check_als,
+    AlsSolve, ComputeError, Device, DeviceInfo, Isa, Kind, Matrix, MatrixView, Query, Recipe,
+    Scorer, TopK, Trainer, available_items, check_als, check_tables,
 };
 use crate::features::csr::Csr;
 
@@ -69,6 +70,16 @@ impl Device for CpuDevice {
         let gram = gram::cpu(self.isa, &table, fixed.cols(), solve.lambda);
         als_cg::cpu(self.isa, &table, &gram, interactions, solve, x);
         Ok(())
+    }
+
+    fn trainer<'a>(
+        &'a self,
+        users: &Matrix,
+        items: &Matrix,
+        recipe: Recipe,
+    ) -> Result<Box<dyn Trainer + 'a>, ComputeError> {
+        check_tables(users, items)?;
+        Ok(Box::new(CpuTrainer::new(self.isa, users, items, recipe)))
     }
 
     fn scorer<'a>(

@@ -5,6 +5,7 @@
 
 mod aligned;
 mod cpu;
+mod cpu_trainer;
 mod error;
 mod gpu;
 mod kernels;
@@ -15,6 +16,9 @@ mod simd;
 pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
+mod training;
+#[cfg(test)]
+mod training_tests;
 
 pub use cpu::CpuDevice;
 pub use error::ComputeError;
@@ -24,6 +28,7 @@ pub use kernels::score_topk::TopK;
 pub use matrix::{Matrix, MatrixView};
 pub use select::{Choice, list, open};
 pub use simd::Isa;
+pub use training::{Batch, Loss, MOST_SAMPLES, Optimizer, Recipe, Trainer};
 
 use crate::features::csr::Csr;
 
@@ -96,6 +101,14 @@ pub trait Device: Send + Sync {
         solve: AlsSolve,
         x: &mut Matrix,
     ) -> Result<(), ComputeError>;
+
+    /// Takes `users` `[users, dim]` and `items` `[items, dim]` to be trained by gradient.
+    fn trainer<'a>(
+        &'a self,
+        users: &Matrix,
+        items: &Matrix,
+        recipe: Recipe,
+    ) -> Result<Box<dyn Trainer + 'a>, ComputeError>;
 
     /// Prepares `items` `[items, dim]` to be scored against batches of users. Items whose `available` is false
     /// never appear in a list.
@@ -175,6 +188,19 @@ fn check_als(fixed: MatrixView<'_>, interactions: &Csr, x: &Matrix) -> Result<()
         )));
     }
     Ok(())
+}
+
+fn check_tables(users: &Matrix, items: &Matrix) -> Result<(), ComputeError> {
+    if users.cols() == items.cols() && users.rows().max(items.rows()) <= u32::MAX as usize {
+        return Ok(());
+    }
+    Err(ComputeError::shape(format!(
+        "tables [{}, {}] and [{}, {}] cannot be trained together",
+        users.rows(),
+        users.cols(),
+        items.rows(),
+        items.cols()
+    )))
 }
 
 /// Positions of the items that may be recommended, ascending.

@@ -63,10 +63,45 @@ pub(crate) trait F32x16: Copy {
     /// `self * a + b`.
     unsafe fn mul_add(self, a: Self, b: Self) -> Self;
     unsafe fn add(self, other: Self) -> Self;
+    unsafe fn sub(self, other: Self) -> Self;
+    unsafe fn mul(self, other: Self) -> Self;
+    unsafe fn div(self, other: Self) -> Self;
+    unsafe fn min(self, other: Self) -> Self;
+    unsafe fn max(self, other: Self) -> Self;
+    unsafe fn sqrt(self) -> Self;
+    /// 2 to the power of lanes that are whole numbers from -126 to 127.
+    unsafe fn pow2(self) -> Self;
     /// Halves are added until one lane is left.
     unsafe fn sum(self) -> f32;
     /// Bit `i` is set where lane `i` of `self` is greater.
     unsafe fn greater(self, other: Self) -> u32;
+}
+
+/// `e^x` to a few units in the last place, after Cephes' `expf`; below -87 it stays at `e^-87`, above 88 at `e^88`.
+#[inline(always)]
+pub(crate) unsafe fn exp<V: F32x16>(x: V) -> V {
+    // SAFETY: the caller vouches for the instruction set.
+    unsafe {
+        let x = x.max(V::splat(-87.0)).min(V::splat(88.0));
+        // Adding 1.5 · 2^23 rounds to a whole number.
+        let magic = V::splat(12_582_912.0);
+        let n = x
+            .mul_add(V::splat(std::f32::consts::LOG2_E), magic)
+            .sub(magic);
+        let r = n.mul_add(V::splat(-0.693_359_4), x);
+        let r = n.mul_add(V::splat(2.121_944_4e-4), r);
+        let mut p = V::splat(1.987_569_1e-4);
+        for c in [
+            1.398_2e-3,
+            8.333_452e-3,
+            4.166_579_6e-2,
+            1.666_666_5e-1,
+            0.5,
+        ] {
+            p = p.mul_add(r, V::splat(c));
+        }
+        p.mul_add(r.mul(r), r.add(V::splat(1.0))).mul(n.pow2())
+    }
 }
 
 /// Asks for a cache line before it is needed; any address is fine.
@@ -109,6 +144,37 @@ impl F32x16 for Scalar {
         Self(std::array::from_fn(|i| self.0[i] + other.0[i]))
     }
     #[inline(always)]
+    unsafe fn sub(self, other: Self) -> Self {
+        Self(std::array::from_fn(|i| self.0[i] - other.0[i]))
+    }
+    #[inline(always)]
+    unsafe fn mul(self, other: Self) -> Self {
+        Self(std::array::from_fn(|i| self.0[i] * other.0[i]))
+    }
+    #[inline(always)]
+    unsafe fn div(self, other: Self) -> Self {
+        Self(std::array::from_fn(|i| self.0[i] / other.0[i]))
+    }
+    #[inline(always)]
+    unsafe fn min(self, other: Self) -> Self {
+        Self(std::array::from_fn(|i| self.0[i].min(other.0[i])))
+    }
+    #[inline(always)]
+    unsafe fn max(self, other: Self) -> Self {
+        Self(std::array::from_fn(|i| self.0[i].max(other.0[i])))
+    }
+    #[inline(always)]
+    unsafe fn sqrt(self) -> Self {
+        Self(self.0.map(f32::sqrt))
+    }
+    #[inline(always)]
+    unsafe fn pow2(self) -> Self {
+        Self(
+            self.0
+                .map(|n| f32::from_bits(((n as i32 + 127) << 23) as u32)),
+        )
+    }
+    #[inline(always)]
     unsafe fn sum(self) -> f32 {
         let eight: [f32; 8] = std::array::from_fn(|i| self.0[i] + self.0[i + 8]);
         let four: [f32; 4] = std::array::from_fn(|i| eight[i] + eight[i + 4]);
@@ -136,6 +202,15 @@ pub(crate) mod x86 {
             );
             let two = _mm_add_ps(four, _mm_movehl_ps(four, four));
             _mm_cvtss_f32(_mm_add_ss(two, _mm_shuffle_ps::<1>(two, two)))
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn pow2_8(eight: __m256) -> __m256 {
+        // SAFETY: only used where AVX2 is.
+        unsafe {
+            let exponent = _mm256_add_epi32(_mm256_cvtps_epi32(eight), _mm256_set1_epi32(127));
+            _mm256_castsi256_ps(_mm256_slli_epi32::<23>(exponent))
         }
     }
 
@@ -184,6 +259,66 @@ pub(crate) mod x86 {
             }
         }
         #[inline(always)]
+        unsafe fn sub(self, other: Self) -> Self {
+            // SAFETY: the caller vouches for the instruction set, and for sixteen floats behind a pointer.
+            unsafe {
+                Self(
+                    _mm256_sub_ps(self.0, other.0),
+                    _mm256_sub_ps(self.1, other.1),
+                )
+            }
+        }
+        #[inline(always)]
+        unsafe fn mul(self, other: Self) -> Self {
+            // SAFETY: the caller vouches for the instruction set, and for sixteen floats behind a pointer.
+            unsafe {
+                Self(
+                    _mm256_mul_ps(self.0, other.0),
+                    _mm256_mul_ps(self.1, other.1),
+                )
+            }
+        }
+        #[inline(always)]
+        unsafe fn div(self, other: Self) -> Self {
+            // SAFETY: the caller vouches for the instruction set, and for sixteen floats behind a pointer.
+            unsafe {
+                Self(
+                    _mm256_div_ps(self.0, other.0),
+                    _mm256_div_ps(self.1, other.1),
+                )
+            }
+        }
+        #[inline(always)]
+        unsafe fn min(self, other: Self) -> Self {
+            // SAFETY: the caller vouches for the instruction set, and for sixteen floats behind a pointer.
+            unsafe {
+                Self(
+                    _mm256_min_ps(self.0, other.0),
+                    _mm256_min_ps(self.1, other.1),
+                )
+            }
+        }
+        #[inline(always)]
+        unsafe fn max(self, other: Self) -> Self {
+            // SAFETY: the caller vouches for the instruction set, and for sixteen floats behind a pointer.
+            unsafe {
+                Self(
+                    _mm256_max_ps(self.0, other.0),
+                    _mm256_max_ps(self.1, other.1),
+                )
+            }
+        }
+        #[inline(always)]
+        unsafe fn sqrt(self) -> Self {
+            // SAFETY: the caller vouches for the instruction set, and for sixteen floats behind a pointer.
+            unsafe { Self(_mm256_sqrt_ps(self.0), _mm256_sqrt_ps(self.1)) }
+        }
+        #[inline(always)]
+        unsafe fn pow2(self) -> Self {
+            // SAFETY: the caller vouches for the instruction set, and for sixteen floats behind a pointer.
+            unsafe { Self(pow2_8(self.0), pow2_8(self.1)) }
+        }
+        #[inline(always)]
         unsafe fn sum(self) -> f32 {
             // SAFETY: the caller vouches for the instruction set, and for sixteen floats behind a pointer.
             unsafe { sum8(_mm256_add_ps(self.0, self.1)) }
@@ -229,6 +364,44 @@ pub(crate) mod x86 {
         unsafe fn add(self, other: Self) -> Self {
             // SAFETY: the caller vouches for the instruction set, and for sixteen floats behind a pointer.
             unsafe { Self(_mm512_add_ps(self.0, other.0)) }
+        }
+        #[inline(always)]
+        unsafe fn sub(self, other: Self) -> Self {
+            // SAFETY: the caller vouches for the instruction set, and for sixteen floats behind a pointer.
+            unsafe { Self(_mm512_sub_ps(self.0, other.0)) }
+        }
+        #[inline(always)]
+        unsafe fn mul(self, other: Self) -> Self {
+            // SAFETY: the caller vouches for the instruction set, and for sixteen floats behind a pointer.
+            unsafe { Self(_mm512_mul_ps(self.0, other.0)) }
+        }
+        #[inline(always)]
+        unsafe fn div(self, other: Self) -> Self {
+            // SAFETY: the caller vouches for the instruction set, and for sixteen floats behind a pointer.
+            unsafe { Self(_mm512_div_ps(self.0, other.0)) }
+        }
+        #[inline(always)]
+        unsafe fn min(self, other: Self) -> Self {
+            // SAFETY: the caller vouches for the instruction set, and for sixteen floats behind a pointer.
+            unsafe { Self(_mm512_min_ps(self.0, other.0)) }
+        }
+        #[inline(always)]
+        unsafe fn max(self, other: Self) -> Self {
+            // SAFETY: the caller vouches for the instruction set, and for sixteen floats behind a pointer.
+            unsafe { Self(_mm512_max_ps(self.0, other.0)) }
+        }
+        #[inline(always)]
+        unsafe fn sqrt(self) -> Self {
+            // SAFETY: the caller vouches for the instruction set, and for sixteen floats behind a pointer.
+            unsafe { Self(_mm512_sqrt_ps(self.0)) }
+        }
+        #[inline(always)]
+        unsafe fn pow2(self) -> Self {
+            // SAFETY: the caller vouches for the instruction set, and for sixteen floats behind a pointer.
+            unsafe {
+                let exponent = _mm512_add_epi32(_mm512_cvtps_epi32(self.0), _mm512_set1_epi32(127));
+                Self(_mm512_castsi512_ps(_mm512_slli_epi32::<23>(exponent)))
+            }
         }
         #[inline(always)]
         unsafe fn sum(self) -> f32 {
@@ -307,6 +480,39 @@ pub(crate) mod arm {
                     vaddq_f32(self.0[2], other.0[2]),
                     vaddq_f32(self.0[3], other.0[3]),
                 ])
+            }
+        }
+        #[inline(always)]
+        unsafe fn sub(self, other: Self) -> Self {
+            unsafe { Self(std::array::from_fn(|i| vsubq_f32(self.0[i], other.0[i]))) }
+        }
+        #[inline(always)]
+        unsafe fn mul(self, other: Self) -> Self {
+            unsafe { Self(std::array::from_fn(|i| vmulq_f32(self.0[i], other.0[i]))) }
+        }
+        #[inline(always)]
+        unsafe fn div(self, other: Self) -> Self {
+            unsafe { Self(std::array::from_fn(|i| vdivq_f32(self.0[i], other.0[i]))) }
+        }
+        #[inline(always)]
+        unsafe fn min(self, other: Self) -> Self {
+            unsafe { Self(std::array::from_fn(|i| vminq_f32(self.0[i], other.0[i]))) }
+        }
+        #[inline(always)]
+        unsafe fn max(self, other: Self) -> Self {
+            unsafe { Self(std::array::from_fn(|i| vmaxq_f32(self.0[i], other.0[i]))) }
+        }
+        #[inline(always)]
+        unsafe fn sqrt(self) -> Self {
+            unsafe { Self(self.0.map(|four| vsqrtq_f32(four))) }
+        }
+        #[inline(always)]
+        unsafe fn pow2(self) -> Self {
+            unsafe {
+                Self(self.0.map(|four| {
+                    let exponent = vaddq_s32(vcvtq_s32_f32(four), vdupq_n_s32(127));
+                    vreinterpretq_f32_s32(vshlq_n_s32::<23>(exponent))
+                }))
             }
         }
         #[inline(always)]

@@ -120,7 +120,7 @@ pub struct EventWeights {
 pub struct Model {
     /// The model's id, as serving logs and tags name it.
     pub id: String,
-    /// `als` or `popular`.
+    /// How it learns; see `docs/models.md`.
     pub family: Family,
     /// Hyperparameters of the family; see `docs/configuration.md`.
     #[serde(default)]

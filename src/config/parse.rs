@@ -170,18 +170,22 @@ impl Pipeline {
                     model.id
                 ));
             }
-            crate::model::validate_params(model.family, &model.params).map_err(|e| {
-                let message = e.to_string();
-                let error = Error::config(format!(
-                    "{}: model `{}`: {message}",
-                    self.file.display(),
-                    model.id
-                ));
-                match nearest_in_message(&message) {
-                    Some(near) => error.help(format!("did you mean `{near}`?")),
-                    None => error,
-                }
-            })?;
+            model
+                .family
+                .configure(&model.params)
+                .map(|_| ())
+                .map_err(|e| {
+                    let message = e.to_string();
+                    let error = Error::config(format!(
+                        "{}: model `{}`: {message}",
+                        self.file.display(),
+                        model.id
+                    ));
+                    match nearest_in_message(&message) {
+                        Some(near) => error.help(format!("did you mean `{near}`?")),
+                        None => error,
+                    }
+                })?;
         }
         if !(1..=36_500).contains(&self.run.history_days) {
             return wrong("`[run] history_days` must be between 1 and 36,500".into());

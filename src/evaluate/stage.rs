@@ -19,8 +19,8 @@ use crate::engine::{Engine, Library, Options};
 use crate::error::{Error, Result};
 use crate::features::csr::Csr;
 use crate::features::interactions::Interactions;
-use crate::model::popular::Popular;
-use crate::model::{Family, stage as train};
+use crate::model::popular::{self, Popular};
+use crate::model::{Family, Fitted, stage as train};
 use crate::recommend::topk::{Filters, popular_k, top_k};
 use crate::warehouse::{TableWriter, store, table};
 
@@ -94,21 +94,21 @@ pub async fn run(
         k: largest,
         ..Filters::default()
     };
-    let popular = Popular::train(&known.weights);
+    let by_weight = Popular::train(&known.weights);
     let everyone: Vec<u32> = (0..u32::try_from(test.users.len()).unwrap_or(u32::MAX)).collect();
     let by_popularity = || -> Result<Evaluation> {
-        let mut evaluation = Evaluation::new(known.items.len(), &pipeline.evaluation.k);
-        let lists = popular_k(&popular, &everyone, &filters)?;
+        let mut evaluation = Evaluation::new(&known.weights, &pipeline.evaluation.k);
+        let lists = popular_k(&by_weight, &everyone, &filters)?;
         evaluation.add(0, &lists, &test.relevant);
         Ok(evaluation)
     };
-    rows.add(BASELINE, Family::Popular, &by_popularity()?);
+    rows.add(BASELINE, popular::FAMILY, &by_popularity()?);
     for model in &pipeline.models {
-        let evaluation = match model.family {
-            Family::Popular => by_popularity()?,
-            Family::Als => {
-                let factors = train::fit(device, model, &known.weights)
-                    .map_err(|e| e.context(format!("evaluating model `{}`", model.id)))?;
+        let fitted = train::fit(device, model, &known.examples())
+            .map_err(|e| e.context(format!("evaluating model `{}`", model.id)))?;
+        let evaluation = match fitted {
+            Fitted::Popular(_) => by_popularity()?,
+            Fitted::Factors(factors) => {
                 let dim = factors.users.cols();
                 let vectors = test
                     .users
@@ -116,7 +116,7 @@ pub async fn run(
                     .flat_map(|u| factors.users.row(*u as usize).iter().copied())
                     .collect();
                 let users = Matrix::new(test.users.len(), dim, vectors)?;
-                let mut evaluation = Evaluation::new(known.items.len(), &pipeline.evaluation.k);
+                let mut evaluation = Evaluation::new(&known.weights, &pipeline.evaluation.k);
                 top_k::<Error>(device, &users, &factors.items, &filters, |first, lists| {
                     evaluation.add(first, &lists, &test.relevant);
                     Ok(())
@@ -287,15 +287,20 @@ impl Rows {
             if metric.name() == "recall" && k == self.verdict.k {
                 if model == BASELINE {
                     self.verdict.baseline = e.mean;
-                } else if family != Family::Popular {
+                } else if family.is_personal() {
                     // A model that is popularity itself has nothing to beat.
                     self.verdict.models.push((model.to_string(), e.mean));
                 }
             }
         }
-        for (k, share) in evaluation.coverage() {
-            self.rows
-                .push(row("coverage", k, share, None, self.verdict.users));
+        for (metric, values) in [
+            ("coverage", evaluation.coverage()),
+            ("gini", evaluation.gini()),
+        ] {
+            for (k, value) in values {
+                self.rows
+                    .push(row(metric, k, value, None, self.verdict.users));
+            }
         }
     }
 

@@ -4,13 +4,14 @@ use std::collections::HashMap;
 
 use arrow::array::AsArray;
 use arrow::compute::cast;
-use arrow::datatypes::{DataType, Float64Type};
+use arrow::datatypes::{DataType, Float64Type, TimeUnit, TimestampMicrosecondType};
 use futures::StreamExt;
 use xxhash_rust::xxh3::Xxh3;
 
 use super::csr::Csr;
 use crate::engine::Engine;
 use crate::error::{Error, Result};
+use crate::model::Examples;
 
 /// Interactions with the ids of their rows and columns, both in order of their text.
 #[derive(Debug, Clone)]
@@ -21,24 +22,36 @@ pub struct Interactions {
     pub items: Vec<String>,
     /// Weights, `[users, items]`.
     pub weights: Csr,
+    /// When each entry of `weights` was last added to, in microseconds.
+    pub times: Vec<i64>,
     /// The pairs that were bought, `[users, items]`, values 1.
     pub bought: Csr,
     /// Hash of ids and weights: two trainings with the same hash saw the same data.
     pub hash: String,
 }
 
-/// User, item, weight, and whether it was bought.
-type Pair = (u32, u32, f32, bool);
+impl Interactions {
+    /// What models learn from.
+    pub fn examples(&self) -> Examples<'_> {
+        Examples {
+            weights: &self.weights,
+            times: Some(&self.times),
+        }
+    }
+}
+
+/// User, item, weight, whether it was bought, and when last.
+type Pair = (u32, u32, f32, bool, i64);
 
 impl Interactions {
-    /// Reads the rows that `sql` selects (user_id, item_id, weight, bought), sorted by user and item.
+    /// Reads the rows that `sql` selects (user_id, item_id, weight, bought, last_time), sorted by user and item.
     ///
     /// # Errors
     /// Those of SQL.
     pub async fn read(engine: &Engine, sql: &str) -> Result<Self> {
         let mut users: Vec<String> = vec![];
         let mut seen: HashMap<String, u32> = HashMap::new();
-        let mut pairs: Vec<(u32, u32, f32, bool)> = vec![];
+        let mut pairs: Vec<Pair> = vec![];
         let mut hash = Xxh3::new();
         let mut stream = engine.stream(sql).await?;
         while let Some(batch) = stream.next().await {
@@ -48,6 +61,9 @@ impl Interactions {
             let (user, item) = (user.as_string_view(), item.as_string_view());
             let weight = batch.column(2).as_primitive::<Float64Type>();
             let bought = batch.column(3).as_boolean();
+            let micros = DataType::Timestamp(TimeUnit::Microsecond, None);
+            let times = cast(batch.column(4), &micros)?;
+            let times = times.as_primitive::<TimestampMicrosecondType>();
             for row in 0..batch.num_rows() {
                 let id = user.value(row);
                 if users.last().is_none_or(|last| last != id) {
@@ -73,6 +89,7 @@ impl Interactions {
                     column,
                     weight.value(row) as f32,
                     bought.value(row),
+                    times.value(row),
                 ));
             }
         }
@@ -83,10 +100,13 @@ impl Interactions {
             place[*old as usize] = index(new)?;
         }
         let items: Vec<String> = items.into_iter().map(|(id, _)| id).collect();
+        pairs.iter_mut().for_each(|p| p.1 = place[p.1 as usize]);
+        // The order of the matrix, beside whose entries the times stand.
+        pairs.sort_unstable_by_key(|p| (p.0, p.1));
         let matrix = |keep: &dyn Fn(&Pair) -> Option<f32>| {
             let triplets: Vec<(u32, u32, f32)> = pairs
                 .iter()
-                .filter_map(|p| Some((p.0, place[p.1 as usize], keep(p)?)))
+                .filter_map(|p| Some((p.0, p.1, keep(p)?)))
                 .collect();
             Csr::from_triplets(users.len(), items.len(), &triplets)
                 .map_err(|e| Error::unexpected(e.to_string()))
@@ -96,6 +116,7 @@ impl Interactions {
         Ok(Interactions {
             users,
             items,
+            times: pairs.iter().map(|p| p.4).collect(),
             weights,
             bought,
             hash: format!("{:032x}", hash.digest128()),

@@ -4,10 +4,26 @@
 //! Minimises `Σ_{u,i} c_ui (p_ui − x_u·y_i)² + λ(Σ|x_u|² + Σ|y_i|²)` over all users × items, where a stored weight `w`
 //! means preference 1 with confidence `1 + alpha·w` and an absent one preference 0 with confidence 1.
 
-use super::ModelError;
+use super::fitted::check_finite;
+use super::random::split_mix;
+use super::{Definition, Examples, Factors, Family, Fitted, Learner, ModelError, Progress, params};
 use crate::compute::{AlsSolve, Device, Matrix};
 use crate::features::csr::Csr;
 use std::time::Instant;
+
+/// `als` in a pipeline file.
+pub const FAMILY: Family = Family::new(&Definition {
+    name: "als",
+    personal: true,
+    configure: |given| {
+        let params: AlsParams = params::fill(AlsParams::default(), given)?;
+        params.validate()?;
+        Ok(Box::new(params))
+    },
+});
+
+/// What to change when factors are not finite.
+const REMEDY: &str = "Raise the regularization or lower alpha";
 
 /// Hyperparameters; unknown keys are refused.
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
@@ -43,42 +59,11 @@ impl Default for AlsParams {
 impl AlsParams {
     /// Names the first parameter that is out of range.
     pub fn validate(&self) -> Result<(), ModelError> {
-        let refuse = |name, value: &dyn std::fmt::Display, wanted| {
-            Err(ModelError::Parameter {
-                name,
-                value: value.to_string(),
-                wanted,
-            })
-        };
-        let positive = |value: f32| value.is_finite() && value > 0.0;
-        if !(1..=1024).contains(&self.dim) {
-            return refuse("dim", &self.dim, "write a whole number from 1 to 1024");
-        }
-        if !(1..=10_000).contains(&self.iterations) {
-            return refuse(
-                "iterations",
-                &self.iterations,
-                "write a whole number from 1 to 10000",
-            );
-        }
-        if !(1..=100).contains(&self.cg_steps) {
-            return refuse(
-                "cg_steps",
-                &self.cg_steps,
-                "write a whole number from 1 to 100",
-            );
-        }
-        if !positive(self.regularization) {
-            return refuse(
-                "regularization",
-                &self.regularization,
-                "write a number above 0",
-            );
-        }
-        if !positive(self.alpha) {
-            return refuse("alpha", &self.alpha, "write a number above 0");
-        }
-        Ok(())
+        params::within("dim", self.dim, 1, 1024)?;
+        params::within("iterations", self.iterations, 1, 10_000)?;
+        params::within("cg_steps", self.cg_steps, 1, 100)?;
+        params::above_zero("regularization", self.regularization)?;
+        params::above_zero("alpha", self.alpha)
     }
 
     fn solve(&self) -> AlsSolve {
@@ -90,13 +75,27 @@ impl AlsParams {
     }
 }
 
-/// A trained model: `score = users[u] · items[i]`.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Factors {
-    /// `[users, dim]`; zero for a user without interactions.
-    pub users: Matrix,
-    /// `[items, dim]`; zero for an item without interactions.
-    pub items: Matrix,
+impl Learner for AlsParams {
+    fn hyperparameters(&self) -> Result<String, ModelError> {
+        params::json(self)
+    }
+
+    fn train(
+        &self,
+        device: &dyn Device,
+        examples: &Examples<'_>,
+        observer: &mut dyn FnMut(Progress),
+    ) -> Result<Fitted, ModelError> {
+        let mut seen = |pass, seconds| {
+            observer(Progress {
+                pass,
+                seconds,
+                loss: None,
+                validation: None,
+            });
+        };
+        train(device, examples.weights, self, &mut seen).map(Fitted::Factors)
+    }
 }
 
 /// Trains on `interactions` `[users, items]`, whose weights must not be negative. The same input gives the same bits on
@@ -119,7 +118,7 @@ pub fn train(
         observer(iteration, start.elapsed().as_secs_f64());
     }
     for table in [&users, &items] {
-        check_finite(table)?;
+        check_finite(table, REMEDY)?;
     }
     Ok(Factors { users, items })
 }
@@ -144,7 +143,7 @@ pub fn fold_in(
         ..params.solve()
     };
     device.als_half(fixed.view(), interactions, solve, &mut rows)?;
-    check_finite(&rows)?;
+    check_finite(&rows, REMEDY)?;
     Ok(rows)
 }
 
@@ -159,17 +158,7 @@ fn initial(rows: usize, params: &AlsParams) -> Matrix {
     table
 }
 
-/// SplitMix64's output function (Steele, Lea, Flood, OOPSLA 2014) at a counter.
-fn split_mix(counter: u64) -> u64 {
-    let mut z = counter
-        .wrapping_mul(0x9e37_79b9_7f4a_7c15)
-        .wrapping_add(0x9e37_79b9_7f4a_7c15);
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^ (z >> 31)
-}
-
-fn check_weights(interactions: &Csr) -> Result<(), ModelError> {
+pub(super) fn check_weights(interactions: &Csr) -> Result<(), ModelError> {
     match interactions.values().iter().position(|&w| w < 0.0) {
         None => Ok(()),
         Some(at) => {
@@ -183,15 +172,6 @@ fn check_weights(interactions: &Csr) -> Result<(), ModelError> {
                 interactions.values()[at]
             )))
         }
-    }
-}
-
-fn check_finite(table: &Matrix) -> Result<(), ModelError> {
-    match table.data().iter().position(|value| !value.is_finite()) {
-        None => Ok(()),
-        Some(at) => Err(ModelError::Diverged {
-            row: at / table.cols(),
-        }),
     }
 }
 

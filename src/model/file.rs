@@ -4,8 +4,7 @@
 //! `*_id_ends` (u64, where each text ends). Metadata is one JSON object with sorted keys under the key `recost`:
 //! safetensors writes several keys in hash order, which differs from run to run.
 
-use super::ModelError;
-use super::als::Factors;
+use super::{Factors, ModelError};
 use crate::compute::Matrix;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use std::borrow::Cow;

@@ -1,35 +1,144 @@
 //! Model families and what they share: names, parameters, errors, files.
+//!
+//! A family is one file: its hyperparameters, their checks, and how it trains, behind [`Learner`]; its [`Definition`] is
+//! listed in [`Family::ALL`]. Nothing else knows families one by one.
 
 pub mod als;
+pub mod bpr;
+pub mod ccl;
 pub mod file;
+mod fitted;
+pub mod gradient;
+pub mod logistic;
+mod params;
 pub mod popular;
+mod random;
+pub mod softmax;
+pub mod squared;
 pub mod stage;
 
-use crate::compute::ComputeError;
+use crate::compute::{ComputeError, Device};
+use crate::features::csr::Csr;
+pub use fitted::{Factors, Fitted};
 use std::str::FromStr;
 
 /// A way to turn interactions into scores.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize,
-)]
-#[serde(rename_all = "snake_case")]
-pub enum Family {
-    /// Matrix factorisation for implicit feedback by alternating least squares: see [`als`].
-    Als,
-    /// The same order for everyone, by weighted interactions: see [`popular`].
-    Popular,
+#[derive(Clone, Copy)]
+pub struct Family(&'static Definition);
+
+/// What there is to know of a family.
+pub struct Definition {
+    /// The name in configuration files and tables.
+    pub name: &'static str,
+    /// Whether users get lists of their own; otherwise there is one list for everyone.
+    pub personal: bool,
+    /// Checks hyperparameters as the pipeline file gives them and fills in defaults.
+    pub configure: fn(&toml::Table) -> Result<Box<dyn Learner>, ModelError>,
+}
+
+/// A family with its hyperparameters, ready to be trained.
+pub trait Learner: Send + Sync {
+    /// Every hyperparameter with its value, defaults filled in, as a JSON object.
+    ///
+    /// # Errors
+    /// None that can happen.
+    fn hyperparameters(&self) -> Result<String, ModelError>;
+
+    /// Trains on `examples`. The same input gives the same bits on the same device.
+    ///
+    /// # Errors
+    /// Interactions that cannot be learnt from, a result that is not finite, and those of the device.
+    fn train(
+        &self,
+        device: &dyn Device,
+        examples: &Examples<'_>,
+        observer: &mut dyn FnMut(Progress),
+    ) -> Result<Fitted, ModelError>;
+}
+
+/// What a model learns from.
+#[derive(Debug, Clone, Copy)]
+pub struct Examples<'a> {
+    /// `[users, items]`: how much each user took to an item; never negative.
+    pub weights: &'a Csr,
+    /// When, in microseconds, beside the entries of `weights`; `None` where nobody knows.
+    pub times: Option<&'a [i64]>,
+}
+
+/// How far training has come.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Progress {
+    /// Passes over the interactions so far, from 1.
+    pub pass: usize,
+    /// Wall-clock seconds since training began.
+    pub seconds: f64,
+    /// Mean loss of the pass, where the family has one.
+    pub loss: Option<f64>,
+    /// NDCG@20 on the interactions held back, where any are.
+    pub validation: Option<f64>,
 }
 
 impl Family {
     /// Every family, in the order of their names.
-    pub const ALL: [Self; 2] = [Self::Als, Self::Popular];
+    pub const ALL: [Self; 7] = [
+        als::FAMILY,
+        bpr::FAMILY,
+        ccl::FAMILY,
+        logistic::FAMILY,
+        popular::FAMILY,
+        softmax::FAMILY,
+        squared::FAMILY,
+    ];
+
+    /// The family of a definition.
+    pub const fn new(definition: &'static Definition) -> Self {
+        Self(definition)
+    }
 
     /// The name in configuration files and tables.
     pub fn name(self) -> &'static str {
-        match self {
-            Self::Als => "als",
-            Self::Popular => "popular",
-        }
+        self.0.name
+    }
+
+    /// Whether users get lists of their own.
+    pub fn is_personal(self) -> bool {
+        self.0.personal
+    }
+
+    /// Checks a model's hyperparameters as the pipeline file gives them.
+    ///
+    /// # Errors
+    /// The key that is unknown or the value that is out of range.
+    pub fn configure(self, params: &toml::Table) -> Result<Box<dyn Learner>, ModelError> {
+        (self.0.configure)(params)
+    }
+
+    /// Every name.
+    pub fn names() -> &'static [&'static str] {
+        const NAMES: [&str; Family::ALL.len()] = {
+            let mut names = [""; Family::ALL.len()];
+            let mut at = 0;
+            while at < names.len() {
+                names[at] = Family::ALL[at].0.name;
+                at += 1;
+            }
+            names
+        };
+        &NAMES
+    }
+}
+
+impl PartialEq for Family {
+    fn eq(&self, other: &Self) -> bool {
+        self.name() == other.name()
+    }
+}
+
+impl Eq for Family {}
+
+impl std::fmt::Debug for Family {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name())
     }
 }
 
@@ -50,47 +159,26 @@ impl FromStr for Family {
     }
 }
 
-/// Checks a model's hyperparameters as the pipeline file gives them.
-///
-/// # Errors
-/// The key that is unknown or the value that is out of range.
-pub fn validate_params(family: Family, params: &toml::Table) -> Result<(), ModelError> {
-    match family {
-        Family::Als => als_params(params).map(|_| ()),
-        Family::Popular => match params.keys().next() {
-            None => Ok(()),
-            Some(key) => Err(ModelError::Hyperparameters(format!(
-                "the family popular has no hyperparameter `{key}`"
-            ))),
-        },
+impl<'de> serde::Deserialize<'de> for Family {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        text.parse()
+            .map_err(|_| serde::de::Error::unknown_variant(&text, Self::names()))
     }
-}
-
-/// The hyperparameters of [`Family::Als`], defaults filled in.
-///
-/// # Errors
-/// As [`validate_params`].
-pub fn als_params(params: &toml::Table) -> Result<als::AlsParams, ModelError> {
-    let params: als::AlsParams = params
-        .clone()
-        .try_into()
-        .map_err(|e: toml::de::Error| ModelError::Hyperparameters(e.message().to_string()))?;
-    params.validate()?;
-    Ok(params)
 }
 
 /// What can go wrong while a model is trained, written or read.
 #[derive(Debug, thiserror::Error)]
 pub enum ModelError {
     /// No family has this name.
-    #[error("no model family is called \"{0}\": write als or popular")]
+    #[error("no model family is called \"{0}\": write one of {names}", names = Family::names().join(", "))]
     UnknownFamily(String),
     /// A hyperparameter outside its range.
     #[error("{name} = {value}: {wanted}")]
     Parameter {
         name: &'static str,
         value: String,
-        wanted: &'static str,
+        wanted: String,
     },
     /// A hyperparameter that the family does not have, or of another type.
     #[error("{0}")]
@@ -99,10 +187,8 @@ pub enum ModelError {
     #[error("{0}")]
     Interactions(String),
     /// The result is not finite.
-    #[error(
-        "training diverged: the factors of row {row} are not finite. Raise the regularization or lower alpha"
-    )]
-    Diverged { row: usize },
+    #[error("training diverged: the factors of row {row} are not finite. {remedy}")]
+    Diverged { row: usize, remedy: &'static str },
     /// The device failed.
     #[error(transparent)]
     Compute(#[from] ComputeError),
@@ -135,13 +221,30 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_of_families_are_the_same_everywhere() {
+    fn names_of_families_are_the_same_everywhere_and_in_order() {
         for family in Family::ALL {
             assert_eq!(family.to_string().parse::<Family>().unwrap(), family);
-            let json = serde_json::to_string(&family).unwrap();
-            assert_eq!(json, format!("\"{family}\""));
+            let json = format!("\"{family}\"");
             assert_eq!(serde_json::from_str::<Family>(&json).unwrap(), family);
         }
-        assert!("ALS2".parse::<Family>().is_err());
+        assert!(Family::names().is_sorted());
+        let error = "ALS2".parse::<Family>().unwrap_err().to_string();
+        assert!(
+            error.ends_with("write one of als, bpr, ccl, logistic, popular, softmax, squared"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn every_family_has_defaults_and_refuses_a_key_that_it_lacks() {
+        for family in Family::ALL {
+            let learner = family.configure(&toml::Table::new()).unwrap();
+            let json: serde_json::Value =
+                serde_json::from_str(&learner.hyperparameters().unwrap()).unwrap();
+            assert!(json.is_object());
+            let table = toml::toml! { learning_speed = 1 };
+            let error = family.configure(&table).err().unwrap().to_string();
+            assert!(error.contains("`learning_speed`"), "{family}: {error}");
+        }
     }
 }

@@ -1,6 +1,35 @@
 //! The same order for everyone: items by the sum of their interactions' weights.
 
+use super::{Definition, Examples, Family, Fitted, Learner, ModelError, Progress, params};
+use crate::compute::Device;
 use crate::features::csr::Csr;
+
+/// `popular` in a pipeline file.
+pub const FAMILY: Family = Family::new(&Definition {
+    name: "popular",
+    personal: false,
+    configure: |given| Ok(Box::new(params::fill(PopularParams {}, given)?)),
+});
+
+/// It has no hyperparameters.
+#[derive(Debug, Clone, Copy, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PopularParams {}
+
+impl Learner for PopularParams {
+    fn hyperparameters(&self) -> Result<String, ModelError> {
+        params::json(self)
+    }
+
+    fn train(
+        &self,
+        _: &dyn Device,
+        examples: &Examples<'_>,
+        _: &mut dyn FnMut(Progress),
+    ) -> Result<Fitted, ModelError> {
+        Ok(Fitted::Popular(Popular::train(examples.weights)))
+    }
+}
 
 /// Popularity of every item; weights already carry time decay.
 #[derive(Debug, Clone, PartialEq)]

@@ -13,19 +13,16 @@ use arrow::datatypes::{DataType, Field};
 use chrono::NaiveDate;
 
 use super::file::{self, ModelFile};
-use super::popular::Popular;
-use super::{Family, als, als_params};
+use super::{Examples, Fitted};
 use crate::compute::{Device, Matrix};
 use crate::config::{Model, Pipeline};
 use crate::engine::{Engine, Options};
 use crate::error::{Error, Kind, Result};
-use crate::features::csr::Csr;
 use crate::features::interactions::Interactions;
 use crate::warehouse::{Table, TableWriter, store, table};
 
 /// The interactions of the run's day, as models read them.
-pub const INTERACTIONS: &str =
-    "select user_id, item_id, weight, bought from interactions order by user_id, item_id";
+pub const INTERACTIONS: &str = "select user_id, item_id, weight, bought, last_time from interactions order by user_id, item_id";
 
 /// A model that was trained.
 #[derive(Debug, Clone)]
@@ -36,32 +33,22 @@ pub struct Trained {
     pub seconds: f64,
 }
 
-/// Factors of any family. For `popular` the items have one dimension, their score, and the users none.
+/// Trains a model of the pipeline.
 ///
 /// # Errors
 /// Those of the family and the device.
-pub fn fit(device: &dyn Device, model: &Model, interactions: &Csr) -> Result<als::Factors> {
-    match model.family {
-        Family::Als => {
-            let params = als_params(&model.params)?;
-            Ok(als::train(
-                device,
-                interactions,
-                &params,
-                &mut |iteration, seconds| {
-                    tracing::debug!(model = %model.id, iteration, seconds, "iteration");
-                },
-            )?)
-        }
-        Family::Popular => {
-            let scores = Popular::train(interactions).scores().to_vec();
-            let items = Matrix::new(scores.len(), 1, scores)?;
-            Ok(als::Factors {
-                users: Matrix::zeros(0, 1),
-                items,
-            })
-        }
-    }
+pub fn fit(device: &dyn Device, model: &Model, examples: &Examples<'_>) -> Result<Fitted> {
+    let learner = model.family.configure(&model.params)?;
+    Ok(learner.train(device, examples, &mut |progress| {
+        tracing::debug!(
+            model = %model.id,
+            pass = progress.pass,
+            seconds = progress.seconds,
+            loss = progress.loss,
+            validation = progress.validation,
+            "pass"
+        );
+    })?)
 }
 
 /// Reads the interactions of `date`.
@@ -114,15 +101,16 @@ pub async fn run(
     models.sort_by(|a, b| a.id.cmp(&b.id));
     for model in models {
         let started = std::time::Instant::now();
-        let factors = fit(device, model, &interactions.weights)
-            .map_err(|e| e.context(format!("model `{}`", model.id)))?;
+        let factors = fit(device, model, &interactions.examples())
+            .map_err(|e| e.context(format!("model `{}`", model.id)))?
+            .into_factors()?;
         let seconds = started.elapsed().as_secs_f64();
         trained.push(Trained {
             model_id: model.id.clone(),
             seconds,
         });
-        let hyperparameters = hyperparameters(model)?;
-        let users = if model.family == Family::Als {
+        let hyperparameters = model.family.configure(&model.params)?.hyperparameters()?;
+        let users = if model.family.is_personal() {
             interactions.users.clone()
         } else {
             vec![]
@@ -194,14 +182,6 @@ fn file_name(model_id: &str) -> String {
         })
         .collect();
     format!("{safe}.safetensors")
-}
-
-fn hyperparameters(model: &Model) -> Result<String> {
-    let json = match model.family {
-        Family::Als => serde_json::to_string(&als_params(&model.params)?),
-        Family::Popular => serde_json::to_string(&model.params),
-    };
-    json.map_err(|e| Error::unexpected(e.to_string()))
 }
 
 fn contract(name: &str) -> Result<&'static Table> {

@@ -18,10 +18,8 @@ use crate::engine::{Engine, Options};
 use crate::error::{Error, Result};
 use crate::features::csr::Csr;
 use crate::features::interactions::Interactions;
-use crate::model::als::Factors;
-use crate::model::file;
 use crate::model::popular::Popular;
-use crate::model::{Family, stage as train};
+use crate::model::{Factors, file, stage as train};
 use crate::warehouse::{TableWriter, store, table};
 
 /// A model that has scored.
@@ -70,7 +68,7 @@ pub async fn run(
         let started = std::time::Instant::now();
         let read = file::read(&train::path(snapshot, date, &model.id)?)?;
         if read.item_ids != interactions.items
-            || (model.family == Family::Als && read.user_ids != interactions.users)
+            || (model.family.is_personal() && read.user_ids != interactions.users)
         {
             return Err(Error::check(format!(
                 "model `{}` of {date} was trained on other interactions than those that are there now",
@@ -90,44 +88,27 @@ pub async fn run(
             model_version: date.to_string(),
             writer: TableWriter::create(table, &dir.join(format!("part-{}.parquet", 2 * n)))?,
         };
-        let mut popular_users = 0;
+        let mut popular_users = 0u64;
         // A score of popularity is not on the scale of min_score, which is the model's.
         let popular_filters = Filters {
             min_score: None,
             ..filters
         };
-        match model.family {
-            Family::Als => {
-                lists.score(device, &read.factors, &filters, &interactions.users)?;
-                let unknown = without_vector(read.factors.users.view());
-                for some in unknown.chunks(BATCH) {
-                    let ids: Vec<String> = some
-                        .iter()
-                        .map(|u| interactions.users[*u as usize].clone())
-                        .collect();
-                    lists.write(
-                        &ids,
-                        &popular_k(&popular, some, &popular_filters)?,
-                        "popular",
-                    )?;
-                    popular_users += some.len() as u64;
-                }
-            }
-            Family::Popular => {
-                let all: Vec<u32> =
-                    (0..u32::try_from(interactions.users.len()).unwrap_or(u32::MAX)).collect();
-                for some in all.chunks(BATCH) {
-                    let start = some[0] as usize;
-                    let ids = &interactions.users[start..start + some.len()];
-                    lists.write(
-                        ids,
-                        &popular_k(&popular, some, &popular_filters)?,
-                        "popular",
-                    )?;
-                }
-                popular_users += all.len() as u64;
-            }
+        let without_list = if model.family.is_personal() {
+            lists.score(device, &read.factors, &filters, &interactions.users)?;
+            without_vector(read.factors.users.view())
+        } else {
+            (0..u32::try_from(interactions.users.len()).unwrap_or(u32::MAX)).collect()
+        };
+        for some in without_list.chunks(BATCH) {
+            let ids: Vec<String> = some
+                .iter()
+                .map(|u| interactions.users[*u as usize].clone())
+                .collect();
+            let found = popular_k(&popular, some, &popular_filters)?;
+            lists.write(&ids, &found, "popular")?;
         }
+        popular_users += without_list.len() as u64;
         let mut rows = lists.writer.finish()?;
         // Users whom the window does not know come in a file of their own, so that each file is in order.
         lists.writer =

@@ -432,11 +432,11 @@ pub struct QualityMetric {
     pub model_version: String,
     /// Whether this is the popularity baseline.
     pub is_baseline: bool,
-    /// recall, ndcg, precision, hit_rate, mrr or coverage.
+    /// recall, precision, f1, ndcg, map, mrr, hit_rate, novelty, coverage or gini.
     pub metric: String,
     /// Length of the list that is judged.
     pub k: u32,
-    /// 0 to 1; mean over users (coverage: over the catalogue).
+    /// 0 to 1; mean over users (coverage and gini: over the catalogue).
     pub value: f64,
     /// Lower end of the 95 % interval.
     pub low: Option<f64>,

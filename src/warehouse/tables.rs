@@ -728,13 +728,13 @@ pub static TABLES: &[Table] = &[
             req(
                 "metric",
                 Text,
-                "recall, ndcg, precision, hit_rate, mrr or coverage",
+                "recall, precision, f1, ndcg, map, mrr, hit_rate, novelty, coverage or gini",
             ),
             req("k", Int32, "length of the list that is judged"),
             req(
                 "value",
                 Float64,
-                "mean over users (coverage: over the catalogue)",
+                "mean over users (coverage and gini: over the catalogue)",
             ),
             opt("low", Float64, "lower end of the 95 % bootstrap interval"),
             opt("high", Float64, "upper end of the 95 % bootstrap interval"),

@@ -6,11 +6,13 @@ mod als_cg;
 mod engine;
 mod gram;
 mod score_topk;
+mod trainer;
 
 pub use engine::GpuLimits;
 
 use super::{
-    AlsSolve, ComputeError, Device, DeviceInfo, Kind, Matrix, MatrixView, Scorer, check_als,
+    AlsSolve, ComputeError, Device, DeviceInfo, Kind, Matrix, MatrixView, Recipe, Scorer, Trainer,
+    check_als, check_tables,
 };
 use crate::features::csr::Csr;
 use engine::Engine;
@@ -77,6 +79,21 @@ impl Device for GpuDevice {
     ) -> Result<(), ComputeError> {
         check_als(fixed, interactions, x)?;
         als_cg::run(&self.engine, fixed, interactions, solve, x)
+    }
+
+    fn trainer<'a>(
+        &'a self,
+        users: &Matrix,
+        items: &Matrix,
+        recipe: Recipe,
+    ) -> Result<Box<dyn Trainer + 'a>, ComputeError> {
+        check_tables(users, items)?;
+        Ok(Box::new(trainer::GpuTrainer::new(
+            &self.engine,
+            users,
+            items,
+            recipe,
+        )?))
     }
 
     fn scorer<'a>(

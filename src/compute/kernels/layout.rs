@@ -1,7 +1,7 @@
 //! Every shader parses and validates, and Rust's parameter structs lie in memory as the shaders read them: no GPU needed.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
-use super::{als_cg, gram, score_topk};
+use super::{als_cg, apply, embed, gather_grad, gram, product, sample_loss, score_topk};
 use std::mem::{offset_of, size_of};
 
 fn module(source: &str) -> naga::Module {
@@ -76,5 +76,66 @@ fn topk_params_lie_as_the_shader_reads_them() {
         k,
         floor_key,
         fresh
+    );
+}
+
+#[test]
+fn training_params_lie_as_the_shaders_read_them() {
+    check_layout!(
+        embed::WGSL,
+        embed::Params,
+        count,
+        quads,
+        key,
+        dropout,
+        cosine,
+        width,
+        first
+    );
+    check_layout!(
+        product::WGSL,
+        product::Params,
+        rows,
+        depth,
+        quads,
+        row_stride,
+        depth_stride,
+        add,
+        first_row
+    );
+    check_layout!(
+        sample_loss::WGSL,
+        sample_loss::Params,
+        samples,
+        negatives,
+        width,
+        quads,
+        loss,
+        first,
+        second,
+        first_sample
+    );
+    check_layout!(
+        gather_grad::WGSL,
+        gather_grad::Params,
+        rows,
+        samples,
+        is_users,
+        quads,
+        key,
+        dropout,
+        cosine,
+        first
+    );
+    check_layout!(
+        apply::WGSL,
+        apply::Params,
+        rows,
+        quads,
+        optimizer,
+        rate,
+        l2,
+        l1,
+        first
     );
 }

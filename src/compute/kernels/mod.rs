@@ -1,7 +1,12 @@
 //! Kernels: `<name>.wgsl` for GPUs beside `<name>.rs`, the CPU twin and the parameters that both read.
 
 pub mod als_cg;
+pub mod apply;
+pub mod embed;
+pub mod gather_grad;
 pub mod gram;
+pub mod product;
+pub mod sample_loss;
 pub mod score_topk;
 
 #[cfg(test)]

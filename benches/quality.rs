@@ -1,0 +1,232 @@
+//! Trains models on a given split and ranks all items for every user of its test part.
+//!
+//! `cargo bench --bench quality -- FOLDER [--models popular,als,softmax] [--set key=value]… [--holdout SHARE]
+//! [--device cpu]`. The folder holds `train.txt` and `test.txt`, one user a line: the user's number, then the numbers of
+//! the items, all counted from 0. `--set` changes hyperparameters from the families' defaults. `--holdout` leaves
+//! `test.txt` alone and judges by a random share of the training interactions instead, which is how hyperparameters are
+//! chosen. Threads: `RAYON_NUM_THREADS`.
+#![allow(clippy::print_stdout)]
+
+use recost::compute::{Choice, Device, open};
+use recost::error::Error;
+use recost::evaluate::metrics::Evaluation;
+use recost::features::csr::Csr;
+use recost::model::popular::Popular;
+use recost::model::{Examples, Family, Fitted};
+use recost::recommend::topk::{Filters, popular_k, top_k};
+use std::path::Path;
+use std::time::Instant;
+
+type Failure = Box<dyn std::error::Error>;
+
+/// Seed of the bootstrap and of the share held out.
+const SEED: u64 = 20_080_401;
+const K: usize = 20;
+
+struct Arguments {
+    folder: String,
+    models: Vec<String>,
+    settings: toml::Table,
+    holdout: f64,
+    device: Choice,
+}
+
+fn main() -> Result<(), Failure> {
+    let arguments = arguments()?;
+    let folder = Path::new(&arguments.folder);
+    let train = pairs(&folder.join("train.txt"))?;
+    let (train, test) = if arguments.holdout > 0.0 {
+        let held = |at: u64| ((mix(at) >> 11) as f64 / (1u64 << 53) as f64) < arguments.holdout;
+        let numbered = train.into_iter().zip(0u64..);
+        let (test, train): (Vec<_>, Vec<_>) = numbered.partition(|&(_, at)| held(at));
+        let pairs = |part: Vec<((u32, u32), u64)>| part.into_iter().map(|(pair, _)| pair).collect();
+        (pairs(train), pairs(test))
+    } else {
+        (train, pairs(&folder.join("test.txt"))?)
+    };
+    let all = || train.iter().chain(&test);
+    let users = all().map(|p| p.0 as usize + 1).max().unwrap_or(0);
+    let items = all().map(|p| p.1 as usize + 1).max().unwrap_or(0);
+    let matrix = |pairs: &[(u32, u32)]| {
+        let cells: Vec<_> = pairs.iter().map(|&(u, i)| (u, i, 1.0)).collect();
+        Csr::from_triplets(users, items, &cells)
+    };
+    let (train, test) = (matrix(&train)?, matrix(&test)?);
+    let device = open(&arguments.device)?;
+    let info = device.info();
+    println!(
+        "device    {} ({}), {} threads",
+        info.name,
+        info.backend,
+        rayon::current_num_threads()
+    );
+    println!(
+        "data      {users} users × {items} items, {} to train on, {} to test on{}",
+        train.nnz(),
+        test.nnz(),
+        if arguments.holdout > 0.0 {
+            " (held out of the training part)"
+        } else {
+            ""
+        }
+    );
+    for name in &arguments.models {
+        judge(name, &arguments.settings, &*device, &train, &test)?;
+    }
+    Ok(())
+}
+
+fn judge(
+    name: &str,
+    settings: &toml::Table,
+    device: &dyn Device,
+    train: &Csr,
+    test: &Csr,
+) -> Result<(), Failure> {
+    let family: Family = name.parse()?;
+    // What is set is set for the families that have it.
+    let mut given = settings.clone();
+    let learner = loop {
+        match family.configure(&given) {
+            Ok(learner) => break learner,
+            Err(error) => {
+                let text = error.to_string();
+                let unknown = text.strip_prefix("unknown hyperparameter `");
+                let Some(key) = unknown.and_then(|rest| rest.split('`').next()) else {
+                    return Err(error.into());
+                };
+                given.remove(key);
+            }
+        }
+    };
+    println!("{name:<9} {}", learner.hyperparameters()?);
+    let examples = Examples {
+        weights: train,
+        times: None,
+    };
+    let (start, mut passes) = (Instant::now(), 0);
+    let fitted = learner.train(device, &examples, &mut |progress| {
+        passes += 1;
+        let part = |name: &str, value: Option<f64>| {
+            value.map_or(String::new(), |v| format!(", {name} {v:.5}"))
+        };
+        println!(
+            "  pass {:>3}, {:.0} s{}{}",
+            progress.pass,
+            progress.seconds,
+            part("loss", progress.loss),
+            part("validation NDCG", progress.validation)
+        );
+    })?;
+    let trained = start.elapsed().as_secs_f64();
+    let start = Instant::now();
+    let mut evaluation = Evaluation::new(train, &[K]);
+    let filters = Filters {
+        exclude: Some(train),
+        k: K,
+        ..Filters::default()
+    };
+    match fitted {
+        Fitted::Factors(factors) => {
+            top_k::<Error>(
+                device,
+                &factors.users,
+                &factors.items,
+                &filters,
+                |first, lists| {
+                    evaluation.add(first, &lists, test);
+                    Ok(())
+                },
+            )?;
+        }
+        Fitted::Popular(popular) => rank_popular(&popular, &filters, test, &mut evaluation)?,
+    }
+    let ranked = start.elapsed().as_secs_f64();
+    for (metric, k, e) in evaluation.estimates(SEED) {
+        println!(
+            "  {:<10} {:.4} [{:.4}, {:.4}] over {} users",
+            format!("{}@{k}", metric.name()),
+            e.mean,
+            e.low,
+            e.high,
+            e.users
+        );
+    }
+    for (name, values) in [
+        ("coverage", evaluation.coverage()),
+        ("gini", evaluation.gini()),
+    ] {
+        for (k, value) in values {
+            println!("  {:<10} {value:.4}", format!("{name}@{k}"));
+        }
+    }
+    let per_pass = trained / f64::from(passes.max(1));
+    println!(
+        "  trained in {trained:.1} s, {per_pass:.2} s a pass; ranked and judged in {ranked:.1} s"
+    );
+    Ok(())
+}
+
+fn rank_popular(
+    popular: &Popular,
+    filters: &Filters<'_>,
+    test: &Csr,
+    evaluation: &mut Evaluation,
+) -> Result<(), Failure> {
+    let everyone: Vec<u32> = (0..u32::try_from(test.rows())?).collect();
+    evaluation.add(0, &popular_k(popular, &everyone, filters)?, test);
+    Ok(())
+}
+
+/// SplitMix64.
+fn mix(place: u64) -> u64 {
+    let mut z = (place ^ SEED).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}
+
+/// Every (user, item) of a file.
+fn pairs(path: &Path) -> Result<Vec<(u32, u32)>, Failure> {
+    let text = std::fs::read_to_string(path).map_err(|e| format!("{}: {e}", path.display()))?;
+    let mut pairs = vec![];
+    for (line, text) in text.lines().enumerate() {
+        let mut numbers = text.split_whitespace().map(|word| {
+            word.parse::<u32>()
+                .map_err(|e| format!("{}:{}: `{word}`: {e}", path.display(), line + 1))
+        });
+        let Some(user) = numbers.next().transpose()? else {
+            continue;
+        };
+        for item in numbers {
+            pairs.push((user, item?));
+        }
+    }
+    Ok(pairs)
+}
+
+fn arguments() -> Result<Arguments, Failure> {
+    let mut arguments = Arguments {
+        folder: String::new(),
+        models: ["popular", "als", "softmax"].map(str::to_string).to_vec(),
+        settings: toml::Table::new(),
+        holdout: 0.0,
+        device: "cpu".parse()?,
+    };
+    let mut given = std::env::args().skip(1).filter(|a| a != "--bench");
+    while let Some(argument) = given.next() {
+        let mut value = || given.next().ok_or(format!("{argument} needs a value"));
+        match argument.as_str() {
+            "--models" => arguments.models = value()?.split(',').map(str::to_string).collect(),
+            "--set" => arguments.settings.extend(value()?.parse::<toml::Table>()?),
+            "--holdout" => arguments.holdout = value()?.parse()?,
+            "--device" => arguments.device = value()?.parse()?,
+            folder if !folder.starts_with('-') => arguments.folder = folder.to_string(),
+            other => return Err(format!("unknown option {other}").into()),
+        }
+    }
+    if arguments.folder.is_empty() {
+        return Err("give the folder of train.txt and test.txt".into());
+    }
+    Ok(arguments)
+}

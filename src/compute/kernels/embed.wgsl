@@ -1,0 +1,80 @@
+// The vectors that a batch computes with: rows of a table gathered, dropped out and scaled to length 1.
+//
+// Roofline: bound by memory, 8·dim bytes a row. A workgroup makes one row.
+
+struct Params {
+    count: u32,       // rows to make
+    quads: u32,       // vec4s per row
+    key: u32,         // of the dropout
+    dropout: f32,
+    cosine: u32,      // 1: scale to length 1
+    width: u32,       // floats between rows of `across`; 0: leave it alone
+    first: u32,       // row of this dispatch's first workgroup
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> table: array<vec4<f32>>;      // [table rows, quads]
+@group(0) @binding(2) var<storage, read> ids: array<u32>;              // [count]
+@group(0) @binding(3) var<storage, read_write> rows: array<vec4<f32>>; // [count, quads]
+@group(0) @binding(4) var<storage, read_write> across: array<f32>;     // [4·quads, width]: the rows, transposed
+
+const THREADS: u32 = 64u;
+var<workgroup> partial: array<f32, THREADS>;
+
+fn scramble(value: u32) -> u32 {
+    var x = value;
+    x = (x ^ (x >> 16u)) * 0x7feb352du;
+    x = (x ^ (x >> 15u)) * 0x846ca68bu;
+    return x ^ (x >> 16u);
+}
+
+// 0 for a dropped element, otherwise what makes up for the dropped ones.
+fn kept(row: u32, column: u32) -> f32 {
+    let bits = scramble(scramble(params.key ^ (row * 0x9e3779b9u)) ^ column);
+    return select(1.0 / (1.0 - params.dropout), 0.0, f32(bits >> 8u) < params.dropout * 16777216.0);
+}
+
+fn reduce(thread: u32, value: f32) -> f32 {
+    workgroupBarrier();
+    partial[thread] = value;
+    workgroupBarrier();
+    for (var half = THREADS / 2u; half > 0u; half /= 2u) {
+        if thread < half {
+            partial[thread] += partial[thread + half];
+        }
+        workgroupBarrier();
+    }
+    return partial[0];
+}
+
+@compute @workgroup_size(THREADS)
+fn embed(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(local_invocation_index) thread: u32,
+) {
+    let row = params.first + group.x;
+    let id = ids[row];
+    var squares = 0.0;
+    for (var q = thread; q < params.quads; q += THREADS) {
+        var x = table[id * params.quads + q];
+        if params.dropout > 0.0 {
+            x *= vec4<f32>(kept(id, 4u * q), kept(id, 4u * q + 1u), kept(id, 4u * q + 2u), kept(id, 4u * q + 3u));
+        }
+        squares += dot(x, x);
+        rows[row * params.quads + q] = x;
+    }
+    var scale = 1.0;
+    if params.cosine == 1u {
+        scale = 1.0 / sqrt(reduce(thread, squares) + 1e-12);
+    }
+    for (var q = thread; q < params.quads; q += THREADS) {
+        let x = rows[row * params.quads + q] * scale;
+        rows[row * params.quads + q] = x;
+        if params.width > 0u {
+            across[(4u * q) * params.width + row] = x.x;
+            across[(4u * q + 1u) * params.width + row] = x.y;
+            across[(4u * q + 2u) * params.width + row] = x.z;
+            across[(4u * q + 3u) * params.width + row] = x.w;
+        }
+    }
+}

@@ -1,0 +1,33 @@
+//! Bayesian personalised ranking: an item taken up above each negative (Rendle et al., UAI 2009).
+
+use super::gradient::{self, Objective, Options};
+use super::{Definition, Family, ModelError};
+use crate::compute::Loss;
+
+/// `bpr` in a pipeline file.
+pub const FAMILY: Family = Family::new(&Definition {
+    name: "bpr",
+    personal: true,
+    configure: |given| gradient::configure(Bpr {}, options(), given),
+});
+
+fn options() -> Options {
+    Options {
+        cosine: false,
+        ..Options::default()
+    }
+}
+
+/// It has no hyperparameters of its own.
+#[derive(Debug, Clone, Copy, serde::Serialize, serde::Deserialize)]
+struct Bpr {}
+
+impl Objective for Bpr {
+    fn validate(&self) -> Result<(), ModelError> {
+        Ok(())
+    }
+
+    fn loss(&self) -> Loss {
+        Loss::Bpr
+    }
+}

@@ -1,0 +1,45 @@
+//! Cosine contrastive loss: an item taken up as near as can be, negatives no nearer than a margin (Mao et al., "SimpleX: A
+//! Simple and Strong Baseline for Collaborative Filtering", CIKM 2021).
+
+use super::gradient::{self, Objective, Options};
+use super::{Definition, Family, ModelError, params};
+use crate::compute::Loss;
+
+/// `ccl` in a pipeline file.
+pub const FAMILY: Family = Family::new(&Definition {
+    name: "ccl",
+    personal: true,
+    configure: |given| gradient::configure(Contrastive::default(), Options::default(), given),
+});
+
+/// Its own hyperparameters.
+#[derive(Debug, Clone, Copy, serde::Serialize, serde::Deserialize)]
+struct Contrastive {
+    /// Cosine above which a negative is pushed away, 0 to below 1.
+    margin: f32,
+    /// Weight of all negatives together against the item taken up, above 0.
+    negative_weight: f32,
+}
+
+impl Default for Contrastive {
+    fn default() -> Self {
+        Self {
+            margin: 0.4,
+            negative_weight: 150.0,
+        }
+    }
+}
+
+impl Objective for Contrastive {
+    fn validate(&self) -> Result<(), ModelError> {
+        params::between("margin", self.margin, 0.0, 1.0)?;
+        params::above_zero("negative_weight", self.negative_weight)
+    }
+
+    fn loss(&self) -> Loss {
+        Loss::Contrastive {
+            margin: self.margin,
+            negative_weight: self.negative_weight,
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! Embeddings trained by gradient: what the families `softmax`, `logistic`, `squared`, `bpr` and `ccl` share.
+//!
+//! A family gives a loss; sampling, optimiser, schedule and early stopping are here, the arithmetic in
+//! [`crate::compute`].
+
+mod options;
+mod sample;
+mod split;
+#[cfg(test)]
+mod tests;
+mod train;
+
+pub use options::{Options, Sampling, Schedule};
+
+use super::{Examples, Fitted, Learner, ModelError, Progress, params};
+use crate::compute::{Device, Loss};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+/// A loss with its own hyperparameters.
+pub trait Objective: Serialize + DeserializeOwned + Copy + Send + Sync + 'static {
+    /// Names the first parameter that is out of range.
+    ///
+    /// # Errors
+    /// [`ModelError::Parameter`].
+    fn validate(&self) -> Result<(), ModelError>;
+
+    /// The loss that training lowers.
+    fn loss(&self) -> Loss;
+}
+
+/// The hyperparameters of a family: those that all share beside its own.
+#[derive(Debug, Clone, Copy, Serialize)]
+struct Gradient<O> {
+    #[serde(flatten)]
+    objective: O,
+    #[serde(flatten)]
+    options: Options,
+}
+
+/// Lays `given` over a family's defaults and checks the result.
+///
+/// # Errors
+/// A key that is unknown, of another type, or out of range.
+pub fn configure<O: Objective>(
+    objective: O,
+    options: Options,
+    given: &toml::Table,
+) -> Result<Box<dyn Learner>, ModelError> {
+    let (own, shared) = (params::object(&objective)?, params::object(&options)?);
+    params::refuse_unknown(given, own.keys().chain(shared.keys()))?;
+    let configured = Gradient::<O> {
+        objective: params::overlay(own, given)?,
+        options: params::overlay(shared, given)?,
+    };
+    configured.objective.validate()?;
+    configured.options.validate()?;
+    Ok(Box::new(configured))
+}
+
+impl<O: Objective> Learner for Gradient<O> {
+    fn hyperparameters(&self) -> Result<String, ModelError> {
+        params::json(self)
+    }
+
+    fn train(
+        &self,
+        device: &dyn Device,
+        examples: &Examples<'_>,
+        observer: &mut dyn FnMut(Progress),
+    ) -> Result<Fitted, ModelError> {
+        train::train(
+            device,
+            examples,
+            self.objective.loss(),
+            &self.options,
+            observer,
+        )
+        .map(Fitted::Factors)
+    }
+}

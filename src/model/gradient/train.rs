@@ -1,0 +1,182 @@
+//! The training loop: passes over the samples, a falling rate, and stopping early.
+
+use std::time::Instant;
+
+use super::Options;
+use super::sample::{Drawn, Sampler};
+use super::split::Split;
+use crate::compute::{Batch, Device, Loss, Matrix, Recipe};
+use crate::features::csr::Csr;
+use crate::model::als::check_weights;
+use crate::model::fitted::check_finite;
+use crate::model::random::Stream;
+use crate::model::{Examples, Factors, ModelError, Progress};
+
+/// Purposes of random numbers.
+const USERS: u64 = 3;
+const ITEMS: u64 = 4;
+/// Standard deviation of a first embedding's elements.
+const SPREAD: f64 = 0.1;
+
+/// What to change when embeddings are not finite.
+const REMEDY: &str = "Lower the learning_rate or raise l2";
+
+pub(super) fn train(
+    device: &dyn Device,
+    examples: &Examples<'_>,
+    loss: Loss,
+    options: &Options,
+    observer: &mut dyn FnMut(Progress),
+) -> Result<Factors, ModelError> {
+    check_weights(examples.weights)?;
+    if examples.weights.cols() < 2 || examples.weights.values().iter().all(|&w| w == 0.0) {
+        return Err(ModelError::Interactions(
+            "a model trained by gradient needs interactions with at least two items".into(),
+        ));
+    }
+    let training = Training {
+        device,
+        loss,
+        options,
+        start: Instant::now(),
+    };
+    if options.validation == 0.0 {
+        let (_, factors) = training.run(examples.weights, options.epochs, None, observer)?;
+        return Ok(factors);
+    }
+    let split = Split::new(examples, options.validation, options.seed)?;
+    let (best, _) = training.run(&split.train, options.epochs, Some(&split), observer)?;
+    drop(split);
+    let (_, factors) = training.run(examples.weights, best, None, observer)?;
+    Ok(factors)
+}
+
+struct Training<'a> {
+    device: &'a dyn Device,
+    loss: Loss,
+    options: &'a Options,
+    start: Instant,
+}
+
+impl Training<'_> {
+    /// Trains `passes` passes, or with a `split` until its validation no longer gets better. Returns the best number of
+    /// passes and their embeddings.
+    fn run(
+        &self,
+        interactions: &Csr,
+        passes: usize,
+        split: Option<&Split>,
+        observer: &mut dyn FnMut(Progress),
+    ) -> Result<(usize, Factors), ModelError> {
+        let options = self.options;
+        let sampler = Sampler::new(interactions, options);
+        let [users, items] = [(interactions.rows(), USERS), (interactions.cols(), ITEMS)]
+            .map(|(rows, purpose)| initial(rows, options, purpose));
+        let recipe = Recipe {
+            loss: self.loss,
+            cosine: options.cosine,
+            optimizer: options.optimizer,
+            l2: options.l2,
+            l1: options.l1,
+            dropout: options.dropout,
+            seed: options.seed,
+        };
+        let mut trainer = self.device.trainer(&users, &items, recipe)?;
+        // The rate falls over the passes that were asked for, wherever training stops.
+        let steps = sampler.steps() * options.epochs;
+        let mut drawn = Drawn::default();
+        let mut best: Option<(f64, usize, Factors)> = None;
+        for pass in 1..=passes {
+            let order = sampler.order(pass);
+            let mut losses = 0.0;
+            for step in 0..sampler.steps() {
+                let total = (pass - 1) * sampler.steps() + step;
+                sampler.draw(&order, step, total, &mut drawn);
+                let batch = Batch {
+                    users: &drawn.users,
+                    items: &drawn.items,
+                    weights: &drawn.weights,
+                    negatives: &drawn.negatives,
+                    corrections: &drawn.corrections,
+                };
+                losses += trainer.step(&batch, options.rate(total, steps))?;
+            }
+            let judged = match split {
+                None => None,
+                Some(split) => {
+                    let factors = self.serve(trainer.tables()?, interactions)?;
+                    let value = split.judge(self.device, &factors.users, &factors.items)?;
+                    if best.as_ref().is_none_or(|(before, ..)| value > *before) {
+                        best = Some((value, pass, factors));
+                    }
+                    Some(value)
+                }
+            };
+            observer(Progress {
+                pass,
+                seconds: self.start.elapsed().as_secs_f64(),
+                loss: Some(losses / sampler.steps() as f64),
+                validation: judged,
+            });
+            if best
+                .as_ref()
+                .is_some_and(|&(_, at, _)| pass - at >= options.patience)
+            {
+                break;
+            }
+        }
+        match best {
+            Some((_, pass, factors)) => Ok((pass, factors)),
+            None => Ok((passes, self.serve(trainer.tables()?, interactions)?)),
+        }
+    }
+
+    /// Embeddings as they are served: scaled where the loss saw them scaled, zero for whom nothing is known of.
+    fn serve(
+        &self,
+        (mut users, mut items): (Matrix, Matrix),
+        interactions: &Csr,
+    ) -> Result<Factors, ModelError> {
+        let mut known = vec![false; items.rows()];
+        interactions
+            .indices()
+            .iter()
+            .for_each(|&item| known[item as usize] = true);
+        let has_any = |user: usize| !interactions.row(user).0.is_empty();
+        self.finish(&mut users, has_any)?;
+        self.finish(&mut items, |item| known[item])?;
+        Ok(Factors { users, items })
+    }
+
+    fn finish(&self, table: &mut Matrix, known: impl Fn(usize) -> bool) -> Result<(), ModelError> {
+        check_finite(table, REMEDY)?;
+        let dim = table.cols();
+        for (at, row) in table.data_mut().chunks_exact_mut(dim).enumerate() {
+            if !known(at) {
+                row.fill(0.0);
+            } else if self.options.cosine {
+                let length = row
+                    .iter()
+                    .map(|&v| f64::from(v).powi(2))
+                    .sum::<f64>()
+                    .sqrt();
+                if length > 0.0 {
+                    row.iter_mut()
+                        .for_each(|v| *v = (f64::from(*v) / length) as f32);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Uniform around 0; every element from its own place.
+fn initial(rows: usize, options: &Options, purpose: u64) -> Matrix {
+    let stream = Stream::new(options.seed, purpose);
+    let width = SPREAD * 12f64.sqrt();
+    let mut table = Matrix::zeros(rows, options.dim);
+    for (place, value) in table.data_mut().iter_mut().enumerate() {
+        *value = ((stream.uniform(place as u64) - 0.5) * width) as f32;
+    }
+    table
+}

@@ -1,0 +1,46 @@
+//! Squared error: 1 for an item taken up, 0 for the negatives.
+
+use super::gradient::{self, Objective, Options};
+use super::{Definition, Family, ModelError, params};
+use crate::compute::Loss;
+
+/// `squared` in a pipeline file.
+pub const FAMILY: Family = Family::new(&Definition {
+    name: "squared",
+    personal: true,
+    configure: |given| gradient::configure(Squared::default(), options(), given),
+});
+
+fn options() -> Options {
+    Options {
+        cosine: false,
+        ..Options::default()
+    }
+}
+
+/// Its own hyperparameters.
+#[derive(Debug, Clone, Copy, serde::Serialize, serde::Deserialize)]
+struct Squared {
+    /// Weight of all negatives together against the item taken up, above 0.
+    negative_weight: f32,
+}
+
+impl Default for Squared {
+    fn default() -> Self {
+        Self {
+            negative_weight: 10.0,
+        }
+    }
+}
+
+impl Objective for Squared {
+    fn validate(&self) -> Result<(), ModelError> {
+        params::above_zero("negative_weight", self.negative_weight)
+    }
+
+    fn loss(&self) -> Loss {
+        Loss::Squared {
+            negative_weight: self.negative_weight,
+        }
+    }
+}
