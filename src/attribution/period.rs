@@ -5,15 +5,17 @@ use std::collections::BTreeSet;
 use arrow::array::AsArray;
 use arrow::compute::cast;
 use arrow::datatypes::DataType;
+use datafusion::execution::SendableRecordBatchStream;
+use datafusion::prelude::DataFrame;
 use futures::StreamExt;
 
-use super::allocate::{AllocationWriter, BatchColumns, ChargeBatch, Receiver};
+use super::allocate::{AllocationWriter, BatchColumns, ChargeBatch, Receiver, read};
 use super::repeat::Inputs;
 use super::stage::Summary;
 use super::work::{Work, contract};
 use super::{AttributeError, Attributor, RUN_TIME, RUNS, Routing, Warning};
 use super::{close, convert, driver_query};
-use crate::engine::{Engine, Library};
+use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::warehouse::store::{self, partition_dir};
 
@@ -50,16 +52,9 @@ pub(super) async fn open(
     summary: &mut Summary,
 ) -> Result<()> {
     let engine = session(work, period).await?;
-    write(
-        work,
-        &engine,
-        routing,
-        ("allocations", Order::OfFiles),
-        period,
-        summary,
-    )
-    .await
-    .map_err(|e| e.context(format!("billing period {period}")))?;
+    write(work, &engine, routing, "allocations", period, summary)
+        .await
+        .map_err(|e| e.context(format!("billing period {period}")))?;
     repeatable(work, &engine, routing, period).await
 }
 
@@ -72,16 +67,9 @@ pub(super) async fn closed(
 ) -> Result<()> {
     let engine = work.session()?;
     close::stand_of_today(&engine, period).await?;
-    write(
-        work,
-        &engine,
-        routing,
-        ("late_allocations", Order::ById),
-        period,
-        summary,
-    )
-    .await
-    .map_err(|e| e.context(format!("closed billing period {period}")))
+    write(work, &engine, routing, "late_allocations", period, summary)
+        .await
+        .map_err(|e| e.context(format!("closed billing period {period}")))
 }
 
 /// Attributes the charges of the session into a table.
@@ -89,7 +77,7 @@ async fn write(
     work: &Work<'_>,
     engine: &Engine,
     routing: &Routing,
-    (table, order): (&str, Order),
+    table: &str,
     period: &str,
     summary: &mut Summary,
 ) -> Result<()> {
@@ -97,14 +85,9 @@ async fn write(
     let attributor = attributor(work, engine, routing).await?;
     let dir = store::replace(work.snapshot, table, period)?;
     let mut writer = AllocationWriter::create(table, &dir.join("part-0.parquet"))?;
-    let seen = charges_of(
-        work.library,
-        engine,
-        (period, order),
-        attributor,
-        &mut writer,
-    )
-    .await?;
+    let lines = lines(work, engine, routing).await?;
+    let lines = engine.ordered(lines, "row_id").await?;
+    let seen = charges_of(lines, period, attributor, &mut writer).await?;
     writer.finish()?;
     summary.charges += seen.charges;
     summary.allocations += seen.allocations;
@@ -146,28 +129,28 @@ pub(super) async fn attributor(
     Attributor::new(routing, drivers, &work.models()).map_err(failed)
 }
 
-/// The order in which charges are attributed.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Order {
-    /// That of the files of one table, which nothing has to sort.
-    OfFiles,
-    /// By row_id: rows of several tables come in no order of their own.
-    ById,
+/// The charges of the session, with the columns that attribution by these rules reads.
+pub(super) async fn lines(
+    work: &Work<'_>,
+    engine: &Engine,
+    routing: &Routing,
+) -> Result<DataFrame> {
+    let frame = engine
+        .query(work.library.get("attribution/lines.sql")?)
+        .await?;
+    let schema = frame.schema().clone();
+    let columns = schema.fields().iter().map(|f| f.name().as_str());
+    Ok(frame.select_columns(&read(columns, routing))?)
 }
 
-/// Attributes the charges of the session, which are of one billing period.
+/// Attributes charges, which are of one billing period. In the order of their ids, they are attributed to the same
+/// allocations in the same order wherever they stood on the bill.
 pub(super) async fn charges_of(
-    library: &Library,
-    engine: &Engine,
-    (period, order): (&str, Order),
+    mut lines: SendableRecordBatchStream,
+    period: &str,
     mut attributor: Attributor,
     into: &mut dyn Receiver,
 ) -> Result<super::Summary> {
-    let lines = library.get("attribution/lines.sql")?;
-    let mut lines = match order {
-        Order::OfFiles => engine.in_file_order(lines).await?,
-        Order::ById => engine.sorted(lines, &["row_id"]).await?,
-    };
     while let Some(batch) = lines.next().await {
         let batch = ChargeBatch::new(batch?, period)?;
         for row in 0..batch.rows() {

@@ -127,6 +127,13 @@ impl Routing {
         let named = self.rules.iter().chain(&self.pools);
         named.filter_map(|rule| rule.driver.as_deref()).collect()
     }
+
+    /// The columns that rules and pools match on, and the tags, as they are written.
+    pub fn matched(&self) -> BTreeSet<&str> {
+        let named = self.rules.iter().chain(&self.pools);
+        let columns = named.flat_map(|rule| rule.matches.0.keys());
+        columns.map(|column| column.trim()).collect()
+    }
 }
 
 /// Rules alone, none of them a user's own.

@@ -65,7 +65,8 @@ pub async fn run(args: &Args, printer: &mut Printer) -> Result<()> {
                 totals,
                 largest,
                 restatements,
-            } => of_model(model_id, totals, largest, restatements),
+                changes,
+            } => of_model(model_id, totals, largest, (restatements, changes)),
         },
     };
     printer.result(&text);
@@ -137,21 +138,44 @@ fn through(via: &str) -> String {
     }
 }
 
+/// How a charge stands to what was delivered since, where that is worth a line.
+fn standing(charge: &Row) -> Option<String> {
+    let by = match cell(charge, "later_delivery_id") {
+        id if id.is_empty() => String::new(),
+        id => format!(" {id}"),
+    };
+    let late = cell(charge, "held_in") == "late_charges";
+    let line = match cell(charge, "standing").as_ref() {
+        "new" => "of a delivery that came after its billing period was closed, and new there: it is restated in the open one".to_string(),
+        "unchanged" if late => {
+            "of a delivery that came after its billing period was closed, and unchanged there".to_string()
+        }
+        "unchanged" => format!("unchanged by the delivery{by} that came after its billing period was closed"),
+        "withdrawn" if by.is_empty() => {
+            "withdrawn: its delivery counts no longer, and none took its place; it is restated in the open period".to_string()
+        }
+        "withdrawn" => format!(
+            "withdrawn by the delivery{by} that came after its billing period was closed: it is restated in the open one"
+        ),
+        "superseded" if by.is_empty() => {
+            "superseded: its delivery counts no longer, and none took its place; it costs nothing any more".to_string()
+        }
+        "superseded" => format!("superseded by the delivery{by}, which does not have it; it costs nothing any more"),
+        _ => return None,
+    };
+    Some(format!("  {line}"))
+}
+
 fn of_charges(charges: &[Row], parts: &[Row]) -> String {
     let mut lines = vec![];
     for charge in charges {
         let id = cell(charge, "row_id");
         let held = cell(charge, "held_in");
-        let late = held == "late_charges";
         if !lines.is_empty() {
             lines.push(String::new());
         }
         lines.push(format!("charge {id}"));
-        if late {
-            lines.push(
-                "  of a delivery that came after its billing period was closed; what differs is restated in the open one".into(),
-            );
-        }
+        lines.extend(standing(charge));
         for (what, names) in [
             ("bill", &["billing_period", "issuer", "invoice_id"][..]),
             (
@@ -178,6 +202,9 @@ fn of_charges(charges: &[Row], parts: &[Row]) -> String {
             amount(charge, "effective"),
             currency = cell(charge, "currency")
         ));
+        if held == "superseded_charges" {
+            continue;
+        }
         let held_parts = held.replace("charges", "allocations");
         let of: Vec<&Row> = parts
             .iter()
@@ -255,7 +282,22 @@ fn of_idle(row_id: &str, parts: &[Row]) -> String {
     lines.join("\n")
 }
 
-fn of_model(model: &str, totals: &[Row], largest: &[Row], restatements: &[Row]) -> String {
+/// Where a bill row stands, and what it is for.
+fn place(row: &Row) -> String {
+    let what = match words(row, &["service_name", "resource_id"]).as_str() {
+        "" => String::new(),
+        what => format!(": {what}"),
+    };
+    let (source, file) = (cell(row, "source"), cell(row, "file"));
+    format!("{source} {file}, row {}{what}", cell(row, "row"))
+}
+
+fn of_model(
+    model: &str,
+    totals: &[Row],
+    largest: &[Row],
+    (restatements, changes): (&[Row], &[Row]),
+) -> String {
     let mut lines = vec![format!("{model}: cost by period, stage, category and rule")];
     let mut table = vec![
         [
@@ -302,15 +344,7 @@ fn of_model(model: &str, totals: &[Row], largest: &[Row], restatements: &[Row]) 
     for row in largest {
         let from = match cell(row, "file").as_ref() {
             "" => "idle moved on to those who used the machine".to_string(),
-            file => format!(
-                "{} {file}, row {}{}",
-                cell(row, "source"),
-                cell(row, "row"),
-                match words(row, &["service_name", "resource_id"]).as_str() {
-                    "" => String::new(),
-                    what => format!(": {what}"),
-                }
-            ),
+            _ => place(row),
         };
         table.push(vec![
             cell(row, "row_id").into_owned(),
@@ -358,6 +392,23 @@ fn of_model(model: &str, totals: &[Row], largest: &[Row], restatements: &[Row]) 
             table.push(cells);
         }
         lines.extend(columns(&table, 6));
+    }
+    if !changes.is_empty() {
+        lines.push("\nthe bill rows that were restated, largest first".into());
+        let headings = ["charge", "of", "", "effective", "", "file and row"];
+        let mut table = vec![headings.map(String::from).to_vec()];
+        table.extend(changes.iter().map(|row| {
+            let names = ["row_id", "restated_period", "change"];
+            let mut cells: Vec<String> = names.iter().map(|n| cell(row, n).into_owned()).collect();
+            cells.push(amount(row, "effective"));
+            cells.push(cell(row, "currency").into_owned());
+            cells.push(place(row));
+            cells
+        }));
+        let last: Vec<String> = table.iter_mut().filter_map(Vec::pop).collect();
+        for (line, last) in columns(&table, 3).into_iter().zip(last) {
+            lines.push(format!("{line}  {last}"));
+        }
     }
     lines.join("\n")
 }

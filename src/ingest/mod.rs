@@ -10,6 +10,7 @@ mod dedupe;
 mod deliveries;
 mod file;
 mod files;
+mod ids;
 mod issuers;
 mod manifest;
 mod mapping;
@@ -324,6 +325,8 @@ async fn ingest_kind(
     })
     .await?;
 
+    ids::count_over_files(engine, &jobs, &owner, &mut outcomes, threads).await?;
+
     let mut duplicates = vec![0u64; jobs.len()];
     let held: Vec<_> = outcomes.iter_mut().filter_map(|o| o.held.take()).collect();
     if let Some((column, _)) = jobs.first().and_then(|j| j.key) {
@@ -435,6 +438,8 @@ fn job(
         ordinal,
         source: p.source.name.clone(),
         delivery_id: p.delivery_id.clone(),
+        interval: p.delivery.interval.clone(),
+        name: p.delivery.name.clone(),
         key,
         target,
         stem: format!("{}.{n:05}", p.row().stem()),

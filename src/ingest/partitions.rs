@@ -37,7 +37,7 @@ pub struct PartitionedWriter {
     /// Start of the names of the files written.
     stem: String,
     open: BTreeMap<String, TableWriter>,
-    written: BTreeMap<String, u32>,
+    written: BTreeMap<String, Vec<PathBuf>>,
 }
 
 impl PartitionedWriter {
@@ -104,7 +104,7 @@ impl PartitionedWriter {
             if self.open.len() >= OPEN_FILES {
                 self.close_all()?;
             }
-            let n = self.written.entry(value.clone()).or_insert(0);
+            let written = self.written.entry(value.clone()).or_default();
             let table = match &self.target {
                 Target::BillingPeriod(closed) if closed.contains(&value) => {
                     table("late_charges")
@@ -115,8 +115,8 @@ impl PartitionedWriter {
             let dir = partition_dir(&self.snapshot, table, &value);
             std::fs::create_dir_all(&dir)
                 .map_err(|e| Error::io("cannot make the folder", &dir, &e))?;
-            let path = dir.join(format!("{}.{n:03}.parquet", self.stem));
-            *n += 1;
+            let path = dir.join(format!("{}.{:03}.parquet", self.stem, written.len()));
+            written.push(path.clone());
             let writer = TableWriter::create(table, &path)?;
             self.open.insert(value.clone(), writer);
         }
@@ -132,12 +132,12 @@ impl PartitionedWriter {
         Ok(())
     }
 
-    /// Ends all files. Returns the partitions written to.
+    /// Ends all files. Returns the partitions written to, with the files of each in order.
     ///
     /// # Errors
     /// Those of the file system.
-    pub fn finish(mut self) -> Result<Vec<String>> {
+    pub fn finish(mut self) -> Result<BTreeMap<String, Vec<PathBuf>>> {
         self.close_all()?;
-        Ok(self.written.into_keys().collect())
+        Ok(self.written)
     }
 }

@@ -107,6 +107,13 @@ impl Session {
         // No limit either.
         let all = "select * from allocations";
         self.engine.view("largest", all).await?;
+        self.engine.view("closed_parts", all).await?;
+        let today = "select * from late_allocations";
+        self.engine.view("late_parts", today).await?;
+        let changes = self.library.get("explain/changes.sql")?;
+        self.engine.view("changes", changes).await?;
+        let closed = "select * from charges";
+        self.engine.view("closed_charges", closed).await?;
         for folder in [
             "features",
             "attribution",
