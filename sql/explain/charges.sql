@@ -14,7 +14,9 @@ brought as (
         found.*,
         deliveries."interval", deliveries.name, deliveries.status,
         -- A charge may have been superseded many times over, with each delivery that had it.
-        row_number() over (partition by held_in, row_id order by deliveries.received_at desc, found.delivery_id) as place
+        row_number() over (partition by held_in, row_id order by deliveries.received_at desc, found.delivery_id) as place,
+        sum(case when held_in = 'charges' then 1 else 0 end) over (partition by row_id) as in_charges,
+        sum(case when held_in = 'late_charges' then 1 else 0 end) over (partition by row_id) as in_late_charges
     from found
     left join deliveries on deliveries.delivery_id = found.delivery_id
 ),
@@ -34,8 +36,8 @@ select
     charge_period_start, charge_period_end, billed_cost as billed, effective_cost as effective, tags,
     case
         when held_in = 'superseded_charges' then 'superseded'
-        when held_in = 'late_charges' then case when row_id in (select row_id from charges) then 'unchanged' else 'new' end
-        when status = 'superseded' then case when row_id in (select row_id from late_charges) then 'unchanged' else 'withdrawn' end
+        when held_in = 'late_charges' then case when in_charges > 0 then 'unchanged' else 'new' end
+        when status = 'superseded' then case when in_late_charges > 0 then 'unchanged' else 'withdrawn' end
     end as standing,
     later.later_delivery_id
 from brought

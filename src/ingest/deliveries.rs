@@ -192,6 +192,12 @@ impl Ledger {
             .filter(move |r| r.source == source && r.interval == interval)
     }
 
+    /// Whether a newer delivery took the place of this one.
+    pub fn is_superseded(&self, delivery_id: &str) -> bool {
+        let mut rows = self.rows.values();
+        rows.any(|r| r.status == Status::Superseded && r.delivery_id == delivery_id)
+    }
+
     /// Notes a delivery.
     pub fn put(&mut self, row: Row) {
         self.rows.insert(row.key(), row);

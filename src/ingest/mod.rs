@@ -108,7 +108,12 @@ pub async fn run(
     let known = ledger.clone();
     let closed = Arc::new(closed(engine).await?);
     let complete = measured(engine, pending, incomplete, date, threads).await?;
-    let (pending, incomplete) = complete;
+    let (mut pending, incomplete) = complete;
+    for p in &mut pending {
+        if ledger.is_superseded(&p.delivery_id) {
+            p.closed_with = closed_with(engine, &p.delivery_id, &closed).await?;
+        }
+    }
     let mut summary = Summary {
         warnings,
         unchanged: unchanged.len() as u64,
@@ -181,6 +186,19 @@ pub async fn run(
         ledger.write(snapshot)?;
     }
     Ok(summary)
+}
+
+/// The closed billing periods that were closed with the charges of this delivery, which comes once more.
+async fn closed_with(
+    engine: &Engine,
+    delivery_id: &str,
+    closed: &BTreeSet<String>,
+) -> Result<BTreeSet<String>> {
+    let sql =
+        format!("select distinct billing_period from charges where delivery_id = '{delivery_id}'");
+    let found = engine.collect(&sql).await?;
+    let periods = crate::engine::rows::map(&found, |row| row.needed("billing_period"))?;
+    Ok(periods.into_iter().filter(|p| closed.contains(p)).collect())
 }
 
 /// Reads the deliveries whose manifest says how many rows or which sums they hold, and parts those of which it is not true
@@ -427,7 +445,10 @@ fn job(
         SourceKind::Users => (Some(("user_id", scope(day))), fixed),
         SourceKind::Usage if interval == Interval::Day => (None, fixed),
         SourceKind::Usage => (None, Target::DayOf("usage_start")),
-        SourceKind::Charges => (None, Target::BillingPeriod(closed)),
+        SourceKind::Charges => {
+            let there = p.closed_with.clone();
+            (None, Target::BillingPeriod { closed, there })
+        }
         SourceKind::ExchangeRates => (None, Target::DayOf("valid_from")),
         SourceKind::Invoices => (None, Target::MonthOf("billing_period_start")),
     };

@@ -25,8 +25,13 @@ pub enum Target {
     DayOf(&'static str),
     /// The month of this timestamp column.
     MonthOf(&'static str),
-    /// The billing period of a charge. Rows of the periods that are closed go to `late_charges` instead.
-    BillingPeriod(Arc<BTreeSet<String>>),
+    /// The billing period of a charge.
+    BillingPeriod {
+        /// Rows of these periods go to `late_charges` instead.
+        closed: Arc<BTreeSet<String>>,
+        /// Rows of these are in `charges`, where the period was closed with them, and are not written again.
+        there: BTreeSet<String>,
+    },
 }
 
 /// A writer of one source file's rows.
@@ -68,7 +73,7 @@ impl PartitionedWriter {
             }
             Target::DayOf(column) => (*column, "%Y-%m-%d"),
             Target::MonthOf(column) => (*column, "%Y-%m"),
-            Target::BillingPeriod(_) => ("billing_period_start", "%Y-%m"),
+            Target::BillingPeriod { .. } => ("billing_period_start", "%Y-%m"),
         };
         let times: ArrayRef = batch
             .column_by_name(column)
@@ -93,6 +98,11 @@ impl PartitionedWriter {
                 .or_insert_with(|| vec![false; times.len()])[row] = true;
         }
         for (value, mask) in rows {
+            if matches!(&self.target, Target::BillingPeriod { there, .. } if there.contains(&value))
+            {
+                self.written.entry(value).or_default();
+                continue;
+            }
             let part = filter_record_batch(batch, &BooleanArray::from(mask))?;
             self.writer(value)?.write(&part)?;
         }
@@ -106,7 +116,7 @@ impl PartitionedWriter {
             }
             let written = self.written.entry(value.clone()).or_default();
             let table = match &self.target {
-                Target::BillingPeriod(closed) if closed.contains(&value) => {
+                Target::BillingPeriod { closed, .. } if closed.contains(&value) => {
                     table("late_charges")
                         .ok_or_else(|| Error::unexpected("no table late_charges"))?
                 }
