@@ -40,7 +40,7 @@ use crate::error::{Error, Kind, Result};
 use crate::warehouse::table;
 pub use conformance::{broken, conformance};
 pub use deliveries::closed;
-use deliveries::{Ledger, Row, Status};
+use deliveries::{Ledger, Row, Status, closed_with};
 use file::{FileJob, FileOutcome};
 pub use files::{Delivery, InputFile, discover};
 use issuers::{held_against, issuers};
@@ -186,19 +186,6 @@ pub async fn run(
         ledger.write(snapshot)?;
     }
     Ok(summary)
-}
-
-/// The closed billing periods that were closed with the charges of this delivery, which comes once more.
-async fn closed_with(
-    engine: &Engine,
-    delivery_id: &str,
-    closed: &BTreeSet<String>,
-) -> Result<BTreeSet<String>> {
-    let sql =
-        format!("select distinct billing_period from charges where delivery_id = '{delivery_id}'");
-    let found = engine.collect(&sql).await?;
-    let periods = crate::engine::rows::map(&found, |row| row.needed("billing_period"))?;
-    Ok(periods.into_iter().filter(|p| closed.contains(p)).collect())
 }
 
 /// Reads the deliveries whose manifest says how many rows or which sums they hold, and parts those of which it is not true
