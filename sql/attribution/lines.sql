@@ -1,6 +1,7 @@
 -- The charges of a billing period as attribution reads them: one row per charge, with the category of its cost and
 -- the stage that it is for where tags name a model and no stage (null: operations).
--- Inputs: charges (one billing period), in the order of their files and rows, which is also the order of allocations.
+-- Inputs: charges (one billing period). Allocations come in the order of row_id, whatever the order here; only the columns that
+-- attribution or a rule reads are looked at.
 -- Override this file to change them. Categories are compute, storage, network, licence, labour, operations and other; stages
 -- are development, training, deployment, operations and upgrade.
 select

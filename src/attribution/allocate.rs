@@ -12,7 +12,7 @@ use arrow::compute::cast;
 use arrow::datatypes::{DataType, Decimal128Type, TimestampMicrosecondType};
 
 use super::digest::{self, Digest};
-use super::{Allocation, Basis, Charge, Columns, Target};
+use super::{Allocation, Basis, Charge, Columns, Routing, Target};
 use crate::engine::to_text;
 use crate::error::{Error, Result};
 use crate::money::{Currency, Money};
@@ -44,6 +44,22 @@ const TEXTS: &[&str] = &[
     "allocated_tags",
     "tags",
 ];
+
+/// Columns beside texts, all needed.
+const OTHERS: &[&str] = &[
+    "charge_period_start",
+    "charge_period_end",
+    "billed_cost",
+    "effective_cost",
+];
+
+/// Of the columns of `attribution/lines.sql`, those that attribution by these rules reads.
+pub fn read<'a>(columns: impl Iterator<Item = &'a str>, routing: &Routing) -> Vec<&'a str> {
+    let matched = routing.matched();
+    columns
+        .filter(|c| TEXTS.contains(c) || OTHERS.contains(c) || matched.contains(c))
+        .collect()
+}
 
 impl ChargeBatch {
     /// Finds the columns of a batch of `attribution/lines.sql`.

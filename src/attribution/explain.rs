@@ -19,7 +19,8 @@ pub type Row = Map<String, Value>;
 #[derive(Debug, Clone, serde::Serialize)]
 #[serde(untagged)]
 pub enum Explanation {
-    /// Of a charge: more than one row where a prefix of the id names several, or a closed period's bill came again.
+    /// Of a charge: more than one row where a prefix of the id names several, or a closed period's bill came again. One
+    /// that no bill has any more is as the last delivery that had it left it.
     Charge {
         /// The charges.
         charges: Vec<Row>,
@@ -43,6 +44,8 @@ pub enum Explanation {
         largest: Vec<Row>,
         /// What was restated of it.
         restatements: Vec<Row>,
+        /// The bill rows that restatements come from, the largest differences first.
+        changes: Vec<Row>,
         /// How its cost to make is recognised: by month, or by day of the one asked for.
         service_life: Vec<Row>,
         /// Of a version, its largest allocations of development, training and upgrade, whenever they were.
@@ -108,52 +111,94 @@ pub async fn explain(
     }
     let ids = charges(engine, subject).await?;
     if ids.len() > MOST_CHARGES {
-        return Err(Error::config(format!("`{subject}` begins the ids of more than {MOST_CHARGES} charges"))
-            .help("give a whole row_id of `charges`, or FILE:ROW: the rows of a file share the first half of their ids"));
+        return Err(Error::config(format!(
+            "`{subject}` begins the ids of more than {MOST_CHARGES} charges"
+        ))
+        .help("give more digits of the row_id, all 32 at most"));
     }
     if ids.is_empty() {
         return model::explain(engine, library, subject, filter).await;
     }
-    let listed: Vec<String> = ids.iter().map(|id| format!("'{id}'")).collect();
-    let named = format!("row_id in ({})", listed.join(", "));
-    let charge = engine.clone();
-    for name in ["charges", "late_charges", "allocations", "late_allocations"] {
-        charge.restrict(name, &named).await?;
+    let named = format!("row_id in ({})", listed(&ids));
+    for name in HELD.iter().chain(&["allocations", "late_allocations"]) {
+        engine.restrict(name, &named).await?;
+    }
+    let standing = "select row_id from charges union all select row_id from late_charges";
+    if !engine
+        .collect(standing)
+        .await?
+        .iter()
+        .all(|b| b.num_rows() == 0)
+    {
+        // Each delivery that was replaced has its own copy of a charge that still stands.
+        engine.restrict("superseded_charges", "false").await?;
     }
     Ok(Explanation::Charge {
-        charges: rows(&charge, library, "charges").await?,
-        parts: rows(&charge, library, "parts").await?,
+        charges: rows(engine, library, "charges").await?,
+        parts: rows(engine, library, "parts").await?,
     })
 }
 
-/// The ids of the charges that `subject` names: by an id, the start of one, or the end of a file's name and a row.
+/// The tables of charges, those that count first.
+const HELD: &[&str] = &["charges", "late_charges", "superseded_charges"];
+
+/// The ids of the charges that `subject` names: by an id, the start of one, or the end of a file's name and a row. Those
+/// that a newer delivery took the place of are named where no others are.
 async fn charges(engine: &Engine, subject: &str) -> Result<Vec<String>> {
     let text = quoted(subject);
-    let named = match subject.rsplit_once(':') {
+    let hexadecimal = subject.bytes().all(|b| b.is_ascii_hexdigit());
+    let (named, tables): (_, &[&[&str]]) = match subject.rsplit_once(':') {
         Some((file, row)) if !file.is_empty() && row.parse::<u32>().is_ok() => {
             let file = quoted(file);
-            format!("\"row\" = {row} and (file = '{file}' or ends_with(file, '/{file}'))")
+            let named =
+                format!("\"row\" = {row} and (file = '{file}' or ends_with(file, '/{file}'))");
+            (named, &[&HELD[..2], &HELD[2..]])
         }
-        // Ids are hexadecimal, so the end of the range is past every id that begins with the subject.
-        _ if subject.len() >= 6 && !subject.contains('~') => {
-            format!("row_id >= '{text}' and row_id <= '{text}~'")
+        // A filter says which part of a file has an id.
+        _ if subject.len() == 32 && hexadecimal => {
+            (format!("row_id = '{text}'"), &[&HELD[..2], &HELD[2..]])
         }
+        // Allocations are sorted by ids, charges are not. Ids are hexadecimal, so the end of the range is past every id that
+        // begins with the subject.
+        _ if (6..32).contains(&subject.len()) && hexadecimal => (
+            format!("row_id >= '{text}' and row_id <= '{text}~'"),
+            &[&["allocations", "late_allocations"], &HELD[..2], &HELD[2..]],
+        ),
         _ => return Ok(vec![]),
     };
-    let found =
-        ["charges", "late_charges"].map(|t| format!("select row_id from {t} where {named}"));
-    let sql = format!("{} limit {}", found.join(" union all "), MOST_CHARGES + 1);
-    crate::engine::rows::map(&engine.collect(&sql).await?, |row| row.needed("row_id"))
+    for tables in tables {
+        let found: Vec<String> = tables
+            .iter()
+            .map(|table| format!("select row_id from {table} where {named}"))
+            .collect();
+        let sql = format!(
+            "select distinct row_id from ({}) limit {}",
+            found.join(" union all "),
+            MOST_CHARGES + 1
+        );
+        let found =
+            crate::engine::rows::map(&engine.collect(&sql).await?, |row| row.needed("row_id"))?;
+        if !found.is_empty() {
+            return Ok(found);
+        }
+    }
+    Ok(vec![])
 }
 
 /// The rows of one SQL file of `explain/`.
-async fn rows(engine: &Engine, library: &Library, file: &str) -> Result<Vec<Row>> {
+pub(super) async fn rows(engine: &Engine, library: &Library, file: &str) -> Result<Vec<Row>> {
     let sql = library.get(&format!("explain/{file}.sql"))?;
     let batches: Vec<RecordBatch> = engine.collect(sql).await?;
     exact_json(&batches)
 }
 
+/// Texts as a list in SQL.
+pub(super) fn listed(texts: &[String]) -> String {
+    let quoted = texts.iter().map(|text| format!("'{}'", quoted(text)));
+    quoted.collect::<Vec<_>>().join(", ")
+}
+
 /// Text between quotes in SQL.
-fn quoted(text: &str) -> String {
+pub(super) fn quoted(text: &str) -> String {
     text.replace('\'', "''")
 }

@@ -41,6 +41,7 @@
 
 mod allocate;
 mod attribute;
+mod changes;
 mod charge;
 pub mod close;
 pub mod compare;

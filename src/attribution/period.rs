@@ -5,16 +5,17 @@ use std::collections::BTreeSet;
 use arrow::array::AsArray;
 use arrow::compute::cast;
 use arrow::datatypes::DataType;
-use datafusion::prelude::{col, lit, lower, trim};
+use datafusion::execution::SendableRecordBatchStream;
+use datafusion::prelude::{DataFrame, col, lit, lower, trim};
 use futures::StreamExt;
 
-use super::allocate::{AllocationWriter, BatchColumns, ChargeBatch, Receiver};
+use super::allocate::{AllocationWriter, BatchColumns, ChargeBatch, Receiver, read};
 use super::repeat::Inputs;
 use super::stage::Summary;
 use super::work::{Work, contract};
 use super::{AttributeError, Attributor, RUN_TIME, RUNS, Routing, Warning};
 use super::{close, convert, driver_query};
-use crate::engine::{Engine, Library};
+use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::warehouse::store::{self, partition_dir};
 
@@ -51,16 +52,9 @@ pub(super) async fn open(
     summary: &mut Summary,
 ) -> Result<()> {
     let engine = session(work, period).await?;
-    write(
-        work,
-        &engine,
-        routing,
-        ("allocations", Order::OfFiles),
-        period,
-        summary,
-    )
-    .await
-    .map_err(|e| e.context(format!("billing period {period}")))?;
+    write(work, &engine, routing, "allocations", period, summary)
+        .await
+        .map_err(|e| e.context(format!("billing period {period}")))?;
     repeatable(work, &engine, routing, period).await
 }
 
@@ -73,16 +67,9 @@ pub(super) async fn closed(
 ) -> Result<()> {
     let engine = work.session()?;
     close::stand_of_today(&engine, period).await?;
-    write(
-        work,
-        &engine,
-        routing,
-        ("late_allocations", Order::ById),
-        period,
-        summary,
-    )
-    .await
-    .map_err(|e| e.context(format!("closed billing period {period}")))
+    write(work, &engine, routing, "late_allocations", period, summary)
+        .await
+        .map_err(|e| e.context(format!("closed billing period {period}")))
 }
 
 /// Attributes the charges of the session into a table.
@@ -90,25 +77,20 @@ async fn write(
     work: &Work<'_>,
     engine: &Engine,
     routing: &Routing,
-    (table, order): (&str, Order),
+    table: &str,
     period: &str,
     summary: &mut Summary,
 ) -> Result<()> {
     let table = contract(table)?;
-    let attributor = attributor(work, engine, routing).await?;
+    let lines = lines(work, engine, routing).await?;
+    let attributor = attributor(work, engine, routing, (&lines, period)).await?;
     let dir = store::replace(work.snapshot, table, period)?;
     let mut writer = AllocationWriter::create(table, &dir.join("part-0.parquet"))?;
     if table.name == "allocations" {
         writer = writer.with_digest();
     }
-    let seen = charges_of(
-        work.library,
-        engine,
-        (period, order),
-        attributor,
-        &mut writer,
-    )
-    .await?;
+    let lines = engine.ordered(lines, "row_id").await?;
+    let seen = charges_of(lines, period, attributor, &mut writer).await?;
     if let Some(digest) = writer.finish()? {
         digest
             .write(work.library, engine, work.snapshot, period)
@@ -144,39 +126,56 @@ fn warnings(seen: &super::Summary, period: &str) -> Vec<String> {
     told.chain(oversubscribed).collect()
 }
 
-/// What attributes the charges of the session by the rules of the pipeline.
+/// What attributes the charges of the session, which are of one billing period, by the rules of the pipeline. It knows
+/// which of them follow others.
 pub(super) async fn attributor(
     work: &Work<'_>,
     engine: &Engine,
     routing: &Routing,
+    (lines, period): (&DataFrame, &str),
 ) -> Result<Attributor> {
     let drivers = driver_query::drivers(work.library, engine, routing).await?;
-    Attributor::new(routing, drivers, &work.models()).map_err(failed)
+    let mut attributor = Attributor::new(routing, drivers, &work.models()).map_err(failed)?;
+    let mut followers = lines.clone();
+    if let Some(categories) = attributor.following() {
+        let category = lower(trim(vec![col("charge_category")]));
+        let named = categories.iter().map(lit).collect();
+        followers = followers.filter(category.in_list(named, false))?;
+    }
+    let mut followers = followers.execute_stream().await?;
+    while let Some(batch) = followers.next().await {
+        let batch = ChargeBatch::new(batch?, period)?;
+        for row in 0..batch.rows() {
+            let columns = BatchColumns::new(&batch, row);
+            let tags = batch.tags(row)?;
+            attributor.expect(&batch.charge(row, &tags, &columns)?);
+        }
+    }
+    Ok(attributor)
 }
 
-/// The order in which charges are attributed.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Order {
-    /// That of the files of one table, which nothing has to sort.
-    OfFiles,
-    /// By row_id: rows of several tables come in no order of their own.
-    ById,
-}
-
-/// Attributes the charges of the session, which are of one billing period.
-pub(super) async fn charges_of(
-    library: &Library,
+/// The charges of the session, with the columns that attribution by these rules reads.
+pub(super) async fn lines(
+    work: &Work<'_>,
     engine: &Engine,
-    (period, order): (&str, Order),
+    routing: &Routing,
+) -> Result<DataFrame> {
+    let frame = engine
+        .query(work.library.get("attribution/lines.sql")?)
+        .await?;
+    let schema = frame.schema().clone();
+    let columns = schema.fields().iter().map(|f| f.name().as_str());
+    Ok(frame.select_columns(&read(columns, routing))?)
+}
+
+/// Attributes charges, which are of one billing period. In the order of their ids, they are attributed to the same
+/// allocations in the same order wherever they stood on the bill.
+pub(super) async fn charges_of(
+    mut lines: SendableRecordBatchStream,
+    period: &str,
     mut attributor: Attributor,
     into: &mut dyn Receiver,
 ) -> Result<super::Summary> {
-    let lines = library.get("attribution/lines.sql")?;
-    expect(engine, lines, period, &mut attributor).await?;
-    let mut lines = match order {
-        Order::OfFiles => engine.in_file_order(lines).await?,
-        Order::ById => engine.sorted(lines, &["row_id"]).await?,
-    };
     while let Some(batch) = lines.next().await {
         let batch = ChargeBatch::new(batch?, period)?;
         for row in 0..batch.rows() {
@@ -192,31 +191,6 @@ pub(super) async fn charges_of(
     attributor
         .finish(&mut |a| into.allocation(a).map_err(Into::into))
         .map_err(failed)
-}
-
-/// Tells the attributor of the charges that follow others.
-async fn expect(
-    engine: &Engine,
-    lines: &str,
-    period: &str,
-    attributor: &mut Attributor,
-) -> Result<()> {
-    let mut followers = engine.query(lines).await?;
-    if let Some(categories) = attributor.following() {
-        let category = lower(trim(vec![col("charge_category")]));
-        let named = categories.iter().map(lit).collect();
-        followers = followers.filter(category.in_list(named, false))?;
-    }
-    let mut followers = followers.execute_stream().await?;
-    while let Some(batch) = followers.next().await {
-        let batch = ChargeBatch::new(batch?, period)?;
-        for row in 0..batch.rows() {
-            let columns = BatchColumns::new(&batch, row);
-            let tags = batch.tags(row)?;
-            attributor.expect(&batch.charge(row, &tags, &columns)?);
-        }
-    }
-    Ok(())
 }
 
 /// Holds the allocations of a period against those that the same inputs gave before.

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::allocate::Receiver;
-use super::period::{Order, attributor, charges_of, due, session};
+use super::period::{attributor, charges_of, due, lines, session};
 use super::stage::{Summary, late};
 use super::work::{Work, routing};
 use super::{Allocation, Charge, Taken};
@@ -44,12 +44,12 @@ pub async fn preview(work: Work<'_>, changed: &BTreeSet<String>) -> Result<Previ
     let closed = crate::ingest::closed(&work.session()?).await?;
     for period in due(&work, changed, &closed)? {
         let engine = session(&work, &period).await?;
-        let attributor = attributor(&work, &engine, &routing).await?;
-        let (attributor, of) = (
-            attributor.counting_lost(),
-            (period.as_str(), Order::OfFiles),
-        );
-        let seen = charges_of(work.library, &engine, of, attributor, &mut Nowhere).await?;
+        let lines = lines(&work, &engine, &routing).await?;
+        let attributor = attributor(&work, &engine, &routing, (&lines, &period)).await?;
+        let attributor = attributor.counting_lost();
+        // What rules take adds up to the same in any order.
+        let lines = lines.execute_stream().await?;
+        let seen = charges_of(lines, &period, attributor, &mut Nowhere).await?;
         summary.charges += seen.charges;
         summary.add_rules(&seen)?;
         summary.periods.push(period);

@@ -144,6 +144,13 @@ impl Routing {
         }
         Some(categories)
     }
+
+    /// The columns that rules and pools match on, and the tags, as they are written.
+    pub fn matched(&self) -> BTreeSet<&str> {
+        let named = self.rules.iter().chain(&self.pools);
+        let columns = named.flat_map(|rule| rule.matches.0.keys());
+        columns.map(|column| column.trim()).collect()
+    }
 }
 
 /// Rules alone, none of them a user's own.

@@ -136,21 +136,44 @@ fn through(via: &str) -> String {
     }
 }
 
+/// How a charge stands to what was delivered since, where that is worth a line.
+fn standing(charge: &Row) -> Option<String> {
+    let by = match cell(charge, "later_delivery_id") {
+        id if id.is_empty() => String::new(),
+        id => format!(" {id}"),
+    };
+    let late = cell(charge, "held_in") == "late_charges";
+    let line = match cell(charge, "standing").as_ref() {
+        "new" => "of a delivery that came after its billing period was closed, and new there: it is restated in the open one".to_string(),
+        "unchanged" if late => {
+            "of a delivery that came after its billing period was closed, and unchanged there".to_string()
+        }
+        "unchanged" => format!("unchanged by the delivery{by} that came after its billing period was closed"),
+        "withdrawn" if by.is_empty() => {
+            "withdrawn: its delivery counts no longer, and none took its place; it is restated in the open period".to_string()
+        }
+        "withdrawn" => format!(
+            "withdrawn by the delivery{by} that came after its billing period was closed: it is restated in the open one"
+        ),
+        "superseded" if by.is_empty() => {
+            "superseded: its delivery counts no longer, and none took its place; it costs nothing any more".to_string()
+        }
+        "superseded" => format!("superseded by the delivery{by}, which does not have it; it costs nothing any more"),
+        _ => return None,
+    };
+    Some(format!("  {line}"))
+}
+
 fn of_charges(charges: &[Row], parts: &[Row]) -> String {
     let mut lines = vec![];
     for charge in charges {
         let id = cell(charge, "row_id");
         let held = cell(charge, "held_in");
-        let late = held == "late_charges";
         if !lines.is_empty() {
             lines.push(String::new());
         }
         lines.push(format!("charge {id}"));
-        if late {
-            lines.push(
-                "  of a delivery that came after its billing period was closed; what differs is restated in the open one".into(),
-            );
-        }
+        lines.extend(standing(charge));
         for (what, names) in [
             ("bill", &["billing_period", "issuer", "invoice_id"][..]),
             (
@@ -177,6 +200,9 @@ fn of_charges(charges: &[Row], parts: &[Row]) -> String {
             amount(charge, "effective"),
             currency = cell(charge, "currency")
         ));
+        if held == "superseded_charges" {
+            continue;
+        }
         let held_parts = held.replace("charges", "allocations");
         let of: Vec<&Row> = parts
             .iter()
@@ -224,6 +250,16 @@ fn of_idle(row_id: &str, parts: &[Row]) -> String {
     table.extend(parts.iter().map(part_cells));
     lines.extend(columns(&table, 2));
     lines.join("\n")
+}
+
+/// Where a bill row stands, and what it is for.
+fn place(row: &Row) -> String {
+    let what = match words(row, &["service_name", "resource_id"]).as_str() {
+        "" => String::new(),
+        what => format!(": {what}"),
+    };
+    let (source, file) = (cell(row, "source"), cell(row, "file"));
+    format!("{source} {file}, row {}{what}", cell(row, "row"))
 }
 
 /// A table: names of columns and how they are headed, the first `left` of them flush left.
@@ -275,15 +311,7 @@ fn largest_parts(largest: &[Row]) -> Vec<String> {
     for row in largest {
         let from = match cell(row, "file").as_ref() {
             "" => "idle moved on to those who used the machine".to_string(),
-            file => format!(
-                "{} {file}, row {}{}",
-                cell(row, "source"),
-                cell(row, "row"),
-                match words(row, &["service_name", "resource_id"]).as_str() {
-                    "" => String::new(),
-                    what => format!(": {what}"),
-                }
-            ),
+            _ => place(row),
         };
         table.push(vec![
             cell(row, "row_id").into_owned(),

@@ -3,6 +3,7 @@
 mod exact;
 mod functions;
 pub mod library;
+mod ordered;
 pub mod rows;
 
 use std::collections::BTreeMap;
@@ -23,7 +24,6 @@ use datafusion::execution::SessionStateBuilder;
 use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::logical_expr::LogicalPlan;
-use datafusion::physical_plan::stream::RecordBatchReceiverStream;
 use datafusion::prelude::{DataFrame, SQLOptions, SessionConfig, SessionContext};
 use futures::StreamExt;
 
@@ -254,22 +254,15 @@ impl Engine {
         Ok(self.query(sql).await?.execute_stream().await?)
     }
 
-    /// Runs a query of one table in the order of its files' names and rows, which nothing has to sort; reading goes on
-    /// ahead of whoever takes the rows.
+    /// Streams the rows of a query in the order of the text column `by`, with about a quarter of the memory pool of them
+    /// in memory.
     ///
     /// # Errors
-    /// As [`Engine::query`].
-    pub async fn in_file_order(&self, sql: &str) -> Result<SendableRecordBatchStream> {
-        let rows = self.single().stream(sql).await?;
-        Ok(ahead(rows))
-    }
-
-    /// Runs a query and streams its rows sorted by columns.
-    ///
-    /// # Errors
-    /// As [`Engine::query`].
-    pub async fn sorted(&self, sql: &str, by: &[&str]) -> Result<SendableRecordBatchStream> {
-        Ok(sort(self.query(sql).await?, by)?.execute_stream().await?)
+    /// Those of starting it.
+    pub async fn ordered(&self, rows: DataFrame, by: &str) -> Result<SendableRecordBatchStream> {
+        let rows = rows.execute_stream().await?;
+        let env = self.ctx.runtime_env();
+        Ok(ordered::ordered(rows, by, self.options.memory / 4, env))
     }
 
     /// Makes a view of a library file, so that others can select from it by its name.
@@ -418,21 +411,6 @@ fn sort(frame: DataFrame, by: &[&str]) -> Result<DataFrame> {
     use datafusion::logical_expr::ident;
     let keys = by.iter().map(|c| ident(*c).sort(true, true));
     Ok(frame.sort(keys.collect())?)
-}
-
-/// A stream that is read a few batches ahead, in a task of its own.
-fn ahead(mut rows: SendableRecordBatchStream) -> SendableRecordBatchStream {
-    let mut reader = RecordBatchReceiverStream::builder(rows.schema(), 2);
-    let sender = reader.tx();
-    reader.spawn(async move {
-        while let Some(batch) = rows.next().await {
-            if sender.send(batch).await.is_err() {
-                break;
-            }
-        }
-        Ok(())
-    });
-    reader.build()
 }
 
 /// The rows of a frame whose timestamp `column` lies on `day`.

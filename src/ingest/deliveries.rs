@@ -109,6 +109,22 @@ pub async fn closed(engine: &Engine) -> Result<BTreeSet<String>> {
         .collect())
 }
 
+/// The closed billing periods that were closed with the charges of this delivery, which comes once more.
+///
+/// # Errors
+/// Those of the query.
+pub async fn closed_with(
+    engine: &Engine,
+    delivery_id: &str,
+    closed: &BTreeSet<String>,
+) -> Result<BTreeSet<String>> {
+    let sql =
+        format!("select distinct billing_period from charges where delivery_id = '{delivery_id}'");
+    let found = engine.collect(&sql).await?;
+    let periods = map(&found, |row| row.needed("billing_period"))?;
+    Ok(periods.into_iter().filter(|p| closed.contains(p)).collect())
+}
+
 /// Every delivery that is known.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Ledger {
@@ -190,6 +206,12 @@ impl Ledger {
     pub fn of<'a>(&'a self, source: &'a str, interval: &'a str) -> impl Iterator<Item = &'a Row> {
         self.active()
             .filter(move |r| r.source == source && r.interval == interval)
+    }
+
+    /// Whether a newer delivery took the place of this one.
+    pub fn is_superseded(&self, delivery_id: &str) -> bool {
+        let mut rows = self.rows.values();
+        rows.any(|r| r.status == Status::Superseded && r.delivery_id == delivery_id)
     }
 
     /// Notes a delivery.

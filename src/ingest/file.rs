@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::ops::Range;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arrow::array::{
@@ -12,10 +12,10 @@ use arrow::compute::{cast, filter_record_batch};
 use arrow::datatypes::{DataType, Int32Type, Int64Type, Schema, TimestampMicrosecondType};
 use chrono::NaiveDate;
 use futures::StreamExt;
-use xxhash_rust::xxh3::xxh3_64;
 
 use super::convert::convert;
 use super::dedupe::{self, Held};
+use super::ids::{Ids, Known};
 use super::mapping::Mapping;
 use super::oddities::Oddities;
 use super::partitions::{PartitionedWriter, Target};
@@ -38,6 +38,10 @@ pub struct FileJob {
     pub source: String,
     /// Id of the delivery.
     pub delivery_id: String,
+    /// The interval that the delivery is for.
+    pub interval: String,
+    /// The file or manifest that the delivery is known by, of an export whose deliveries add up.
+    pub name: String,
     /// Column that must not repeat, and its scope.
     pub key: Option<(&'static str, u64)>,
     /// Partition of the rows.
@@ -77,6 +81,10 @@ pub struct FileOutcome {
     pub rejected: Vec<Rejected>,
     /// Rows whose key may repeat.
     pub held: Option<Held>,
+    /// Of charges: the rows that have ids.
+    pub known: Known,
+    /// The files written, in order.
+    pub written: Vec<PathBuf>,
 }
 
 impl FileJob {
@@ -119,6 +127,10 @@ impl FileJob {
         );
         let mut held = vec![];
         let (mut late, mut out) = (0, 0);
+        let table = self.mapping.table;
+        let mut ids = table
+            .column("row_id")
+            .map(|_| Ids::new(table, &self.source, &self.interval, &self.name));
         let mut outcome = self
             .each(engine, &mut |rows| {
                 let rows = match self.key {
@@ -129,6 +141,10 @@ impl FileJob {
                     }
                     None => rows,
                 };
+                let rows = match &mut ids {
+                    Some(ids) => ids.give(&rows)?,
+                    None => rows,
+                };
                 late += self.late(&rows);
                 out += rows.num_rows() as u64;
                 writer.write(&rows)
@@ -136,7 +152,11 @@ impl FileJob {
             .await?;
         outcome.rows_late = late;
         outcome.rows_out = out;
-        outcome.partitions = writer.finish()?;
+        outcome.known = ids.map(Ids::finish).unwrap_or_default();
+        for (partition, files) in writer.finish()? {
+            outcome.partitions.push(partition);
+            outcome.written.extend(files);
+        }
         if let (Some((_, scope)), Some(rows)) = (self.key, dedupe::concat(&held)?) {
             outcome.held = Some(Held {
                 scope,
@@ -192,7 +212,7 @@ impl FileJob {
         let mut writer =
             PartitionedWriter::new(self.mapping.table, snapshot, self.target.clone(), stem);
         writer.write(rows)?;
-        writer.finish()
+        Ok(writer.finish()?.into_keys().collect())
     }
 
     /// Rows that happened before the day of their export.
@@ -353,25 +373,13 @@ impl FileJob {
         let repeat = |text: &str| -> ArrayRef {
             Arc::new((0..rows).map(|_| Some(text)).collect::<StringViewArray>())
         };
-        let part = |at: usize| parts.as_ref().map_or(0, |p| p.value(at));
-        // Delivery and file hashed, then row and part as they are: within a file ids are in the order of its rows, so a
-        // reader finds one by the statistics of its pages.
-        let file = format!("{}|{}", self.delivery_id, self.file.input.sha256);
-        let file = xxh3_64(file.as_bytes());
-        let ids: StringViewArray = (numbers.values().iter().enumerate())
-            .map(|(at, n)| Some(format!("{file:016x}{n:011x}{:05x}", part(at))))
-            .collect();
         let whole = || arrow::array::new_null_array(&DataType::Int32, rows);
-        let filled: [(&str, ArrayRef); 6] = [
-            ("row_id", Arc::new(ids)),
+        let filled: [(&str, ArrayRef); 5] = [
             ("delivery_id", repeat(&self.delivery_id)),
             ("source", repeat(&self.source)),
             ("file", repeat(&self.file.input.name)),
             ("row", Arc::new(numbers.clone())),
-            (
-                "part",
-                parts.clone().map_or_else(whole, |p| Arc::new(p) as _),
-            ),
+            ("part", parts.map_or_else(whole, |p| Arc::new(p) as _)),
         ];
         let mut fields: Vec<_> = typed.schema().fields().iter().cloned().collect();
         let mut columns = typed.columns().to_vec();

@@ -10,6 +10,7 @@ mod dedupe;
 mod deliveries;
 mod file;
 mod files;
+mod ids;
 mod issuers;
 mod manifest;
 mod mapping;
@@ -39,7 +40,7 @@ use crate::error::{Error, Kind, Result};
 use crate::warehouse::table;
 pub use conformance::{broken, conformance};
 pub use deliveries::closed;
-use deliveries::{Ledger, Row, Status};
+use deliveries::{Ledger, Row, Status, closed_with};
 use file::{FileJob, FileOutcome};
 pub use files::{Delivery, InputFile, discover};
 use issuers::{held_against, issuers};
@@ -107,7 +108,12 @@ pub async fn run(
     let known = ledger.clone();
     let closed = Arc::new(closed(engine).await?);
     let complete = measured(engine, pending, incomplete, date, threads).await?;
-    let (pending, incomplete) = complete;
+    let (mut pending, incomplete) = complete;
+    for p in &mut pending {
+        if ledger.is_superseded(&p.delivery_id) {
+            p.closed_with = closed_with(engine, &p.delivery_id, &closed).await?;
+        }
+    }
     let mut summary = Summary {
         warnings,
         unchanged: unchanged.len() as u64,
@@ -324,6 +330,8 @@ async fn ingest_kind(
     })
     .await?;
 
+    ids::count_over_files(engine, &jobs, &owner, &mut outcomes, threads).await?;
+
     let mut duplicates = vec![0u64; jobs.len()];
     let held: Vec<_> = outcomes.iter_mut().filter_map(|o| o.held.take()).collect();
     if let Some((column, _)) = jobs.first().and_then(|j| j.key) {
@@ -424,7 +432,10 @@ fn job(
         SourceKind::Users => (Some(("user_id", scope(day))), fixed),
         SourceKind::Usage if interval == Interval::Day => (None, fixed),
         SourceKind::Usage => (None, Target::DayOf("usage_start")),
-        SourceKind::Charges => (None, Target::BillingPeriod(closed)),
+        SourceKind::Charges => {
+            let there = p.closed_with.clone();
+            (None, Target::BillingPeriod { closed, there })
+        }
         SourceKind::ExchangeRates => (None, Target::DayOf("valid_from")),
         SourceKind::Invoices => (None, Target::MonthOf("billing_period_start")),
         // One list, whatever terms its commitments have.
@@ -437,6 +448,8 @@ fn job(
         ordinal,
         source: p.source.name.clone(),
         delivery_id: p.delivery_id.clone(),
+        interval: p.delivery.interval.clone(),
+        name: p.delivery.name.clone(),
         key,
         target,
         stem: format!("{}.{n:05}", p.row().stem()),

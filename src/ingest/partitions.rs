@@ -25,8 +25,13 @@ pub enum Target {
     DayOf(&'static str),
     /// The month of this timestamp column.
     MonthOf(&'static str),
-    /// The billing period of a charge. Rows of the periods that are closed go to `late_charges` instead.
-    BillingPeriod(Arc<BTreeSet<String>>),
+    /// The billing period of a charge.
+    BillingPeriod {
+        /// Rows of these periods go to `late_charges` instead.
+        closed: Arc<BTreeSet<String>>,
+        /// Rows of these are in `charges`, where the period was closed with them, and are not written again.
+        there: BTreeSet<String>,
+    },
 }
 
 /// A writer of one source file's rows.
@@ -37,7 +42,7 @@ pub struct PartitionedWriter {
     /// Start of the names of the files written.
     stem: String,
     open: BTreeMap<String, TableWriter>,
-    written: BTreeMap<String, u32>,
+    written: BTreeMap<String, Vec<PathBuf>>,
 }
 
 impl PartitionedWriter {
@@ -68,7 +73,7 @@ impl PartitionedWriter {
             }
             Target::DayOf(column) => (*column, "%Y-%m-%d"),
             Target::MonthOf(column) => (*column, "%Y-%m"),
-            Target::BillingPeriod(_) => ("billing_period_start", "%Y-%m"),
+            Target::BillingPeriod { .. } => ("billing_period_start", "%Y-%m"),
         };
         let times: ArrayRef = batch
             .column_by_name(column)
@@ -93,6 +98,11 @@ impl PartitionedWriter {
                 .or_insert_with(|| vec![false; times.len()])[row] = true;
         }
         for (value, mask) in rows {
+            if matches!(&self.target, Target::BillingPeriod { there, .. } if there.contains(&value))
+            {
+                self.written.entry(value).or_default();
+                continue;
+            }
             let part = filter_record_batch(batch, &BooleanArray::from(mask))?;
             self.writer(value)?.write(&part)?;
         }
@@ -104,9 +114,9 @@ impl PartitionedWriter {
             if self.open.len() >= OPEN_FILES {
                 self.close_all()?;
             }
-            let n = self.written.entry(value.clone()).or_insert(0);
+            let written = self.written.entry(value.clone()).or_default();
             let table = match &self.target {
-                Target::BillingPeriod(closed) if closed.contains(&value) => {
+                Target::BillingPeriod { closed, .. } if closed.contains(&value) => {
                     table("late_charges")
                         .ok_or_else(|| Error::unexpected("no table late_charges"))?
                 }
@@ -115,8 +125,8 @@ impl PartitionedWriter {
             let dir = partition_dir(&self.snapshot, table, &value);
             std::fs::create_dir_all(&dir)
                 .map_err(|e| Error::io("cannot make the folder", &dir, &e))?;
-            let path = dir.join(format!("{}.{n:03}.parquet", self.stem));
-            *n += 1;
+            let path = dir.join(format!("{}.{:03}.parquet", self.stem, written.len()));
+            written.push(path.clone());
             let writer = TableWriter::create(table, &path)?;
             self.open.insert(value.clone(), writer);
         }
@@ -132,12 +142,12 @@ impl PartitionedWriter {
         Ok(())
     }
 
-    /// Ends all files. Returns the partitions written to.
+    /// Ends all files. Returns the partitions written to, with the files of each in order.
     ///
     /// # Errors
     /// Those of the file system.
-    pub fn finish(mut self) -> Result<Vec<String>> {
+    pub fn finish(mut self) -> Result<BTreeMap<String, Vec<PathBuf>>> {
         self.close_all()?;
-        Ok(self.written.into_keys().collect())
+        Ok(self.written)
     }
 }

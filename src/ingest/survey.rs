@@ -1,6 +1,6 @@
 //! What a run would ingest: every interval of its history held against what the warehouse has.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use chrono::{Months, NaiveDate};
@@ -29,6 +29,8 @@ pub(super) struct Pending<'a> {
     pub(super) replaces: Vec<Row>,
     /// Whether it is the night's own interval.
     pub(super) own: bool,
+    /// Of charges: the closed billing periods that it was closed with.
+    pub(super) closed_with: BTreeSet<String>,
 }
 
 impl Pending<'_> {
@@ -237,6 +239,7 @@ impl<'a> Survey<'a> {
                 Why::Changed
             },
             replaces,
+            closed_with: BTreeSet::new(),
         };
         match lacking {
             Some(reason) => self.incomplete.push((pending, reason)),

@@ -35,7 +35,7 @@ pub const CHARGES: &[Column] = &[
         "row_id",
         Text,
         true,
-        "16 digits of a hash of delivery and file, 11 of the row number, 5 of the part, hexadecimal",
+        "id of what the charge says, 32 hexadecimal digits: the same wherever its row stands and whenever its bill comes again",
     ),
     col("delivery_id", Text, true, "delivery that brought it"),
     col(

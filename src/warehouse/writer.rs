@@ -52,6 +52,13 @@ impl TableWriter {
         for name in UNIQUE {
             properties = properties.set_column_dictionary_enabled(ColumnPath::from(*name), false);
         }
+        // Charges keep the order of their bill, so nothing but a filter tells which part of a file has an id.
+        if table.column("row_id").is_some() && table.column("file").is_some() {
+            let id = ColumnPath::from("row_id");
+            properties = properties
+                .set_column_bloom_filter_fpp(id.clone(), 0.01)
+                .set_column_bloom_filter_max_ndv(id, ROW_GROUP_ROWS as u64);
+        }
         for column in table.columns.iter().filter(|c| c.ty == Type::Vector) {
             let path = ColumnPath::new(vec![column.name.into(), "list".into(), "item".into()]);
             properties = properties.set_column_dictionary_enabled(path, false);

@@ -23,7 +23,7 @@ fn row_id(dir: &TempDir, resource: &str) -> String {
     text(&out.stdout).lines().nth(1).unwrap().to_string()
 }
 
-/// Ids change with any change of a mapping.
+/// Ids of deliveries change with any change of a mapping, and versions of rules with any change of a rule.
 fn without_ids(text: &str) -> String {
     let mut settings = insta::Settings::clone_current();
     settings.add_filter("[0-9a-f]{32}", "[ID]");
@@ -39,7 +39,7 @@ fn each_cent_of_a_charge() {
     let id = row_id(&dir, "gpu-node");
     let whole = explain(&dir, &[&id]);
     without_ids(&whole);
-    for named in [&id[..27], "bill.csv:1"] {
+    for named in [&id[..6], &id[..27], "bill.csv:1"] {
         assert_eq!(explain(&dir, &[named]), whole, "{named} is enough");
     }
     let json: serde_json::Value =
@@ -403,4 +403,151 @@ fn one_recommendation_is_followed_to_its_models_day_and_to_what_it_brought() {
             text(&out.stderr)
         );
     }
+}
+
+/// A charge of October for a model, or for none.
+fn october(resource: &str, amount: &str, model: &str) -> String {
+    format!(
+        "USD,2026-10-01,2026-11-01,2026-10-01,2026-10-02,Usage,Cloud,{resource},{amount},{amount},\"{{\"\"model\"\":\"\"{model}\"\"}}\""
+    )
+}
+
+fn id_of(bills: &Bills, table: &str, resource: &str) -> String {
+    let sql = format!("select row_id from {table} where resource_id = '{resource}'");
+    bills.query(&sql).remove(0)
+}
+
+#[test]
+fn a_correction_of_a_closed_month_shows_which_rows_it_withdrew_left_and_added() {
+    let bills = Bills::new(
+        &[
+            october("gone", "100", "A"),
+            october("same", "50", "A"),
+            october("moved", "7", "B"),
+        ]
+        .each_ref()
+        .map(String::as_str),
+    );
+    bills.run_ok("2026-10-31");
+    let close = bills.recost(&["close", "pipeline.toml", "2026-10"]);
+    assert!(close.status.success());
+    let [gone, same] = ["gone", "same"].map(|r| id_of(&bills, "charges", r));
+    bills.deliver(&[
+        october("moved", "7", "A"),
+        october("same", "50", "A"),
+        october("came", "30.5", "A"),
+    ]);
+    bills.run_ok("2026-11-01");
+    let came = id_of(&bills, "late_charges", "came");
+    assert_eq!(id_of(&bills, "late_charges", "same"), same);
+
+    let explain = |args: &[&str]| {
+        let out = bills.recost(&[&["explain", "pipeline.toml"], args].concat());
+        assert!(out.status.success(), "{}", text(&out.stderr));
+        text(&out.stdout)
+    };
+    let later = bills
+        .query("select delivery_id from deliveries where status = 'active'")
+        .remove(0);
+    for (id, says) in [
+        (&gone, format!("withdrawn by the delivery {later}")),
+        (&same, format!("unchanged by the delivery {later}")),
+        (&same, "and unchanged there".to_string()),
+        (&came, "new there".to_string()),
+    ] {
+        let out = explain(&[id]);
+        assert!(out.contains(&says), "{says}\n{out}");
+    }
+    let out = explain(&["A"]);
+    assert!(
+        out.contains("the bill rows that were restated, largest first"),
+        "{out}"
+    );
+    assert!(out.contains("row 3: came"), "{out}");
+
+    // They add up to what was restated; the row that did not change is not among them.
+    let json: serde_json::Value =
+        serde_json::from_str(&explain(&["A", "--format", "json"])).unwrap();
+    let changes: Vec<[&str; 3]> = json["changes"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|c| ["resource_id", "change", "effective"].map(|name| c[name].as_str().unwrap()))
+        .collect();
+    assert_eq!(
+        changes,
+        [
+            ["gone", "withdrawn", "-100.000000000000000000"],
+            ["came", "added", "30.500000000000000000"],
+            ["moved", "added", "7.000000000000000000"],
+        ]
+    );
+    assert_eq!(
+        bills.query("select usage_effective from restatements where model_id = 'A'"),
+        ["-62.500000000000000000"]
+    );
+    let few = explain(&["A", "--limit", "1"]);
+    assert!(few.contains("gone") && !few.contains("came"), "{few}");
+}
+
+#[test]
+fn a_charge_that_an_open_months_next_bill_does_not_have_was_superseded() {
+    let bills = Bills::new(
+        &[october("gone", "100", "A"), october("same", "50", "A")]
+            .each_ref()
+            .map(String::as_str),
+    );
+    bills.run_ok("2026-10-30");
+    let [gone, same] = ["gone", "same"].map(|r| id_of(&bills, "charges", r));
+    bills.deliver(&[october("same", "50", "A")]);
+    bills.run_ok("2026-10-30");
+    let later = bills
+        .query("select distinct delivery_id from charges")
+        .remove(0);
+    for id in [&gone[..], &gone[..8]] {
+        let out = text(&bills.recost(&["explain", "pipeline.toml", id]).stdout);
+        let says = format!("superseded by the delivery {later}");
+        assert!(
+            out.contains(&says) && out.contains("billed 100.00"),
+            "{out}"
+        );
+        assert!(!out.contains("not attributed yet"), "{out}");
+    }
+    let out = text(&bills.recost(&["explain", "pipeline.toml", &same]).stdout);
+    assert!(
+        !out.contains("superseded") && out.contains("row 1"),
+        "{out}"
+    );
+    // The row of the file is the one that counts.
+    let out = text(
+        &bills
+            .recost(&["explain", "pipeline.toml", "bill.csv:1"])
+            .stdout,
+    );
+    assert!(out.contains(&same) && !out.contains(&gone), "{out}");
+
+    let unknown = bills.recost(&["explain", "pipeline.toml", &"0".repeat(32)]);
+    assert_eq!(unknown.status.code(), Some(2));
+    assert!(text(&unknown.stderr).contains("is neither a charge nor a model"));
+}
+
+#[test]
+fn a_closed_months_first_bill_that_comes_once_more_counts_once() {
+    let bills = Bills::new(&[&october("r1", "100", "A")]);
+    bills.run_ok("2026-10-31");
+    assert!(
+        bills
+            .recost(&["close", "pipeline.toml", "2026-10"])
+            .status
+            .success()
+    );
+    bills.deliver(&[october("r1", "70", "A")]);
+    bills.run_ok("2026-11-01");
+    bills.deliver(&[october("r1", "100", "A")]);
+    bills.run_ok("2026-11-01");
+    assert_eq!(
+        bills.query("select sum(effective) from late_allocations"),
+        ["100.000000000000000000"]
+    );
+    assert!(bills.query("select * from restatements").is_empty());
 }

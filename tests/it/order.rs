@@ -40,6 +40,10 @@ fn bill() -> Vec<String> {
             n % 3
         ));
     }
+    // Rows that say the same as others, of each kind; one is there three times.
+    for n in [3, 5, 7, 8, 9, 108, 109, 3] {
+        rows.push(rows[n].clone());
+    }
     rows
 }
 
@@ -81,14 +85,26 @@ fn night(files: &[(&str, &[String])], threads: usize) -> Bills {
     bills
 }
 
-const COSTS: [&str; 6] = [
+/// Every table that costs come to.
+const COSTS: [&str; 9] = [
+    "allocations/",
     "model_costs/",
     "allocation_days/",
     "reconciliation/",
+    "version_ledger/",
     "recommendation_costs/",
+    "served_days/",
+    "outcomes/",
     "unit_costs/",
-    "allocations/",
 ];
+
+/// The rows, every one of them elsewhere: 308 and 75 have no common factor.
+fn shuffled(rows: &[String]) -> Vec<String> {
+    assert_eq!(rows.len(), 308);
+    (0..rows.len())
+        .map(|n| rows[(n * 75 + 5) % rows.len()].clone())
+        .collect()
+}
 
 #[test]
 fn threads_and_the_order_of_files_leave_every_byte_as_it_is() {
@@ -96,39 +112,92 @@ fn threads_and_the_order_of_files_leave_every_byte_as_it_is() {
     let (a, b) = rows.split_at(130);
     let one = night(&[("a.csv", a), ("b.csv", b)], 1);
     let other = night(&[("b.csv", b), ("a.csv", a)], 5);
-    for table in COSTS {
-        assert!(!one.files(table).is_empty(), "{table}");
+    for table in COSTS.iter().chain(&["charges/"]) {
+        assert!(
+            !one.files(table).is_empty() || *table == "outcomes/",
+            "{table}"
+        );
         assert!(one.files(table) == other.files(table), "{table}");
     }
 }
 
 #[test]
-fn rows_in_another_order_and_other_files_cost_the_same_row_by_row() {
+fn rows_in_another_order_and_other_files_leave_every_byte_of_costs_as_it_is() {
     let rows = bill();
-    let one = night(&[("bill.csv", &rows)], 2);
-    // Every row elsewhere: 300 and 77 have no common factor.
-    let shuffled: Vec<String> = (0..rows.len())
-        .map(|n| rows[(n * 77 + 5) % rows.len()].clone())
-        .collect();
+    let one = night(&[("bill.csv", &rows)], 1);
+    assert_eq!(
+        one.query("select count(*), count(distinct row_id) from charges"),
+        [format!("{0},{0}", rows.len())]
+    );
+    assert!(one.query("select row_id from allocations").len() > 600);
+    let shuffled = shuffled(&rows);
     let (a, rest) = shuffled.split_at(7);
     let (b, c) = rest.split_at(200);
-    let other = night(&[("1.csv", a), ("2.csv", b), ("3.csv", c)], 3);
-
-    // What names no row is the same to the byte.
-    for table in &COSTS[..5] {
-        assert!(one.files(table) == other.files(table), "{table}");
+    for (files, threads) in [
+        (vec![("bill.csv", &shuffled[..])], 2),
+        (vec![("1.csv", a), ("2.csv", b), ("3.csv", c)], 1),
+        (vec![("1.csv", c), ("2.csv", a), ("3.csv", b)], 2),
+    ] {
+        let other = night(&files, threads);
+        for table in COSTS {
+            assert!(one.files(table) == other.files(table), "{table} {threads}");
+        }
     }
-    // A row's id says in which file and where it lies; by what the row says, its allocations are the same.
-    let by_content = "select charge_period_start, resource_id, charges.charge_category, service_name, tags, billed_cost, effective_cost,
-            billing_currency, a.* from (select * replace (case when basis = 'usage' then '' else row_id end as row_id) from
-            (select allocations.*, row_id as of_row from allocations)) as a
-        left join charges on charges.row_id = a.of_row";
-    let listed = |bills: &Bills| {
-        let mut rows = bills.query(&by_content.replace("a.* from", "a.row_id, day, currency, issuer, target, model_id, model_version, stage, reason, category, rule, rule_version, driver, weight, weight_total, billed, effective, basis from"));
-        rows.sort();
-        rows
-    };
-    let (one, other) = (listed(&one), listed(&other));
-    assert!(one.len() > 600, "{}", one.len());
-    assert_eq!(one, other);
+}
+
+#[test]
+fn a_bill_that_comes_again_in_another_order_has_the_same_ids() {
+    let rows = bill();
+    let (a, b) = rows.split_at(130);
+    let bills = night(&[("a.csv", a), ("b.csv", b)], 2);
+    let said = "select row_id, charge_period_start, charge_category, resource_id, billed_cost, tags from charges order by 1";
+    let ids = bills.query(said);
+    let deliveries = "select distinct delivery_id from charges";
+    let delivered = bills.query(deliveries);
+    let costs: Vec<_> = COSTS.iter().map(|table| bills.files(table)).collect();
+
+    let shuffled = shuffled(&rows);
+    std::fs::remove_file(bills.path().join("bills/a.csv")).unwrap();
+    let text = format!("{HEADER}\n{}\n", shuffled.join("\n"));
+    std::fs::write(bills.path().join("bills/b.csv"), text).unwrap();
+    bills.run_ok("2026-10-31");
+    assert_ne!(bills.query(deliveries), delivered);
+    assert_eq!(bills.query(said), ids);
+    for (table, costs) in COSTS.iter().zip(costs) {
+        assert!(bills.files(table) == costs, "{table}");
+    }
+}
+
+#[test]
+fn rows_that_say_the_same_are_charges_of_their_own_in_one_file_or_in_two() {
+    let row = bill().swap_remove(4);
+    let other = bill().swap_remove(14);
+    let same = |n: usize| vec![row.clone(); n];
+    let mut ids = vec![];
+    for files in [
+        vec![("1.csv", [same(3), vec![other.clone()]].concat())],
+        vec![
+            ("1.csv", same(1)),
+            ("2.csv", [vec![other.clone()], same(2)].concat()),
+        ],
+        vec![
+            ("1.csv", same(2)),
+            ("2.csv", vec![other.clone()]),
+            ("3.csv", same(1)),
+        ],
+    ] {
+        let files: Vec<(&str, &[String])> = files.iter().map(|(n, r)| (*n, &r[..])).collect();
+        let bills = night(&files, 2);
+        ids.push(
+            bills.query("select row_id, resource_id, charge_period_start from charges order by 1"),
+        );
+        // In the order of files and rows, each is counted on from those before it.
+        let named = bills.query(
+            "select count(*), min(file), max(\"row\") from charges group by row_id having count(*) > 1",
+        );
+        assert!(named.is_empty(), "{named:?}");
+    }
+    assert_eq!(ids[0].len(), 4);
+    assert_eq!(ids[0], ids[1]);
+    assert_eq!(ids[0], ids[2]);
 }

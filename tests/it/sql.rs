@@ -109,10 +109,15 @@ impl Session {
             ("largest", "largest_allocations"),
             ("to_add_up", "allocations"),
             ("asked", "recommendation_costs"),
+            ("closed_parts", "allocations"),
+            ("late_parts", "late_allocations"),
+            ("closed_charges", "charges"),
         ] {
             let all = format!("select * from {table}");
             self.engine.view(name, &all).await?;
         }
+        let changes = self.library.get("explain/changes.sql")?;
+        self.engine.view("changes", changes).await?;
         for folder in [
             "features",
             "attribution",

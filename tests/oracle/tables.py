@@ -75,12 +75,14 @@ def keyed(rows, keys, texts):
 
 
 def published(tables):
-    charges = tables["charges"] + tables["late_charges"]
-    ids = {row_id: (source, period, int(row), int(part or 0)) for row_id, source, period, row, part in charges}
+    named = lambda charges: {row_id: (source, period, int(row), int(part or 0)) for row_id, source, period, row, part in charges}
+    ids = named(tables["charges"])
+    # A row that a closed period's bill repeats has the same id in both.
+    late = {**ids, **named(tables["late_charges"])}
     table = lambda name, keys, texts=0: keyed(tables[name], keys, texts)
     return {
         "allocations": allocations(tables["allocations"], ids),
-        "late_allocations": allocations(tables["late_allocations"], ids),
+        "late_allocations": allocations(tables["late_allocations"], late),
         "model_costs": sums(tables["model_costs"], lambda p, d, c, *r: ((p, d[:10], c, tuple(r[:4]), r[4]), r[5:])),
         "reconciliation": sums(tables["reconciliation"], lambda *r: (r[:5], r[5:])),
         "converted_costs": converted(tables["converted_costs"]),

@@ -2,7 +2,7 @@
 
 use super::held::Held;
 use super::{Explanation, Filter, quoted, rows};
-use crate::attribution::Stage;
+use crate::attribution::{Stage, changes};
 use crate::engine::rows::map;
 use crate::engine::{Engine, Library};
 use crate::error::{Error, Result, nearest};
@@ -36,6 +36,7 @@ pub async fn explain(
         of.push_str(&format!(" and stage = '{stage}'"));
         restated.clone_from(&of);
     }
+    let owned = of.clone();
     // What was made before the period is recognised in it, too.
     let (mut moved, mut made) = (owner.of.clone(), format!("{} and {MAKING}", owner.of));
     if let Some(period) = &filter.period {
@@ -49,6 +50,7 @@ pub async fn explain(
         ));
         made.push_str(&format!(" and billing_period <= '{period}'"));
     }
+    let changes = changes::behind(engine, library, (&owned, &restated), filter.limit).await?;
     let held = Held::open(engine, library).await?;
     engine.restrict("allocation_days", &of).await?;
     engine.restrict("restatements", &restated).await?;
@@ -69,6 +71,7 @@ pub async fn explain(
         totals: rows(engine, library, "model_totals").await?,
         largest: held.largest(&of, filter.limit).await?,
         restatements: rows(engine, library, "model_restatements").await?,
+        changes,
         service_life,
         making,
     })

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{cell, largest_parts, shown, table};
+use super::{cell, largest_parts, place, shown, table};
 use crate::attribution::explain::{Explanation, Row};
 use crate::cli::print::{columns, short};
 use crate::money::Money;
@@ -14,6 +14,7 @@ pub fn text(found: &Explanation) -> String {
         totals,
         largest,
         restatements,
+        changes,
         service_life,
         making,
     } = found
@@ -51,7 +52,27 @@ pub fn text(found: &Explanation) -> String {
         ];
         lines.extend(table(restatements, &heads, 6, shown));
     }
+    if !changes.is_empty() {
+        lines.push("\nthe bill rows that were restated, largest first".into());
+        lines.extend(of_changes(changes));
+    }
     lines.join("\n")
+}
+
+fn of_changes(changes: &[Row]) -> Vec<String> {
+    let heads = [
+        ("row_id", "charge"),
+        ("restated_period", "of"),
+        ("change", ""),
+        ("effective", "effective"),
+        ("currency", ""),
+    ];
+    let lines = table(changes, &heads, 3, shown).into_iter();
+    let places = std::iter::once("file and row".to_string()).chain(changes.iter().map(place));
+    let lines = lines.zip(places);
+    lines
+        .map(|(line, place)| format!("{line}  {place}"))
+        .collect()
 }
 
 fn of_totals(totals: &[Row]) -> Vec<String> {
