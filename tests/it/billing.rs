@@ -96,7 +96,7 @@ impl Bills {
         ))
     }
 
-    /// Path and bytes of the published files whose path contains `part`.
+    /// Path and bytes of the published files whose path has `part` in it, from the start of a name.
     pub fn files(&self, part: &str) -> Vec<(String, Vec<u8>)> {
         let root = self
             .path()
@@ -106,7 +106,7 @@ impl Bills {
         let mut files = vec![];
         walk(&root, &mut |path| {
             let name = path.strip_prefix(&root).unwrap().display().to_string();
-            if name.contains(part) {
+            if format!("/{name}").contains(&format!("/{part}")) {
                 files.push((name, std::fs::read(path).unwrap()));
             }
         });

@@ -331,11 +331,11 @@ fn i9_views_of_the_same_cost_that_differ() {
     let file = "attribution/model_costs.sql";
     // By category, by model, by stage.
     for to in [
-        "from allocations\nwhere category <> 'other'",
-        "from (select * replace (case when model_id = 'B' then 'A' else model_id end as model_id) from allocations) as allocations",
-        "from (select * replace (case when model_id = 'A' and day = date '2026-10-03' then 'training' else stage end as stage) from allocations) as allocations",
+        "from allocation_days\nwhere category <> 'other'",
+        "from (select * replace (case when model_id = 'B' then 'A' else model_id end as model_id) from allocation_days) as allocation_days",
+        "from (select * replace (case when model_id = 'A' and day = date '2026-10-03' then 'training' else stage end as stage) from allocation_days) as allocation_days",
     ] {
-        own_sql(&bills, file, &altered(file, "from allocations", to));
+        own_sql(&bills, file, &altered(file, "from allocation_days", to));
         // Which five of the rows are shown is open.
         stops(
             &bills,

@@ -163,12 +163,12 @@ fn pools_in_a_circle_shares_short_of_the_whole_and_rules_that_overlap_are_refuse
         ),
         (
             short,
-            "rule \"data\": the shares add up to 99.99 percent, not 100; give what is missing to a model or cost pool, or take \
+            "cost pool \"data\": the shares add up to 99.99 percent, not 100; give what is missing to a model or cost pool, or take \
              away what is too much",
         ),
         (
             overlapping,
-            "rule \"data\" is written twice for the same dates; give one another name, or dates that do not overlap",
+            "cost pool \"data\" is written twice for the same dates; give one another name, or dates that do not overlap",
         ),
     ] {
         let bills = project(&[row(1, "cluster-1", "USD", "100", "")], &rules);
