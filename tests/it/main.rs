@@ -10,6 +10,7 @@ mod cli;
 mod close;
 mod deliveries;
 mod explain;
+mod families;
 mod ledger;
 mod night;
 mod oracle;
