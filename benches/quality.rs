@@ -9,10 +9,11 @@
 
 use recost::compute::{Choice, Device, open};
 use recost::error::Error;
+use recost::evaluate::binary::{Confusion, Example, auc, estimate};
 use recost::evaluate::metrics::Evaluation;
 use recost::features::csr::Csr;
 use recost::model::popular::Popular;
-use recost::model::{Examples, Family, Fitted};
+use recost::model::{Examples, Factors, Family, Fitted};
 use recost::recommend::topk::{Filters, popular_k, top_k};
 use std::path::Path;
 use std::time::Instant;
@@ -126,8 +127,12 @@ fn judge(
         k: K,
         ..Filters::default()
     };
+    let mut chances = None;
     match fitted {
         Fitted::Factors(factors) => {
+            if family.name() == "logistic" {
+                chances = Some(binary_examples(&factors, train, test));
+            }
             top_k::<Error>(
                 device,
                 &factors.users,
@@ -142,6 +147,9 @@ fn judge(
         Fitted::Popular(popular) => rank_popular(&popular, &filters, test, &mut evaluation)?,
     }
     let ranked = start.elapsed().as_secs_f64();
+    if let Some(examples) = chances {
+        print_binary(&examples);
+    }
     for (metric, k, e) in evaluation.estimates(SEED) {
         println!(
             "  {:<10} {:.4} [{:.4}, {:.4}] over {} users",
@@ -165,6 +173,61 @@ fn judge(
         "  trained in {trained:.1} s, {per_pass:.2} s a pass; ranked and judged in {ranked:.1} s"
     );
     Ok(())
+}
+
+/// Chances of the test part's pairs, beside as many pairs that neither part has.
+fn binary_examples(factors: &Factors, train: &Csr, test: &Csr) -> Vec<Example> {
+    let example = |user: usize, item: u32, label: bool| {
+        let (x, y) = (factors.users.row(user), factors.items.row(item as usize));
+        let logit: f64 = x.iter().zip(y).map(|(x, y)| f64::from(x * y)).sum();
+        let chance = 1.0 / (1.0 + (-logit).exp());
+        Example { chance, label }
+    };
+    let (mut examples, mut place) = (vec![], 0);
+    for user in 0..test.rows() {
+        let has = |item: &u32| {
+            [train, test]
+                .iter()
+                .any(|part| part.row(user).0.binary_search(item).is_ok())
+        };
+        for &item in test.row(user).0 {
+            examples.push(example(user, item, true));
+            // Enough tries for any user who does not have nearly everything.
+            let drawn = (0..1000).find_map(|_| {
+                place += 1;
+                let item = (mix(place) % test.cols() as u64) as u32;
+                (!has(&item)).then_some(item)
+            });
+            examples.extend(drawn.map(|item| example(user, item, false)));
+        }
+    }
+    examples
+}
+
+fn print_binary(examples: &[Example]) {
+    let counts = Confusion::at(0.5, examples);
+    println!(
+        "  majority   {:.4} of {} examples",
+        counts.majority(),
+        examples.len()
+    );
+    println!("  {counts:?}");
+    let figures: [(&str, fn(&[Example]) -> f64); 5] = [
+        ("accuracy", |e| Confusion::at(0.5, e).accuracy()),
+        ("precision", |e| Confusion::at(0.5, e).precision()),
+        ("recall", |e| Confusion::at(0.5, e).recall()),
+        ("f1", |e| Confusion::at(0.5, e).f1()),
+        ("auc", auc),
+    ];
+    for (name, of) in figures {
+        // The area takes a sort per resample.
+        if name == "auc" && examples.len() > 100_000 {
+            println!("  {name:<10} {:.4}", of(examples));
+            continue;
+        }
+        let e = estimate(examples, SEED, of);
+        println!("  {name:<10} {:.4} [{:.4}, {:.4}]", e.mean, e.low, e.high);
+    }
 }
 
 fn rank_popular(

@@ -25,7 +25,7 @@ impl Default for Contrastive {
     fn default() -> Self {
         Self {
             margin: 0.4,
-            negative_weight: 150.0,
+            negative_weight: 5.0,
         }
     }
 }

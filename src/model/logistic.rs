@@ -14,6 +14,8 @@ pub const FAMILY: Family = Family::new(&Definition {
 fn options() -> Options {
     Options {
         cosine: false,
+        epochs: 20,
+        l2: 0.000_5,
         ..Options::default()
     }
 }

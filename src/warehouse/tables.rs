@@ -649,7 +649,7 @@ pub static TABLES: &[Table] = &[
                 Text,
                 "the day of the data that it was trained on",
             ),
-            req("family", Text, "als or popular"),
+            req("family", Text, "how it learns: als, bpr, ccl, logistic, popular, softmax or squared"),
             req("hyperparameters", Text, "JSON"),
             req("data_hash", Text, "hash of the interactions"),
             req("users", Int64, "users in the model"),
@@ -724,7 +724,7 @@ pub static TABLES: &[Table] = &[
         columns: &[
             req("model_id", Text, "model; `popularity` is the baseline"),
             req("model_version", Text, "its version"),
-            req("family", Text, "als or popular"),
+            req("family", Text, "how it learns: als, bpr, ccl, logistic, popular, softmax or squared"),
             req(
                 "metric",
                 Text,

@@ -11,6 +11,7 @@ mod close;
 mod corrections;
 mod deliveries;
 mod explain;
+mod families;
 mod ledger;
 mod night;
 mod oracle;

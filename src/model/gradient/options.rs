@@ -73,13 +73,13 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             dim: 64,
-            epochs: 40,
+            epochs: 30,
             batch: None,
             negatives: 1024,
             sampling: Sampling::Uniform,
             popularity_power: 0.75,
             optimizer: Optimizer::Adam,
-            learning_rate: 0.01,
+            learning_rate: 0.03,
             schedule: Schedule::Cosine,
             l2: 0.0,
             l1: 0.0,
@@ -219,11 +219,11 @@ mod tests {
             .rate(at, 100)
         };
         for schedule in [Schedule::Constant, Schedule::Linear, Schedule::Cosine] {
-            assert!((rate(schedule, 0) - 0.01).abs() < 1e-9);
+            assert!((rate(schedule, 0) - 0.03).abs() < 1e-9);
         }
-        assert!((rate(Schedule::Constant, 99) - 0.01).abs() < 1e-9);
-        assert!((rate(Schedule::Linear, 50) - 0.005).abs() < 1e-8);
-        assert!((rate(Schedule::Cosine, 50) - 0.005).abs() < 1e-8);
+        assert!((rate(Schedule::Constant, 99) - 0.03).abs() < 1e-9);
+        assert!((rate(Schedule::Linear, 50) - 0.015).abs() < 1e-8);
+        assert!((rate(Schedule::Cosine, 50) - 0.015).abs() < 1e-8);
         assert!(rate(Schedule::Cosine, 99) < 1e-5);
     }
 
