@@ -1,7 +1,6 @@
 -- allocation_days is what allocations add up to, line by line and to the last digit; and largest_allocations has of each day ×
 -- currency × target × model × version × stage no more rows than there are, and where it has them all, all of the money.
--- Inputs: allocations, allocation_days, largest_allocations. A billing period without allocation_days was attributed before
--- there was the table; what is asked of it is read from allocations.
+-- Inputs: allocations, allocation_days, largest_allocations.
 with added_up as (
     select
         billing_period, day, currency, target, model_id, model_version, stage, reason, category, charge_category, rule,
@@ -12,7 +11,7 @@ with added_up as (
         rule_version, driver, basis
 ),
 lines as (
-    select *, 1 as sign from added_up where billing_period in (select billing_period from allocation_days)
+    select *, 1 as sign from added_up
     union all
     select
         billing_period, day, currency, target, model_id, model_version, stage, reason, category, charge_category, rule,

@@ -59,7 +59,6 @@ pub const SHIPPED: &[(&str, &str)] = shipped![
     "conformance/invoice_ties_to_charges.sql",
     "conformance/split_is_whole.sql",
     "exports/focus_1_4.sql",
-    "explain/added_up.sql",
     "explain/changes.sql",
     "explain/charges.sql",
     "explain/model_changes.sql",

@@ -224,18 +224,6 @@ fn a_figure_read_from_what_was_added_up_is_the_one_of_its_allocations() {
             assert_eq!(sums.collect::<Vec<_>>(), shop.query(&totals), "{args:?}");
         }
     }
-    // A period that was attributed before there were these tables is read from its allocations.
-    let asked = |args: &[&str]| of_shop(&shop, args);
-    let subjects = [
-        &["home-als"][..],
-        &["home-als@v8", "--limit", "3"],
-        &["idle"],
-    ];
-    let before = subjects.map(asked);
-    for table in ["allocation_days", "largest_allocations"] {
-        std::fs::remove_dir_all(shop.file("warehouse/current").join(table)).unwrap();
-    }
-    assert_eq!(subjects.map(asked), before);
 }
 
 #[test]

@@ -107,7 +107,6 @@ impl Session {
         // No limit either, and everything is asked for.
         for (name, table) in [
             ("largest", "largest_allocations"),
-            ("to_add_up", "allocations"),
             ("asked", "recommendation_costs"),
             ("closed_parts", "allocations"),
             ("late_parts", "late_allocations"),

@@ -16,37 +16,16 @@ const LARGEST_FIRST: &str = "abs(effective) desc, abs(billed) desc, row_id, stag
 pub struct Held<'a> {
     engine: &'a Engine,
     library: &'a Library,
-    /// Billing periods of which there is no digest, as a condition.
-    without: Option<String>,
 }
 
 impl<'a> Held<'a> {
-    /// Makes `allocation_days` of the session whole: a billing period that was attributed before there was the table is
-    /// added up from its allocations.
+    /// Of a session that has all charges.
     ///
     /// # Errors
     /// Those of SQL.
     pub async fn open(engine: &'a Engine, library: &'a Library) -> Result<Self> {
-        let sql = "select distinct billing_period from model_costs
-                   except select distinct billing_period from allocation_days";
-        let without = map(&engine.collect(sql).await?, |row| {
-            Ok(format!("'{}'", quoted(&row.needed("billing_period")?)))
-        })?;
-        let without =
-            (!without.is_empty()).then(|| format!("billing_period in ({})", without.join(", ")));
-        if let Some(periods) = &without {
-            let of = format!("select * from allocations where {periods}");
-            engine.view("to_add_up", &of).await?;
-            let sql = library.get("explain/added_up.sql")?;
-            let whole = format!("select * from allocation_days union all ({sql})");
-            engine.replace("allocation_days", &whole).await?;
-        }
         engine.view("all_charges", "select * from charges").await?;
-        Ok(Held {
-            engine,
-            library,
-            without,
-        })
+        Ok(Held { engine, library })
     }
 
     /// The largest allocations of which `of` is true, with the rows of the bill that they are of; more than
@@ -55,20 +34,12 @@ impl<'a> Held<'a> {
     /// # Errors
     /// Those of SQL.
     pub async fn largest(&self, of: &str, limit: usize) -> Result<Vec<Row>> {
-        let top = |table: &str, of: &str| {
+        let top = |table: &str| {
             format!("select * from {table} where {of} order by {LARGEST_FIRST} limit {limit}")
         };
-        let held = top("largest_allocations", of);
-        let largest = match &self.without {
-            _ if limit > KEPT => self.read(&top("allocations", of)).await?,
-            None => self.engine.query(&held).await?,
-            Some(periods) => {
-                let others = top("allocations", &format!("{of} and {periods}"));
-                let others = self.read(&others).await?;
-                self.engine.replace_with("others", others)?;
-                let both = format!("(({held}) union all select * from others)");
-                self.engine.query(&top(&both, "true")).await?
-            }
+        let largest = match limit {
+            ..=KEPT => self.engine.query(&top("largest_allocations")).await?,
+            _ => self.read(&top("allocations")).await?,
         };
         let largest = largest.cache().await?;
         self.engine.replace_with("largest", largest)?;
