@@ -92,7 +92,7 @@ fn judge(
             Ok(learner) => break learner,
             Err(error) => {
                 let text = error.to_string();
-                let unknown = text.strip_prefix("unknown hyperparameter `");
+                let unknown = text.strip_prefix("unknown field `");
                 let Some(key) = unknown.and_then(|rest| rest.split('`').next()) else {
                     return Err(error.into());
                 };
@@ -204,6 +204,9 @@ fn binary_examples(factors: &Factors, train: &Csr, test: &Csr) -> Vec<Example> {
     examples
 }
 
+/// A name and how it is reckoned.
+type Figure = (&'static str, fn(&[Example]) -> f64);
+
 fn print_binary(examples: &[Example]) {
     let counts = Confusion::at(0.5, examples);
     println!(
@@ -212,7 +215,7 @@ fn print_binary(examples: &[Example]) {
         examples.len()
     );
     println!("  {counts:?}");
-    let figures: [(&str, fn(&[Example]) -> f64); 5] = [
+    let figures: [Figure; 5] = [
         ("accuracy", |e| Confusion::at(0.5, e).accuracy()),
         ("precision", |e| Confusion::at(0.5, e).precision()),
         ("recall", |e| Confusion::at(0.5, e).recall()),

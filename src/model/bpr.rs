@@ -29,7 +29,7 @@ impl Objective for Bpr {
         Ok(())
     }
 
-    fn loss(&self) -> Loss {
+    fn loss(&self, _: usize) -> Loss {
         Loss::Bpr
     }
 }

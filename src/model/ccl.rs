@@ -36,7 +36,7 @@ impl Objective for Contrastive {
         params::above_zero("negative_weight", self.negative_weight)
     }
 
-    fn loss(&self) -> Loss {
+    fn loss(&self, _: usize) -> Loss {
         Loss::Contrastive {
             margin: self.margin,
             negative_weight: self.negative_weight,

@@ -40,7 +40,7 @@ impl Objective for Logistic {
         params::above_zero("negative_weight", self.negative_weight)
     }
 
-    fn loss(&self) -> Loss {
+    fn loss(&self, _: usize) -> Loss {
         Loss::Logistic {
             negative_weight: self.negative_weight,
         }

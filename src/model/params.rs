@@ -33,7 +33,7 @@ pub(super) fn refuse_unknown<'a>(
         _ => format!("expected one of {}", listed.join(", ")),
     };
     Err(ModelError::Hyperparameters(format!(
-        "unknown hyperparameter `{key}`, {expected}"
+        "unknown field `{key}`, {expected}"
     )))
 }
 

@@ -12,14 +12,22 @@ use crate::compute::Loss;
 pub const FAMILY: Family = Family::new(&Definition {
     name: "softmax",
     personal: true,
-    configure: |given| gradient::configure(Softmax::default(), Options::default(), given),
+    configure: |given| gradient::configure(Softmax::default(), options(), given),
 });
+
+fn options() -> Options {
+    Options {
+        dropout: 0.1,
+        ..Options::default()
+    }
+}
 
 /// Its own hyperparameters.
 #[derive(Debug, Clone, Copy, serde::Serialize, serde::Deserialize)]
 struct Softmax {
-    /// What logits are divided by, above 0.
-    temperature: f32,
+    /// What cosines are divided by, above 0; by default 1 / ln(items): an item with cosine 1 then weighs as much as all
+    /// others with cosine 0 together.
+    temperature: Option<f32>,
     /// Weight of the negatives against the item taken up, above 0.
     power: f32,
 }
@@ -27,7 +35,7 @@ struct Softmax {
 impl Default for Softmax {
     fn default() -> Self {
         Self {
-            temperature: 0.1,
+            temperature: None,
             power: 1.0,
         }
     }
@@ -35,13 +43,17 @@ impl Default for Softmax {
 
 impl Objective for Softmax {
     fn validate(&self) -> Result<(), ModelError> {
-        params::above_zero("temperature", self.temperature)?;
+        if let Some(temperature) = self.temperature {
+            params::above_zero("temperature", temperature)?;
+        }
         params::above_zero("power", self.power)
     }
 
-    fn loss(&self) -> Loss {
+    fn loss(&self, items: usize) -> Loss {
+        // Fewer than three items would give more than 1.
+        let usual = || (1.0 / (items as f64).ln().max(1.0)) as f32;
         Loss::Softmax {
-            temperature: self.temperature,
+            temperature: self.temperature.unwrap_or_else(usual),
             power: self.power,
         }
     }

@@ -40,7 +40,7 @@ impl Objective for Squared {
         params::above_zero("negative_weight", self.negative_weight)
     }
 
-    fn loss(&self) -> Loss {
+    fn loss(&self, _: usize) -> Loss {
         Loss::Squared {
             negative_weight: self.negative_weight,
         }

@@ -98,8 +98,10 @@ fn logistic_embeddings_tell_what_users_take_up_from_what_they_do_not() {
         .collect();
     let (users, items) = (numbers[0].len(), numbers[1].len());
     let taken: BTreeSet<(u32, u32)> = pairs.iter().copied().collect();
-    let (test, train): (Vec<_>, Vec<_>) =
-        pairs.iter().zip(0..).partition(|(_, at)| mix(*at) % 5 == 0);
+    let (test, train): (Vec<_>, Vec<_>) = pairs
+        .iter()
+        .zip(0..)
+        .partition(|(_, at)| mix(*at).is_multiple_of(5));
     let cells: Vec<_> = train.iter().map(|&(&(u, i), _)| (u, i, 1.0)).collect();
     let weights = Csr::from_triplets(users, items, &cells).unwrap();
     let family: Family = "logistic".parse().unwrap();

@@ -25,8 +25,8 @@ pub trait Objective: Serialize + DeserializeOwned + Copy + Send + Sync + 'static
     /// [`ModelError::Parameter`].
     fn validate(&self) -> Result<(), ModelError>;
 
-    /// The loss that training lowers.
-    fn loss(&self) -> Loss;
+    /// The loss that training lowers, over so many items.
+    fn loss(&self, items: usize) -> Loss;
 }
 
 /// The hyperparameters of a family: those that all share beside its own.
@@ -72,7 +72,7 @@ impl<O: Objective> Learner for Gradient<O> {
         train::train(
             device,
             examples,
-            self.objective.loss(),
+            self.objective.loss(examples.weights.cols()),
             &self.options,
             observer,
         )

@@ -75,7 +75,7 @@ impl Default for Options {
             dim: 64,
             epochs: 30,
             batch: None,
-            negatives: 1024,
+            negatives: 512,
             sampling: Sampling::Uniform,
             popularity_power: 0.75,
             optimizer: Optimizer::Adam,

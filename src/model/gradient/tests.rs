@@ -152,7 +152,7 @@ fn hyperparameters_are_checked_with_their_names() {
     assert!(refused("logistic", "negative_weight = 0").starts_with("negative_weight = 0"));
     assert!(refused("squared", "negative_weight = nan").contains("negative_weight"));
     assert!(refused("bpr", "dim = 10000").starts_with("dim = 10000"));
-    assert!(refused("bpr", "temperature = 0.1").contains("unknown hyperparameter `temperature`"));
+    assert!(refused("bpr", "temperature = 0.1").contains("unknown field `temperature`"));
     assert!(refused("bpr", "sampling = 'all'").starts_with("`sampling`: unknown variant `all`"));
     assert!(refused("softmax", "temperature = 'warm'").starts_with("`temperature`: "));
     assert!(refused("softmax", "epochs = 2.5").starts_with("`epochs`: "));
