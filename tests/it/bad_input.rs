@@ -995,9 +995,7 @@ fn a_mistake_in_the_pipeline_file_is_shown_with_what_was_meant() {
     mistake(
         "alpha = 10.0",
         "alhpa = 10.0",
-        &[
-            "pipeline.toml: model `home-als`: unknown hyperparameter `alhpa`, expected one of `alpha`",
-        ],
+        &["pipeline.toml: model `home-als`: unknown field `alhpa`"],
         "did you mean `alpha`?",
     );
     mistake(
