@@ -15,7 +15,7 @@ use crate::features::csr::Csr;
 use rayon::prelude::*;
 
 /// The GPU's kernel: `solve`.
-pub const WGSL: &str = include_str!("als_cg.wgsl");
+pub const WGSL: &str = concat!(include_str!("reduce.wgsl"), include_str!("als_cg.wgsl"),);
 
 /// What the shader reads: see `als_cg.wgsl`.
 #[derive(Debug, Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]

@@ -25,7 +25,7 @@ var<workgroup> direction: array<vec4<f32>, QUADS>;
 var<workgroup> residual: array<vec4<f32>, QUADS>;
 var<workgroup> product: array<vec4<f32>, QUADS>;
 var<workgroup> scale: array<f32, THREADS>;
-var<workgroup> partial: array<f32, THREADS>;
+alias Sum = f32;
 
 // product = A · direction − shift · b
 fn apply(thread: u32, start: u32, end: u32, shift: f32) {
@@ -64,20 +64,6 @@ fn apply(thread: u32, start: u32, end: u32, shift: f32) {
         }
         workgroupBarrier();
     }
-}
-
-// Sum of one value per thread, by halves; the same in every thread.
-fn reduce(thread: u32, value: f32) -> f32 {
-    workgroupBarrier();
-    partial[thread] = value;
-    workgroupBarrier();
-    for (var half = THREADS / 2u; half > 0u; half /= 2u) {
-        if thread < half {
-            partial[thread] += partial[thread + half];
-        }
-        workgroupBarrier();
-    }
-    return partial[0];
 }
 
 @compute @workgroup_size(THREADS)

@@ -9,7 +9,11 @@ use crate::compute::training::{TINY, dropped};
 use rayon::prelude::*;
 
 /// The GPU's kernel: `embed`.
-pub const WGSL: &str = include_str!("embed.wgsl");
+pub const WGSL: &str = concat!(
+    include_str!("dropout.wgsl"),
+    include_str!("reduce.wgsl"),
+    include_str!("embed.wgsl"),
+);
 
 /// What the shader reads: see `embed.wgsl`.
 #[derive(Debug, Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]

@@ -12,7 +12,11 @@ use crate::compute::training::{Plan, RUN};
 use rayon::prelude::*;
 
 /// The GPU's kernel: `gather`.
-pub const WGSL: &str = include_str!("gather_grad.wgsl");
+pub const WGSL: &str = concat!(
+    include_str!("dropout.wgsl"),
+    include_str!("reduce.wgsl"),
+    include_str!("gather_grad.wgsl"),
+);
 
 /// What the shader reads: see `gather_grad.wgsl`.
 #[derive(Debug, Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]

@@ -25,32 +25,7 @@ struct Params {
 
 override THREADS: u32 = 64u;             // a power of two, at least quads
 const RUN: u32 = 64u;
-var<workgroup> partial: array<vec2<f32>, THREADS>;
-
-fn scramble(value: u32) -> u32 {
-    var x = value;
-    x = (x ^ (x >> 16u)) * 0x7feb352du;
-    x = (x ^ (x >> 15u)) * 0x846ca68bu;
-    return x ^ (x >> 16u);
-}
-
-fn kept(row: u32, column: u32) -> f32 {
-    let bits = scramble(scramble(params.key ^ (row * 0x9e3779b9u)) ^ column);
-    return select(1.0 / (1.0 - params.dropout), 0.0, f32(bits >> 8u) < params.dropout * 16777216.0);
-}
-
-fn reduce(thread: u32, value: vec2<f32>) -> vec2<f32> {
-    workgroupBarrier();
-    partial[thread] = value;
-    workgroupBarrier();
-    for (var half = THREADS / 2u; half > 0u; half /= 2u) {
-        if thread < half {
-            partial[thread] += partial[thread + half];
-        }
-        workgroupBarrier();
-    }
-    return partial[0];
-}
+alias Sum = vec2<f32>;
 
 @compute @workgroup_size(THREADS)
 fn gather(

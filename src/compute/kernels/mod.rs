@@ -1,4 +1,5 @@
-//! Kernels: `<name>.wgsl` for GPUs beside `<name>.rs`, the CPU twin and the parameters that both read.
+//! Kernels: `<name>.wgsl` for GPUs beside `<name>.rs`, the CPU twin and the parameters that both read. What several shaders
+//! share is in `dropout.wgsl` and `reduce.wgsl`, which are put before theirs.
 
 pub mod als_cg;
 pub mod apply;

@@ -16,7 +16,10 @@ use crate::compute::training::{Batch, MASKED};
 use rayon::prelude::*;
 
 /// The GPU's kernel: `slopes`.
-pub const WGSL: &str = include_str!("sample_loss.wgsl");
+pub const WGSL: &str = concat!(
+    include_str!("reduce.wgsl"),
+    include_str!("sample_loss.wgsl"),
+);
 
 /// What the shader reads: see `sample_loss.wgsl`.
 #[derive(Debug, Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]

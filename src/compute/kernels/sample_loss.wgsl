@@ -25,20 +25,7 @@ struct Params {
 
 const THREADS: u32 = 64u;
 const MASKED: f32 = -1e30;
-var<workgroup> partial: array<f32, THREADS>;
-
-fn sum_all(thread: u32, value: f32) -> f32 {
-    workgroupBarrier();
-    partial[thread] = value;
-    workgroupBarrier();
-    for (var half = THREADS / 2u; half > 0u; half /= 2u) {
-        if thread < half {
-            partial[thread] += partial[thread + half];
-        }
-        workgroupBarrier();
-    }
-    return partial[0];
-}
+alias Sum = f32;
 
 fn max_all(thread: u32, value: f32) -> f32 {
     workgroupBarrier();
@@ -75,7 +62,7 @@ fn slopes(
     for (var q = thread; q < params.quads; q += THREADS) {
         dots += dot(users[sample * params.quads + q], items[sample * params.quads + q]);
     }
-    let positive = sum_all(thread, dots);
+    let positive = reduce(thread, dots);
     let inverse = 1.0 / params.first;
 
     // What is no negative of this sample is masked; padding is too.
@@ -104,7 +91,7 @@ fn slopes(
                 logits[row + j] = e;
                 sum += e;
             }
-            let total = sum_all(thread, sum);
+            let total = reduce(thread, sum);
             var log_sum = 0.0;
             var by = 0.0;
             if top > MASKED {
@@ -131,8 +118,8 @@ fn slopes(
                 logits[row + j] = each * scale * at.y;
                 found += at;
             }
-            let losses = sum_all(thread, found.x);
-            let slopes = sum_all(thread, found.y);
+            let losses = reduce(thread, found.x);
+            let slopes = reduce(thread, found.y);
             if is_bpr {
                 slope = -each * scale * slopes;
                 value = each * losses;
@@ -152,7 +139,7 @@ fn slopes(
             }
             let miss = positive - 1.0;
             slope = 2.0 * scale * miss;
-            value = miss * miss + each * sum_all(thread, squares);
+            value = miss * miss + each * reduce(thread, squares);
         }
         default: {
             let each = params.second / count;
@@ -163,7 +150,7 @@ fn slopes(
                 logits[row + j] = select(0.0, each * scale, s > 0.0);
             }
             slope = -scale;
-            value = 1.0 - positive + each * sum_all(thread, over);
+            value = 1.0 - positive + each * reduce(thread, over);
         }
     }
     for (var q = thread; q < params.quads; q += THREADS) {
