@@ -12,11 +12,14 @@ use arrow::compute::cast;
 use arrow::datatypes::{DataType, Decimal128Type, TimestampMicrosecondType};
 
 use super::digest::{self, Digest};
-use super::{Allocation, Basis, Charge, Columns, Routing, Target};
+use super::{Allocation, Charge, Columns, Routing, Target};
 use crate::engine::to_text;
 use crate::error::{Error, Result};
 use crate::money::{Currency, Money};
 use crate::warehouse::{Table, TableWriter, Type};
+
+/// The issuer of a bill that names none.
+const UNKNOWN: &str = "unknown";
 
 /// Rows of a batch of allocations.
 const BATCH_ROWS: usize = 64 * 1024;
@@ -99,8 +102,8 @@ impl ChargeBatch {
     }
 
     /// Who sent the bill.
-    pub fn issuer(&self, row: usize) -> &str {
-        self.text("issuer", row).unwrap_or("unknown")
+    fn issuer(&self, row: usize) -> &str {
+        self.text("issuer", row).unwrap_or(UNKNOWN)
     }
 
     /// The row's own tags and those that the provider allocated by, as texts.
@@ -220,18 +223,10 @@ fn parse_tags(text: Option<&str>) -> Result<Vec<(String, String)>> {
         .collect())
 }
 
-/// Issuer and charge category of a row, which its allocations carry.
-type Origin = (Arc<str>, Arc<str>);
-
 /// Writes allocations, in the order in which they come.
 pub struct AllocationWriter {
     writer: TableWriter,
     rows: Rows,
-    /// Of the charge being attributed.
-    current: Origin,
-    /// Of charges that may be kept back (tax, credits), by row id.
-    waiting: HashMap<String, Origin>,
-    interned: HashMap<String, Arc<str>>,
     digest: Option<Digest>,
 }
 
@@ -283,8 +278,13 @@ fn amounts(a: &Allocation<'_>) -> Result<[i128; 4]> {
     ])
 }
 
+/// Who sent the bill of an allocation, as the table has it.
+pub(super) fn issuer<'a>(a: &Allocation<'a>) -> &'a str {
+    a.issuer.unwrap_or(UNKNOWN)
+}
+
 /// What a line of the digest is by, of an allocation.
-fn line_of<'a>(a: &'a Allocation<'_>, charge_category: &'a str) -> digest::Texts<'a> {
+fn line_of<'a>(a: &'a Allocation<'_>) -> digest::Texts<'a> {
     let (target, model, reason) = match a.target {
         Target::Model(model) => ("model", Some(model), None),
         Target::Idle { .. } | Target::IdlePools => ("idle", None, None),
@@ -303,7 +303,7 @@ fn line_of<'a>(a: &'a Allocation<'_>, charge_category: &'a str) -> digest::Texts
         model.map(|m| m.stage.as_str()),
         reason,
         Some(a.category.as_str()),
-        Some(charge_category),
+        Some(a.charge_category),
         Some(rule),
         Some(version),
         a.driver,
@@ -312,16 +312,15 @@ fn line_of<'a>(a: &'a Allocation<'_>, charge_category: &'a str) -> digest::Texts
 }
 
 impl Rows {
-    fn push(&mut self, a: &Allocation<'_>, issuer: &str, line: &digest::Texts<'_>) -> Result<()> {
-        let own = [Some(a.row_id), Some(issuer), a.via];
+    fn push(&mut self, a: &Allocation<'_>, line: &digest::Texts<'_>, amounts: [i128; 4]) {
+        let own = [Some(a.row_id), Some(issuer(a)), a.via];
         for (column, text) in self.texts.iter_mut().zip(own.iter().chain(line)) {
             column.append_option(*text);
         }
-        for (column, amount) in self.amounts.iter_mut().zip(amounts(a)?) {
+        for (column, amount) in self.amounts.iter_mut().zip(amounts) {
             column.push(amount);
         }
         self.days.push(a.day);
-        Ok(())
     }
 
     fn finish(mut self) -> Result<RecordBatch> {
@@ -347,9 +346,6 @@ impl AllocationWriter {
         Ok(AllocationWriter {
             writer: TableWriter::create(table, path)?,
             rows: Rows::default(),
-            current: ("".into(), "".into()),
-            waiting: HashMap::new(),
-            interned: HashMap::new(),
             digest: None,
         })
     }
@@ -362,62 +358,22 @@ impl AllocationWriter {
         }
     }
 
-    fn intern(&mut self, text: &str) -> Arc<str> {
-        if let Some(known) = self.interned.get(text) {
-            return Arc::clone(known);
-        }
-        let new: Arc<str> = text.into();
-        self.interned.insert(text.to_string(), Arc::clone(&new));
-        new
-    }
-}
-
-/// Takes charges and their allocations, in the order in which they come.
-pub trait Receiver {
-    /// Says which charge the next allocations belong to.
-    fn charge(&mut self, issuer: &str, charge: &Charge<'_>);
-
-    /// Takes one allocation.
+    /// Writes one allocation.
     ///
     /// # Errors
     /// Those of writing.
-    fn allocation(&mut self, a: &Allocation<'_>) -> Result<()>;
-}
-
-impl Receiver for AllocationWriter {
-    fn charge(&mut self, issuer: &str, charge: &Charge<'_>) {
-        self.current = (self.intern(issuer), self.intern(charge.charge_category));
-        let category = charge.charge_category.trim();
-        if category.eq_ignore_ascii_case("tax") || category.eq_ignore_ascii_case("credit") {
-            self.waiting
-                .insert(charge.row_id.to_string(), self.current.clone());
-        }
-    }
-
-    fn allocation(&mut self, a: &Allocation<'_>) -> Result<()> {
-        let (issuer, charge_category) = match a.basis {
-            Basis::Usage => match self.waiting.get(a.row_id) {
-                Some(origin) => origin.clone(),
-                None => self.current.clone(),
-            },
-            Basis::Allocation => (
-                self.intern(a.issuer.unwrap_or("unknown")),
-                self.intern("Usage"),
-            ),
-        };
-        let line = line_of(a, &charge_category);
-        self.rows.push(a, &issuer, &line)?;
+    pub fn write(&mut self, a: &Allocation<'_>) -> Result<()> {
+        let (line, amounts) = (line_of(a), amounts(a)?);
+        self.rows.push(a, &line, amounts);
         if let Some(digest) = &mut self.digest {
-            digest.add(&line, a, &issuer, amounts(a)?)?;
+            digest.add(&line, a, amounts)?;
         }
         if self.rows.days.len() >= BATCH_ROWS {
             self.flush()?;
         }
         Ok(())
     }
-}
 
-impl AllocationWriter {
     fn flush(&mut self) -> Result<()> {
         let batch = std::mem::take(&mut self.rows).finish()?;
         self.writer.write(&batch)

@@ -55,6 +55,8 @@ pub(super) struct Held {
     pub(super) scope: Scope,
     pub(super) rule: usize,
     pub(super) category: Category,
+    /// A text's id.
+    pub(super) charge_category: u32,
     pub(super) billed: Money,
     pub(super) effective: Money,
 }
@@ -71,6 +73,7 @@ pub(super) struct Row<'a> {
     pub(super) currency: Currency,
     pub(super) issuer: Option<&'a str>,
     pub(super) category: Category,
+    pub(super) charge_category: &'a str,
     pub(super) rule: Option<&'a CompiledRule>,
     pub(super) billed: Money,
     pub(super) effective: Money,
@@ -229,6 +232,7 @@ impl Attributor {
             category: rule
                 .and_then(|rule| rule.category)
                 .unwrap_or(charge.category),
+            charge_category: charge.charge_category,
             rule,
             billed: charge.billed,
             effective: charge.effective,
@@ -249,6 +253,7 @@ impl Attributor {
             scope,
             rule: index,
             category: rule.category.unwrap_or(charge.category),
+            charge_category: self.texts.id(charge.charge_category),
             billed: charge.billed,
             effective: charge.effective,
         });
@@ -329,6 +334,7 @@ impl Attributor {
             issuer: row.issuer,
             target: to,
             category: row.category,
+            charge_category: row.charge_category,
             rule: row.rule.map_or("", |rule| &rule.name),
             rule_version: row.rule.map_or("", |rule| &rule.version),
             driver,

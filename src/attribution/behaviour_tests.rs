@@ -371,6 +371,32 @@ fn a_tax_counts_credits() {
 }
 
 #[test]
+fn what_a_rule_lets_follow_like_a_tax_keeps_its_issuer_and_charge_category() {
+    let mut rules =
+        vec![Rule::new("support", RuleTarget::Tax).matching("service_name", &["Support"])];
+    rules.extend(default_rules());
+    let mut support = Bill::new("s", "6");
+    support.service = Some("Support".to_owned());
+    let mut last = Bill::new("z", "5").tagged(&[("model", "C")]);
+    last.issuer = Some("another".to_owned());
+    last.invoice = Some("its own".to_owned());
+    let bills = [
+        support,
+        Bill::new("a", "4").tagged(&[("model", "A")]),
+        Bill::new("b", "-1").kind("Credit"),
+        last,
+    ];
+    let (rows, _) = run(&rules, &[], &bills);
+    assert_eq!(ends(&rows, "s"), [end("A//operations", "6")]);
+    let of = |row: &Out| (row.issuer.clone().unwrap(), row.charge_category.clone());
+    let wanted = [("s", "Usage"), ("a", "Usage"), ("b", "Credit")];
+    for (row_id, category) in wanted {
+        let row = rows.iter().find(|row| row.row_id == row_id).unwrap();
+        assert_eq!(of(row), ("issuer".to_owned(), category.to_owned()));
+    }
+}
+
+#[test]
 fn fixed_shares_dates_and_overrides() {
     #[derive(serde::Deserialize)]
     struct File {

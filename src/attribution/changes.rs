@@ -1,6 +1,6 @@
 //! Which rows of bills a restatement comes from: the charges of closed periods whose part of a model's cost is another today.
 
-use super::explain::{Row, listed, rows};
+use super::explain::{Row, charges_behind, one_of, rows};
 use crate::engine::{Engine, Library};
 use crate::error::Result;
 
@@ -23,7 +23,7 @@ pub(super) async fn behind(
     if periods.is_empty() {
         return Ok(vec![]);
     }
-    let periods = format!("billing_period in ({})", listed(&periods));
+    let periods = one_of("billing_period", &periods);
     for (view, table) in [
         ("closed_parts", "allocations"),
         ("late_parts", "late_allocations"),
@@ -34,14 +34,7 @@ pub(super) async fn behind(
     let changes = engine.query(library.get("explain/changes.sql")?).await?;
     let changes = changes.limit(0, Some(limit))?.cache().await?;
     engine.replace_with("changes", changes)?;
-    let ids = engine
-        .collect("select distinct row_id from changes")
-        .await?;
-    let ids: Vec<String> = crate::engine::rows::map(&ids, |row| row.needed("row_id"))?;
-    let named = match ids.as_slice() {
-        [] => "false".to_string(),
-        ids => format!("row_id in ({})", listed(ids)),
-    };
+    let named = charges_behind(engine, "changes").await?;
     let closed = format!("select * from charges where {named} and {periods}");
     engine.view("closed_charges", &closed).await?;
     engine.restrict("late_charges", &named).await?;

@@ -90,6 +90,8 @@ pub struct Allocation<'a> {
     pub issuer: Option<&'a str>,
     pub target: &'a Target,
     pub category: Category,
+    /// The charge's, as the bill has it; `Usage` of idle that moves on.
+    pub charge_category: &'a str,
     /// The rule that decided; empty when none matched.
     pub rule: &'a str,
     pub rule_version: &'a str,

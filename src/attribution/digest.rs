@@ -14,6 +14,7 @@ use arrow::array::{
 };
 
 use super::Allocation;
+use super::allocate::issuer;
 use super::map::Map;
 use super::work::contract;
 use crate::engine::{Engine, Library};
@@ -74,7 +75,7 @@ struct Kept {
     /// Tells parts of one charge apart that are alike.
     seen: u64,
     line: u32,
-    issuer: Arc<str>,
+    issuer: Box<str>,
     via: Option<Box<str>>,
     /// Weight, sum of the weights, billed, effective.
     amounts: [i128; 4],
@@ -107,17 +108,11 @@ impl PartialEq for Kept {
 impl Eq for Kept {}
 
 impl Digest {
-    /// Adds an allocation with its texts, its issuer, and its weight, sum of the weights, billed and effective.
+    /// Adds an allocation with its texts, and its weight, sum of the weights, billed and effective.
     ///
     /// # Errors
     /// `Kind::Check` when a sum leaves its range.
-    pub fn add(
-        &mut self,
-        texts: &Texts<'_>,
-        a: &Allocation<'_>,
-        issuer: &Arc<str>,
-        amounts: [i128; 4],
-    ) -> Result<()> {
+    pub fn add(&mut self, texts: &Texts<'_>, a: &Allocation<'_>, amounts: [i128; 4]) -> Result<()> {
         let at = self.line(texts, a.day)?;
         let line = &mut self.lines[at as usize];
         line.parts += 1;
@@ -150,7 +145,7 @@ impl Digest {
             row_id: a.row_id.into(),
             seen: self.seen,
             line: at,
-            issuer: Arc::clone(issuer),
+            issuer: issuer(a).into(),
             via: a.via.map(Into::into),
             amounts,
         });

@@ -119,17 +119,13 @@ pub async fn explain(
     if ids.is_empty() {
         return model::explain(engine, library, subject, filter).await;
     }
-    let named = format!("row_id in ({})", listed(&ids));
+    let named = one_of("row_id", &ids);
     for name in HELD.iter().chain(&["allocations", "late_allocations"]) {
         engine.restrict(name, &named).await?;
     }
     let standing = "select row_id from charges union all select row_id from late_charges";
-    if !engine
-        .collect(standing)
-        .await?
-        .iter()
-        .all(|b| b.num_rows() == 0)
-    {
+    let standing = engine.collect(standing).await?;
+    if standing.iter().any(|batch| batch.num_rows() > 0) {
         // Each delivery that was replaced has its own copy of a charge that still stands.
         engine.restrict("superseded_charges", "false").await?;
     }
@@ -192,10 +188,22 @@ pub(super) async fn rows(engine: &Engine, library: &Library, file: &str) -> Resu
     exact_json(&batches)
 }
 
-/// Texts as a list in SQL.
-pub(super) fn listed(texts: &[String]) -> String {
-    let quoted = texts.iter().map(|text| format!("'{}'", quoted(text)));
-    quoted.collect::<Vec<_>>().join(", ")
+/// The condition that a column has one of these texts.
+pub(super) fn one_of(column: &str, texts: &[String]) -> String {
+    let quoted: Vec<String> = texts.iter().map(|t| format!("'{}'", quoted(t))).collect();
+    match quoted.as_slice() {
+        [] => "false".to_string(),
+        texts => format!("{column} in ({})", texts.join(", ")),
+    }
+}
+
+/// The condition that picks the charges which the rows of a view are of.
+pub(super) async fn charges_behind(engine: &Engine, view: &str) -> Result<String> {
+    let ids = engine
+        .collect(&format!("select distinct row_id from {view}"))
+        .await?;
+    let ids = crate::engine::rows::map(&ids, |row| row.needed("row_id"))?;
+    Ok(one_of("row_id", &ids))
 }
 
 /// Text between quotes in SQL.

@@ -76,6 +76,7 @@ impl Attributor {
             let found = found.find(|(_, parts)| !parts.is_empty());
             let billing_period = self.texts.get(scope.billing_period).to_owned();
             let issuer = scope.issuer.map(|id| self.texts.get(id).to_owned());
+            let charge_category = self.texts.get(held.charge_category).to_owned();
             let sets = self.bases.sets(scope);
             let row = Row {
                 row_id: &held.row_id,
@@ -86,6 +87,7 @@ impl Attributor {
                 currency: scope.currency,
                 issuer: issuer.as_deref(),
                 category: held.category,
+                charge_category: &charge_category,
                 rule: Some(&rules[held.rule]),
                 billed: held.billed,
                 effective: held.effective,
@@ -179,6 +181,7 @@ impl Attributor {
                 currency: key.currency,
                 issuer: issuer.as_deref(),
                 category: part.category,
+                charge_category: "Usage",
                 rule: Some(rule),
                 billed,
                 effective,

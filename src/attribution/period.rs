@@ -9,11 +9,11 @@ use datafusion::execution::SendableRecordBatchStream;
 use datafusion::prelude::{DataFrame, col, lit, lower, trim};
 use futures::StreamExt;
 
-use super::allocate::{AllocationWriter, BatchColumns, ChargeBatch, Receiver, read};
+use super::allocate::{AllocationWriter, BatchColumns, ChargeBatch, read};
 use super::repeat::Inputs;
 use super::stage::Summary;
 use super::work::{Work, contract};
-use super::{AttributeError, Attributor, RUN_TIME, RUNS, Routing, Warning};
+use super::{AttributeError, Attributor, Charge, RUN_TIME, RUNS, Routing, Sink, Warning};
 use super::{close, convert, driver_query};
 use crate::engine::Engine;
 use crate::error::{Error, Result};
@@ -90,7 +90,10 @@ async fn write(
         writer = writer.with_digest();
     }
     let lines = engine.ordered(lines, "row_id").await?;
-    let seen = charges_of(lines, period, attributor, &mut writer).await?;
+    let seen = charges_of(lines, period, attributor, &mut |a| {
+        writer.write(a).map_err(Into::into)
+    })
+    .await?;
     if let Some(digest) = writer.finish()? {
         digest
             .write(work.library, engine, work.snapshot, period)
@@ -142,15 +145,12 @@ pub(super) async fn attributor(
         let named = categories.iter().map(lit).collect();
         followers = followers.filter(category.in_list(named, false))?;
     }
-    let mut followers = followers.execute_stream().await?;
-    while let Some(batch) = followers.next().await {
-        let batch = ChargeBatch::new(batch?, period)?;
-        for row in 0..batch.rows() {
-            let columns = BatchColumns::new(&batch, row);
-            let tags = batch.tags(row)?;
-            attributor.expect(&batch.charge(row, &tags, &columns)?);
-        }
-    }
+    let followers = followers.execute_stream().await?;
+    each(followers, period, &mut |charge| {
+        attributor.expect(charge);
+        Ok(())
+    })
+    .await?;
     Ok(attributor)
 }
 
@@ -171,26 +171,31 @@ pub(super) async fn lines(
 /// Attributes charges, which are of one billing period. In the order of their ids, they are attributed to the same
 /// allocations in the same order wherever they stood on the bill.
 pub(super) async fn charges_of(
-    mut lines: SendableRecordBatchStream,
+    lines: SendableRecordBatchStream,
     period: &str,
     mut attributor: Attributor,
-    into: &mut dyn Receiver,
+    sink: &mut Sink<'_>,
 ) -> Result<super::Summary> {
+    let push = &mut |charge: &Charge<'_>| attributor.push(charge, sink).map_err(failed);
+    each(lines, period, push).await?;
+    attributor.finish(sink).map_err(failed)
+}
+
+/// Hands the charges of a billing period over, one by one.
+async fn each(
+    mut lines: SendableRecordBatchStream,
+    period: &str,
+    take: &mut dyn FnMut(&Charge<'_>) -> Result<()>,
+) -> Result<()> {
     while let Some(batch) = lines.next().await {
         let batch = ChargeBatch::new(batch?, period)?;
         for row in 0..batch.rows() {
             let columns = BatchColumns::new(&batch, row);
             let tags = batch.tags(row)?;
-            let charge = batch.charge(row, &tags, &columns)?;
-            into.charge(batch.issuer(row), &charge);
-            attributor
-                .push(&charge, &mut |a| into.allocation(a).map_err(Into::into))
-                .map_err(failed)?;
+            take(&batch.charge(row, &tags, &columns)?)?;
         }
     }
-    attributor
-        .finish(&mut |a| into.allocation(a).map_err(Into::into))
-        .map_err(failed)
+    Ok(())
 }
 
 /// Holds the allocations of a period against those that the same inputs gave before.

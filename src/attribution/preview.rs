@@ -2,11 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use super::allocate::Receiver;
+use super::Taken;
 use super::period::{attributor, charges_of, due, lines, session};
 use super::stage::{Summary, late};
 use super::work::{Work, routing};
-use super::{Allocation, Charge, Taken};
 use crate::error::Result;
 
 /// What each rule would take.
@@ -21,17 +20,6 @@ pub struct Preview {
     /// The rules in the order in which they are tried, with their version and whether the user wrote them; at the end
     /// what no rule matches.
     pub rules: Vec<(String, String, bool, Taken)>,
-}
-
-/// Nobody: a preview keeps nothing.
-struct Nowhere;
-
-impl Receiver for Nowhere {
-    fn charge(&mut self, _: &str, _: &Charge<'_>) {}
-
-    fn allocation(&mut self, _: &Allocation<'_>) -> Result<()> {
-        Ok(())
-    }
 }
 
 /// Attributes what a run would, with the bills and telemetry of the snapshot, and keeps only what each rule took.
@@ -49,7 +37,7 @@ pub async fn preview(work: Work<'_>, changed: &BTreeSet<String>) -> Result<Previ
         let attributor = attributor.counting_lost();
         // What rules take adds up to the same in any order.
         let lines = lines.execute_stream().await?;
-        let seen = charges_of(lines, &period, attributor, &mut Nowhere).await?;
+        let seen = charges_of(lines, &period, attributor, &mut |_| Ok(())).await?;
         summary.charges += seen.charges;
         summary.add_rules(&seen)?;
         summary.periods.push(period);

@@ -131,6 +131,8 @@ pub(super) struct Out {
     /// Idle of a pool, which the allocation basis moves.
     pub pooled: bool,
     pub category: Category,
+    pub charge_category: String,
+    pub issuer: Option<String>,
     pub day: i32,
     pub billing_period: String,
     pub currency: String,
@@ -162,6 +164,8 @@ impl From<&Allocation<'_>> for Out {
                 Target::Idle { pool: Some(_) } | Target::IdlePools
             ),
             category: row.category,
+            charge_category: row.charge_category.to_owned(),
+            issuer: row.issuer.map(str::to_owned),
             day: row.day,
             billing_period: row.billing_period.to_owned(),
             currency: row.currency.to_string(),

@@ -105,16 +105,21 @@ fn target(row: &Row) -> String {
     }
 }
 
-/// A part: whose it is, its weight and its amounts.
-fn part_cells(part: &Row) -> Vec<String> {
-    vec![
-        target(part),
-        cell(part, "category").into_owned(),
-        cell(part, "weight").into_owned(),
-        cell(part, "weight_total").into_owned(),
-        amount(part, "billed"),
-        amount(part, "effective"),
-    ]
+/// Parts: whose each is, its weight and its amounts.
+fn parts_table(parts: &[&Row]) -> Vec<String> {
+    let heads = ["went to", "category", "weight", "of", "billed", "effective"];
+    let mut table = vec![heads.map(String::from).to_vec()];
+    table.extend(parts.iter().map(|part| {
+        vec![
+            target(part),
+            cell(part, "category").into_owned(),
+            cell(part, "weight").into_owned(),
+            cell(part, "weight_total").into_owned(),
+            amount(part, "billed"),
+            amount(part, "effective"),
+        ]
+    }));
+    columns(&table, 2)
 }
 
 /// The cost pools that a part came through, in words.
@@ -221,15 +226,9 @@ fn of_charges(charges: &[Row], parts: &[Row]) -> String {
             cell(first, "rule"),
             cell(first, "rule_version")
         ));
-        let mut table = vec![
-            ["went to", "category", "weight", "of", "billed", "effective"]
-                .map(String::from)
-                .to_vec(),
-        ];
-        table.extend(of.iter().map(|part| part_cells(part)));
         let through = of.iter().map(|part| through(&cell(part, "via")));
         let through = std::iter::once(String::new()).chain(through);
-        for (line, through) in columns(&table, 2).into_iter().zip(through) {
+        for (line, through) in parts_table(&of).into_iter().zip(through) {
             lines.push(format!("{line}{through}"));
         }
     }
@@ -242,13 +241,7 @@ fn of_idle(row_id: &str, parts: &[Row]) -> String {
         row_id.to_string(),
         "  idle that moved on to those who used the machine, on the allocation basis".to_string(),
     ];
-    let mut table = vec![
-        ["went to", "category", "weight", "of", "billed", "effective"]
-            .map(String::from)
-            .to_vec(),
-    ];
-    table.extend(parts.iter().map(part_cells));
-    lines.extend(columns(&table, 2));
+    lines.extend(parts_table(&parts.iter().collect::<Vec<_>>()));
     lines.join("\n")
 }
 
@@ -294,38 +287,31 @@ fn shown(row: &Row, name: &str) -> String {
     }
 }
 
+/// A table of bill rows: behind its columns, as it is, where each row comes from.
+fn with_places(
+    rows: &[Row],
+    heads: &[(&str, &str)],
+    left: usize,
+    from: fn(&Row) -> String,
+) -> Vec<String> {
+    let places = std::iter::once("file and row".to_string()).chain(rows.iter().map(from));
+    let lines = table(rows, heads, left, shown).into_iter().zip(places);
+    lines
+        .map(|(line, place)| format!("{line}  {place}"))
+        .collect()
+}
+
 /// The largest allocations of a figure, with the rows of the bill.
 fn largest_parts(largest: &[Row]) -> Vec<String> {
-    let mut table = vec![
-        [
-            "charge",
-            "stage",
-            "effective",
-            "",
-            "of the row's",
-            "file and row",
-        ]
-        .map(String::from)
-        .to_vec(),
+    let heads = [
+        ("row_id", "charge"),
+        ("stage", "stage"),
+        ("effective", "effective"),
+        ("currency", ""),
+        ("charge_effective", "of the row's"),
     ];
-    for row in largest {
-        let from = match cell(row, "file").as_ref() {
-            "" => "idle moved on to those who used the machine".to_string(),
-            _ => place(row),
-        };
-        table.push(vec![
-            cell(row, "row_id").into_owned(),
-            cell(row, "stage").into_owned(),
-            amount(row, "effective"),
-            cell(row, "currency").into_owned(),
-            amount(row, "charge_effective"),
-            from,
-        ]);
-    }
-    // The last column is left as it is: nothing stands behind it.
-    let last: Vec<String> = table.iter_mut().filter_map(Vec::pop).collect();
-    let lines = columns(&table, 2).into_iter().zip(last);
-    lines
-        .map(|(line, last)| format!("{line}  {last}"))
-        .collect()
+    with_places(largest, &heads, 2, |row| match cell(row, "file").as_ref() {
+        "" => "idle moved on to those who used the machine".to_string(),
+        _ => place(row),
+    })
 }

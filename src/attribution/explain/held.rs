@@ -3,9 +3,8 @@
 
 use datafusion::dataframe::DataFrame;
 
-use super::{Row, quoted, rows};
+use super::{Row, charges_behind, rows};
 use crate::attribution::digest::KEPT;
-use crate::engine::rows::map;
 use crate::engine::{Engine, Library};
 use crate::error::Result;
 
@@ -52,16 +51,7 @@ impl<'a> Held<'a> {
         let placed = format!("select *, cast(0 as int) as place from ({sql}) as found");
         let found = engine.query(&placed).await?.cache().await?;
         engine.replace_with("largest", found)?;
-        let ids = engine
-            .collect("select distinct row_id from largest")
-            .await?;
-        let ids = map(&ids, |row| {
-            Ok(format!("'{}'", quoted(&row.needed("row_id")?)))
-        })?;
-        let named = match ids.as_slice() {
-            [] => "false".to_string(),
-            ids => format!("row_id in ({})", ids.join(", ")),
-        };
+        let named = charges_behind(engine, "largest").await?;
         let behind = format!("select * from all_charges where {named}");
         engine.replace("charges", &behind).await?;
         let sql = self.library.get("attribution/largest_allocations.sql")?;

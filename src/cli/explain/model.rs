@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{cell, largest_parts, place, shown, table};
+use super::{cell, largest_parts, place, shown, table, with_places};
 use crate::attribution::explain::{Explanation, Row};
 use crate::cli::print::{columns, short};
 use crate::money::Money;
@@ -67,12 +67,7 @@ fn of_changes(changes: &[Row]) -> Vec<String> {
         ("effective", "effective"),
         ("currency", ""),
     ];
-    let lines = table(changes, &heads, 3, shown).into_iter();
-    let places = std::iter::once("file and row".to_string()).chain(changes.iter().map(place));
-    let lines = lines.zip(places);
-    lines
-        .map(|(line, place)| format!("{line}  {place}"))
-        .collect()
+    with_places(changes, &heads, 3, place)
 }
 
 fn of_totals(totals: &[Row]) -> Vec<String> {
