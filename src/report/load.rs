@@ -8,8 +8,8 @@ use futures::StreamExt;
 use super::data::{Converted, CurrencyData, Line, ModelVerdict, QualityMetric, ReportData};
 use super::movers::Movers;
 use super::rows::{
-    bridge, conformance, converted, cost, day, group, machine, month, part, rate, reconciliation,
-    resource, restatement, service, source, stage, unit, version,
+    bridge, conformance, converted, cost, day, frontier, group, machine, month, part, rate,
+    reconciliation, resource, restatement, service, source, stage, unit, version,
 };
 use super::side_by_side;
 use crate::attribution::compare::compare;
@@ -184,6 +184,7 @@ impl Loader<'_> {
             currencies,
             models,
             quality: quality.into_iter().map(|(_, q)| q).collect(),
+            frontier: self.rows("frontier", frontier).await?,
             sources: self.rows("sources", source).await?,
             quarantine: self.rows("quarantine", group).await?,
             without_currency,

@@ -44,6 +44,24 @@ impl Compression {
         params::json(self)
     }
 
+    /// What is done, in words, such as `32 dimensions, int8`.
+    pub fn words(&self) -> String {
+        let mut parts = vec![];
+        if let Some(distil) = &self.distil {
+            parts.push(format!("student of {} dimensions", distil.dim));
+        }
+        if let Some(least) = self.min_interactions {
+            parts.push(format!("rows with {least} interactions"));
+        }
+        if let Some(keep) = self.dimensions {
+            parts.push(format!("{keep} dimensions"));
+        }
+        if self.numbers != Numbers::F32 {
+            parts.push(self.numbers.name().to_owned());
+        }
+        parts.join(", ")
+    }
+
     /// The family and hyperparameters of what is made from a model of `family` with `given` hyperparameters.
     ///
     /// # Errors

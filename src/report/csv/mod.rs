@@ -126,6 +126,7 @@ pub fn tables(data: &ReportData) -> Result<Vec<CsvFile>, ReportError> {
         movers(data)?,
         restatements(data)?,
         quality(data)?,
+        units::frontier(data)?,
         models(data)?,
         sources(data)?,
         quarantine(data)?,
