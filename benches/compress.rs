@@ -122,10 +122,7 @@ fn main() -> Result<(), Failure> {
 
 impl Bench<'_> {
     fn examples(&self) -> Examples<'_> {
-        Examples {
-            weights: self.train,
-            times: None,
-        }
+        Examples::new(self.train)
     }
 
     fn trained(&self, settings: &toml::Table, what: &str) -> Result<Fitted, Failure> {

@@ -12,9 +12,9 @@ use recost::error::Error;
 use recost::evaluate::binary::{Confusion, Example, auc, estimate};
 use recost::evaluate::metrics::Evaluation;
 use recost::features::csr::Csr;
-use recost::model::popular::Popular;
 use recost::model::{Examples, Factors, Family, Fitted};
-use recost::recommend::topk::{Filters, popular_k, top_k};
+use recost::recommend::rank::rank;
+use recost::recommend::topk::Filters;
 use std::path::Path;
 use std::time::Instant;
 
@@ -101,10 +101,7 @@ fn judge(
         }
     };
     println!("{name:<9} {}", learner.hyperparameters()?);
-    let examples = Examples {
-        weights: train,
-        times: None,
-    };
+    let examples = Examples::new(train);
     let (start, mut passes) = (Instant::now(), 0);
     let fitted = learner.train(device, &examples, &mut |progress| {
         passes += 1;
@@ -128,24 +125,23 @@ fn judge(
         ..Filters::default()
     };
     let mut chances = None;
-    match fitted {
-        Fitted::Factors(factors) => {
-            if family.name() == "logistic" {
-                chances = Some(binary_examples(&factors, train, test));
-            }
-            top_k::<Error>(
-                device,
-                &factors.users,
-                &factors.items,
-                &filters,
-                |first, lists| {
-                    evaluation.add(first, &lists, test);
-                    Ok(())
-                },
-            )?;
-        }
-        Fitted::Popular(popular) => rank_popular(&popular, &filters, test, &mut evaluation)?,
+    if let Fitted::Factors(factors) = &fitted
+        && family.name() == "logistic"
+    {
+        chances = Some(binary_examples(factors, train, test));
     }
+    let everyone: Vec<u32> = (0..).take(train.rows()).collect();
+    rank::<Error>(
+        device,
+        &fitted,
+        train,
+        &everyone,
+        &filters,
+        |first, lists| {
+            evaluation.add(first, &lists, test);
+            Ok(())
+        },
+    )?;
     let ranked = start.elapsed().as_secs_f64();
     if let Some(examples) = chances {
         print_binary(&examples);
@@ -231,17 +227,6 @@ fn print_binary(examples: &[Example]) {
         let e = estimate(examples, SEED, of);
         println!("  {name:<10} {:.4} [{:.4}, {:.4}]", e.mean, e.low, e.high);
     }
-}
-
-fn rank_popular(
-    popular: &Popular,
-    filters: &Filters<'_>,
-    test: &Csr,
-    evaluation: &mut Evaluation,
-) -> Result<(), Failure> {
-    let everyone: Vec<u32> = (0..u32::try_from(test.rows())?).collect();
-    evaluation.add(0, &popular_k(popular, &everyone, filters)?, test);
-    Ok(())
 }
 
 /// SplitMix64.

@@ -125,6 +125,8 @@ pub struct Model {
     pub family: Family,
     /// Hyperparameters of the family; see `docs/configuration.md`.
     pub params: toml::Table,
+    /// Whether training starts from the newest earlier version and takes a third of its passes.
+    pub warm_start: bool,
     /// What it is made from, where it is not trained itself.
     pub compressed: Option<Compressed>,
 }
@@ -150,6 +152,8 @@ pub struct Recommend {
     pub available_only: bool,
     /// Leave out items that score less.
     pub min_score: Option<f32>,
+    /// Items of the user's history that each recommendation names as its reasons, at most; 0 for none.
+    pub reasons: usize,
 }
 
 /// Which of a user's past items are left out of the list.
@@ -280,6 +284,7 @@ impl Default for Recommend {
             exclude: Exclude::Bought,
             available_only: true,
             min_score: None,
+            reasons: 3,
         }
     }
 }

@@ -119,6 +119,7 @@ pub(super) struct DeclaredModel {
     id: String,
     family: Option<Family>,
     params: Option<toml::Table>,
+    warm_start: Option<bool>,
     from: Option<String>,
     compression: Option<Compression>,
 }
@@ -131,6 +132,7 @@ impl TryFrom<DeclaredModel> for Model {
             id,
             family,
             params,
+            warm_start,
             from,
             compression,
         } = declared;
@@ -139,6 +141,11 @@ impl TryFrom<DeclaredModel> for Model {
             (None, Some(_), Some(_)) if params.is_some() => {
                 return Err(format!(
                     "model `{id}` is made from another and takes its `params`; a student's belong under `compression.distil`"
+                ));
+            }
+            (None, Some(_), Some(_)) if warm_start.is_some() => {
+                return Err(format!(
+                    "model `{id}` is made from another: `warm_start` belongs to models that are trained"
                 ));
             }
             // The family is that of the other model: `resolve_models` looks it up.
@@ -166,6 +173,7 @@ impl TryFrom<DeclaredModel> for Model {
             id,
             family,
             params: params.unwrap_or_default(),
+            warm_start: warm_start.unwrap_or(false),
             compressed,
         })
     }

@@ -13,15 +13,16 @@ use arrow::datatypes::DataType;
 use chrono::{NaiveDate, TimeDelta};
 
 use super::metrics::Evaluation;
-use crate::compute::{Device, Matrix};
+use crate::compute::Device;
 use crate::config::Pipeline;
 use crate::engine::{Engine, Library, Options};
 use crate::error::{Error, Result};
 use crate::features::csr::Csr;
 use crate::features::interactions::Interactions;
 use crate::model::popular::{self, Popular};
-use crate::model::{Family, Fitted, stage as train};
-use crate::recommend::topk::{Filters, popular_k, top_k};
+use crate::model::{Family, Fitted, stage as train, tables};
+use crate::recommend::rank::rank;
+use crate::recommend::topk::Filters;
 use crate::warehouse::{TableWriter, store, table};
 
 /// Seed of the bootstrap: intervals are the same from run to run.
@@ -94,42 +95,27 @@ pub async fn run(
         k: largest,
         ..Filters::default()
     };
-    let by_weight = Popular::train(&known.weights);
-    let everyone: Vec<u32> = (0..u32::try_from(test.users.len()).unwrap_or(u32::MAX)).collect();
-    let by_popularity = || -> Result<Evaluation> {
+    let judge = |fitted: &Fitted| -> Result<Evaluation> {
         let mut evaluation = Evaluation::new(&known.weights, &pipeline.evaluation.k);
-        let lists = popular_k(&by_weight, &everyone, &filters)?;
-        evaluation.add(0, &lists, &test.relevant);
+        let (history, users) = (&known.weights, &test.users);
+        rank::<Error>(device, fitted, history, users, &filters, |first, lists| {
+            evaluation.add(first, &lists, &test.relevant);
+            Ok(())
+        })?;
         Ok(evaluation)
     };
-    rows.add(BASELINE, popular::FAMILY, &by_popularity()?);
+    let by_popularity = Fitted::Popular(Popular::train(&known.weights));
+    rows.add(BASELINE, popular::FAMILY, &judge(&by_popularity)?);
+    // A version of the split's day or before has not seen the days after it.
+    let mut fits = train::Fits::new(device, &pipeline.models, &known, (snapshot, split));
     for model in &pipeline.models {
-        let fitted = train::fit(device, model, &known.examples())
-            .map_err(|e| e.context(format!("evaluating model `{}`", model.id)))?;
-        let evaluation = match fitted {
-            Fitted::Popular(_) => by_popularity()?,
-            Fitted::Factors(factors) => {
-                let dim = factors.users.cols();
-                let vectors = test
-                    .users
-                    .iter()
-                    .flat_map(|u| factors.users.row(*u as usize).iter().copied())
-                    .collect();
-                let users = Matrix::new(test.users.len(), dim, vectors)?;
-                let mut evaluation = Evaluation::new(&known.weights, &pipeline.evaluation.k);
-                top_k::<Error>(device, &users, &factors.items, &filters, |first, lists| {
-                    evaluation.add(first, &lists, &test.relevant);
-                    Ok(())
-                })?;
-                evaluation
-            }
-        };
-        rows.add(&model.id, model.family, &evaluation);
+        let fit = fits.fit(model).map_err(|e| e.context("evaluating"))?;
+        rows.add(&model.id, model.family, &judge(&fit.fitted)?);
     }
     let mut writer = TableWriter::create(table, &dir.join("part-0.parquet"))?;
     writer.write(&rows.batch()?)?;
     writer.finish()?;
-    train::note_metrics(options, snapshot, window.1, &rows.metrics()).await?;
+    tables::note_metrics(options, snapshot, window.1, &rows.metrics()).await?;
     let verdict = rows.verdict;
     let failing: Vec<&str> = pipeline
         .models

@@ -30,7 +30,7 @@ pub struct Distil {
 }
 
 fn lists() -> usize {
-    10
+    50
 }
 
 fn weight() -> f32 {
@@ -135,6 +135,7 @@ mod tests {
         let examples = Examples {
             weights: &weights,
             times: Some(&times),
+            start: None,
         };
         let distil = distil("dim = 2\nlists = 3\nweight = 0.5");
         let (lessons, when) = distil
@@ -181,6 +182,7 @@ mod tests {
         let examples = Examples {
             weights: &weights,
             times: None,
+            start: None,
         };
         let (lessons, times) = distil("dim = 2\nlists = 0")
             .lessons(&CpuDevice::new(), &teacher, &examples)

@@ -130,6 +130,7 @@ impl Compression {
             let lessons = Examples {
                 weights: &weights,
                 times: times.as_deref(),
+                start: None,
             };
             let student = family
                 .configure(given)?
