@@ -8,13 +8,13 @@
 #![allow(clippy::print_stdout)]
 
 use recost::compute::{Choice, Device, open};
-use recost::error::Error;
 use recost::evaluate::binary::{Confusion, Example, auc, estimate};
-use recost::evaluate::metrics::Evaluation;
+use recost::evaluate::evaluation::{Evaluation, Judged};
+use recost::evaluate::metric::Metric;
+use recost::evaluate::protocol::Test;
+use recost::evaluate::rank::rank;
 use recost::features::csr::Csr;
-use recost::model::popular::Popular;
 use recost::model::{Examples, Factors, Family, Fitted};
-use recost::recommend::topk::{Filters, popular_k, top_k};
 use std::path::Path;
 use std::time::Instant;
 
@@ -121,39 +121,35 @@ fn judge(
     })?;
     let trained = start.elapsed().as_secs_f64();
     let start = Instant::now();
-    let mut evaluation = Evaluation::new(train, &[K]);
-    let filters = Filters {
-        exclude: Some(train),
-        k: K,
-        ..Filters::default()
+    // As published: whoever and whatever the test part has counts, known to the training or not.
+    let users = 0..u32::try_from(test.rows())?;
+    let part = Test {
+        users: users.collect(),
+        relevant: test.clone(),
+        seen: train.clone(),
+        open: None,
     };
-    let mut chances = None;
-    match fitted {
-        Fitted::Factors(factors) => {
-            if family.name() == "logistic" {
-                chances = Some(binary_examples(&factors, train, test));
-            }
-            top_k::<Error>(
-                device,
-                &factors.users,
-                &factors.items,
-                &filters,
-                |first, lists| {
-                    evaluation.add(first, &lists, test);
-                    Ok(())
-                },
-            )?;
+    let judged = Judged::new(train, &part.relevant, None).in_full();
+    let mut evaluation = Evaluation::new(&Metric::ALL, &[K], train.cols());
+    rank(device, &fitted, &part, &judged, K, &mut evaluation)?;
+    let chances = match &fitted {
+        Fitted::Factors(factors) if family.name() == "logistic" => {
+            Some(binary_examples(factors, train, test))
         }
-        Fitted::Popular(popular) => rank_popular(&popular, &filters, test, &mut evaluation)?,
-    }
+        _ => None,
+    };
     let ranked = start.elapsed().as_secs_f64();
     if let Some(examples) = chances {
         print_binary(&examples);
     }
     for (metric, k, e) in evaluation.estimates(SEED) {
         println!(
-            "  {:<10} {:.4} [{:.4}, {:.4}] over {} users",
-            format!("{}@{k}", metric.name()),
+            "  {:<18} {:.4} [{:.4}, {:.4}] over {} users",
+            if k == 0 {
+                metric.name().to_owned()
+            } else {
+                format!("{}@{k}", metric.name())
+            },
             e.mean,
             e.low,
             e.high,
@@ -165,7 +161,7 @@ fn judge(
         ("gini", evaluation.gini()),
     ] {
         for (k, value) in values {
-            println!("  {:<10} {value:.4}", format!("{name}@{k}"));
+            println!("  {:<18} {value:.4}", format!("{name}@{k}"));
         }
     }
     let per_pass = trained / f64::from(passes.max(1));
@@ -231,17 +227,6 @@ fn print_binary(examples: &[Example]) {
         let e = estimate(examples, SEED, of);
         println!("  {name:<10} {:.4} [{:.4}, {:.4}]", e.mean, e.low, e.high);
     }
-}
-
-fn rank_popular(
-    popular: &Popular,
-    filters: &Filters<'_>,
-    test: &Csr,
-    evaluation: &mut Evaluation,
-) -> Result<(), Failure> {
-    let everyone: Vec<u32> = (0..u32::try_from(test.rows())?).collect();
-    evaluation.add(0, &popular_k(popular, &everyone, filters)?, test);
-    Ok(())
 }
 
 /// SplitMix64.

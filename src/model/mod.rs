@@ -12,7 +12,7 @@ pub mod gradient;
 pub mod logistic;
 mod params;
 pub mod popular;
-mod random;
+pub(crate) mod random;
 pub mod softmax;
 pub mod squared;
 pub mod stage;
