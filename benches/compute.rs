@@ -6,6 +6,7 @@
 
 use recost::compute::{Choice, ComputeError, open};
 use recost::features::csr::Csr;
+use recost::model::Examples;
 use recost::model::als::{AlsParams, train};
 use recost::recommend::topk::{Filters, top_k};
 use std::time::Instant;
@@ -42,9 +43,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     };
     let mut seconds = Vec::new();
     let cpu = cpu_seconds();
-    let factors = train(&*device, &interactions, &params, &mut |_, at| {
-        seconds.push(at)
-    })?;
+    let factors = train(
+        &*device,
+        &Examples::new(&interactions),
+        &params,
+        &mut |_, at| seconds.push(at),
+    )?;
     let cpu = cpu_seconds() - cpu;
     let total = seconds.last().copied().unwrap_or(0.0);
     let (rows, d) = ((users + items) as f64, dim as f64);

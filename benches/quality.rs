@@ -10,9 +10,9 @@
 use recost::compute::{Choice, Device, open};
 use recost::evaluate::binary::{Confusion, Example, auc, estimate};
 use recost::evaluate::evaluation::{Evaluation, Judged};
+use recost::evaluate::judge::judge;
 use recost::evaluate::metric::Metric;
 use recost::evaluate::protocol::Test;
-use recost::evaluate::rank::rank;
 use recost::features::csr::Csr;
 use recost::model::{Examples, Factors, Family, Fitted};
 use std::path::Path;
@@ -72,12 +72,12 @@ fn main() -> Result<(), Failure> {
         }
     );
     for name in &arguments.models {
-        judge(name, &arguments.settings, &*device, &train, &test)?;
+        try_out(name, &arguments.settings, &*device, &train, &test)?;
     }
     Ok(())
 }
 
-fn judge(
+fn try_out(
     name: &str,
     settings: &toml::Table,
     device: &dyn Device,
@@ -101,10 +101,7 @@ fn judge(
         }
     };
     println!("{name:<9} {}", learner.hyperparameters()?);
-    let examples = Examples {
-        weights: train,
-        times: None,
-    };
+    let examples = Examples::new(train);
     let (start, mut passes) = (Instant::now(), 0);
     let fitted = learner.train(device, &examples, &mut |progress| {
         passes += 1;
@@ -131,7 +128,7 @@ fn judge(
     };
     let judged = Judged::new(train, &part.relevant, None).in_full();
     let mut evaluation = Evaluation::new(&Metric::ALL, &[K], train.cols());
-    rank(device, &fitted, &part, &judged, K, &mut evaluation)?;
+    judge(device, &fitted, train, &part, &judged, K, &mut evaluation)?;
     let chances = match &fitted {
         Fitted::Factors(factors) if family.name() == "logistic" => {
             Some(binary_examples(factors, train, test))

@@ -241,9 +241,10 @@ impl From<crate::model::ModelError> for Error {
         use crate::model::ModelError as M;
         match error {
             M::Compute(e) => e.into(),
-            M::UnknownFamily(_) | M::Parameter { .. } | M::Hyperparameters(_) => {
-                Error::config(error.to_string())
-            }
+            M::UnknownFamily(_)
+            | M::Parameter { .. }
+            | M::Hyperparameters(_)
+            | M::WarmStart { .. } => Error::config(error.to_string()),
             M::Interactions(_) | M::Diverged { .. } => Error::check(error.to_string()),
             M::Io { .. } => Error::new(Kind::Io, error.to_string()),
             _ => Error::unexpected(error.to_string()),

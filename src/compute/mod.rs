@@ -4,6 +4,7 @@
 //! same bits on every run; CPU results do not depend on the number of threads.
 
 mod aligned;
+mod cholesky;
 mod cpu;
 mod cpu_trainer;
 mod error;
@@ -20,6 +21,7 @@ mod training;
 #[cfg(test)]
 mod training_tests;
 
+pub(crate) use cholesky::Cholesky;
 pub use cpu::CpuDevice;
 pub use error::ComputeError;
 pub use gpu::{GpuDevice, GpuLimits};

@@ -126,6 +126,9 @@ pub struct Model {
     /// Hyperparameters of the family; see `docs/configuration.md`.
     #[serde(default)]
     pub params: toml::Table,
+    /// Whether training starts from the newest earlier version and takes a third of its passes.
+    #[serde(default)]
+    pub warm_start: bool,
 }
 
 /// `[recommend]`: what goes into each user's list.
@@ -140,6 +143,8 @@ pub struct Recommend {
     pub available_only: bool,
     /// Leave out items that score less.
     pub min_score: Option<f32>,
+    /// Items of the user's history that each recommendation names as its reasons, at most; 0 for none.
+    pub reasons: usize,
 }
 
 /// Which of a user's past items are left out of the list.
@@ -274,6 +279,7 @@ impl Default for Recommend {
             exclude: Exclude::Bought,
             available_only: true,
             min_score: None,
+            reasons: 3,
         }
     }
 }

@@ -6,16 +6,16 @@ use std::path::Path;
 use chrono::NaiveDate;
 
 use super::evaluation::{Evaluation, Judged};
+use super::judge::judge;
 use super::metric::Metric;
 use super::protocol::{Fold, Source};
-use super::rank::rank;
 use super::rows::{Found, Rows};
 use crate::compute::Device;
-use crate::config::Pipeline;
+use crate::config::{Model, Pipeline};
 use crate::engine::{Library, Options};
 use crate::error::{Error, Result};
 use crate::model::popular::{self, Popular};
-use crate::model::{Fitted, stage as train};
+use crate::model::{Fitted, stage as train, tables};
 use crate::warehouse::{TableWriter, store, table};
 
 /// The baseline's name in the table.
@@ -107,12 +107,17 @@ pub async fn run(
         for (at, (id, _, evaluation)) in judged_models.iter_mut().enumerate() {
             let fitted = match at.checked_sub(1) {
                 None => Fitted::Popular(Popular::train(known)),
-                Some(at) => train::fit(device, &pipeline.models[at], &seen.examples())
-                    .map_err(|e| e.context(format!("evaluating model `{id}`")))?,
+                Some(at) => {
+                    let model = cold(&pipeline.models[at], split.before);
+                    let until = (snapshot, split.before.unwrap_or(window.1));
+                    train::fit(device, &model, &seen, until)
+                        .map_err(|e| e.context(format!("evaluating model `{id}`")))?
+                        .fitted
+                }
             };
             let evaluation = evaluation
                 .get_or_insert_with(|| Evaluation::new(&Metric::ALL, &settings.k, known.cols()));
-            rank(device, &fitted, &test, &judged, longest, evaluation)?;
+            judge(device, &fitted, known, &test, &judged, longest, evaluation)?;
         }
     }
     let found: Vec<Found> = judged_models
@@ -135,7 +140,7 @@ pub async fn run(
         writer.write(&batch)?;
         writer.finish()?;
     }
-    train::note_metrics(options, snapshot, window.1, &rows.metrics()).await?;
+    tables::note_metrics(options, snapshot, window.1, &rows.metrics()).await?;
     let verdict = Verdict::of(&found, users, &settings.k);
     let failing: Vec<&str> = verdict.below().map(|(id, _)| id.as_str()).collect();
     if !failing.is_empty() && !settings.publish_below_baseline {
@@ -147,4 +152,12 @@ pub async fn run(
         .help("look at the table evaluation of earlier nights, or set `[evaluation] publish_below_baseline = true`"));
     }
     Ok(verdict)
+}
+
+/// The model as it is trained to be judged: a former version that may have seen the test gives it no start.
+fn cold(model: &Model, before: Option<NaiveDate>) -> Model {
+    Model {
+        warm_start: model.warm_start && before.is_some(),
+        ..model.clone()
+    }
 }

@@ -181,6 +181,20 @@ impl Csr {
         (&self.indices[range.clone()], &self.values[range])
     }
 
+    /// The same cells with other values.
+    ///
+    /// # Errors
+    /// [`CsrError::Value`] where a new value is not finite.
+    pub fn map_values(&self, of: impl Fn(f32) -> f32) -> Result<Self, CsrError> {
+        Self::new(
+            self.rows,
+            self.cols,
+            self.indptr.clone(),
+            self.indices.clone(),
+            self.values.iter().map(|&value| of(value)).collect(),
+        )
+    }
+
     /// The rows of a range as a matrix of their own, with the same columns.
     pub fn slice_rows(&self, range: std::ops::Range<usize>) -> Self {
         let (from, to) = (self.indptr[range.start], self.indptr[range.end]);

@@ -34,8 +34,8 @@ impl Interactions {
     /// What models learn from.
     pub fn examples(&self) -> Examples<'_> {
         Examples {
-            weights: &self.weights,
             times: Some(&self.times),
+            ..Examples::new(&self.weights)
         }
     }
 

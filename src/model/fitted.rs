@@ -3,12 +3,15 @@
 use super::ModelError;
 use super::popular::Popular;
 use crate::compute::Matrix;
+use crate::features::csr::Csr;
 
 /// A trained model.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Fitted {
-    /// A list of one's own for each user.
+    /// A vector for each user and item.
     Factors(Factors),
+    /// What each item of a user's history says for others.
+    Neighbours(Neighbours),
     /// The same order for everyone.
     Popular(Popular),
 }
@@ -22,21 +25,45 @@ pub struct Factors {
     pub items: Matrix,
 }
 
+/// Items by the items that go with them: `score(u, i) = Σ_j w_uj · weights[j, i]` over the history of `u`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Neighbours {
+    /// `[items, items]`: what having the row's item says for the column's.
+    pub weights: Csr,
+    /// A user's weight of an item counts to this power; 0 counts all alike.
+    pub weight_power: f32,
+}
+
+impl Neighbours {
+    /// What an interaction's weight counts for.
+    pub fn count(&self, weight: f32) -> f32 {
+        if self.weight_power == 0.0 {
+            1.0
+        } else {
+            weight.powf(self.weight_power)
+        }
+    }
+}
+
 impl Fitted {
-    /// As a model file holds it: popularity is one column of the items, without users.
-    ///
-    /// # Errors
-    /// None that can happen.
-    pub fn into_factors(self) -> Result<Factors, ModelError> {
+    /// Why it recommends what it does, as the table `recommendations` says it.
+    pub fn reason(&self) -> &'static str {
         match self {
-            Self::Factors(factors) => Ok(factors),
-            Self::Popular(popular) => {
-                let scores = popular.scores().to_vec();
-                Ok(Factors {
-                    users: Matrix::zeros(0, 1),
-                    items: Matrix::new(scores.len(), 1, scores)?,
-                })
+            Self::Factors(_) => "factors",
+            Self::Neighbours(_) => "neighbours",
+            Self::Popular(_) => "popular",
+        }
+    }
+
+    /// Whether it can rank for the user whose row of `history` `[users, items]` this is.
+    pub fn knows(&self, user: usize, history: &Csr) -> bool {
+        match self {
+            Self::Factors(factors) => factors.users.row(user).iter().any(|&value| value != 0.0),
+            Self::Neighbours(neighbours) => {
+                let mut had = history.row(user).0.iter();
+                had.any(|&item| !neighbours.weights.row(item as usize).0.is_empty())
             }
+            Self::Popular(_) => true,
         }
     }
 }

@@ -6,9 +6,11 @@
 pub mod als;
 pub mod bpr;
 pub mod ccl;
+mod contributions;
 pub mod file;
 mod fitted;
 pub mod gradient;
+pub mod item_item;
 pub mod logistic;
 mod params;
 pub mod popular;
@@ -16,10 +18,13 @@ pub(crate) mod random;
 pub mod softmax;
 pub mod squared;
 pub mod stage;
+pub mod tables;
+pub mod warm;
 
 use crate::compute::{ComputeError, Device};
 use crate::features::csr::Csr;
-pub use fitted::{Factors, Fitted};
+pub use contributions::Contributions;
+pub use fitted::{Factors, Fitted, Neighbours};
 use std::str::FromStr;
 
 /// A way to turn interactions into scores.
@@ -54,6 +59,19 @@ pub trait Learner: Send + Sync {
         examples: &Examples<'_>,
         observer: &mut dyn FnMut(Progress),
     ) -> Result<Fitted, ModelError>;
+
+    /// What each item of a user's history adds to the scores of what it fitted; `None` where scores do not come from a
+    /// history.
+    ///
+    /// # Errors
+    /// Those of the device.
+    fn contributions<'a>(
+        &self,
+        _: &dyn Device,
+        fitted: &'a Fitted,
+    ) -> Result<Option<Box<dyn Contributions + 'a>>, ModelError> {
+        Ok(contributions::of_fitted(fitted))
+    }
 }
 
 /// What a model learns from.
@@ -63,6 +81,38 @@ pub struct Examples<'a> {
     pub weights: &'a Csr,
     /// When, in microseconds, beside the entries of `weights`; `None` where nobody knows.
     pub times: Option<&'a [i64]>,
+    /// Factors of an earlier version for a warm start, on these users and items; zero where it had none. Families that
+    /// train in passes then take a third of them ([`warm::passes`]), others do as always.
+    pub start: Option<&'a Factors>,
+}
+
+impl<'a> Examples<'a> {
+    /// Without times and from nothing.
+    pub fn new(weights: &'a Csr) -> Self {
+        Self {
+            weights,
+            times: None,
+            start: None,
+        }
+    }
+}
+
+/// Names the first weight below 0.
+fn check_weights(interactions: &Csr) -> Result<(), ModelError> {
+    match interactions.values().iter().position(|&w| w < 0.0) {
+        None => Ok(()),
+        Some(at) => {
+            let row = interactions
+                .indptr()
+                .partition_point(|&end| end <= at as u64)
+                - 1;
+            Err(ModelError::Interactions(format!(
+                "row {row}, column {}: the weight {} is negative; give confidence, not dislike",
+                interactions.indices()[at],
+                interactions.values()[at]
+            )))
+        }
+    }
 }
 
 /// How far training has come.
@@ -80,10 +130,11 @@ pub struct Progress {
 
 impl Family {
     /// Every family, in the order of their names.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         als::FAMILY,
         bpr::FAMILY,
         ccl::FAMILY,
+        item_item::FAMILY,
         logistic::FAMILY,
         popular::FAMILY,
         softmax::FAMILY,
@@ -189,6 +240,12 @@ pub enum ModelError {
     /// The result is not finite.
     #[error("training diverged: the factors of row {row} are not finite. {remedy}")]
     Diverged { row: usize, remedy: &'static str },
+    /// A warm start from a version that does not fit.
+    #[error(
+        "a warm start from version {version} is not possible: {reason}. Train once from nothing: set `warm_start = false` \
+         for a night"
+    )]
+    WarmStart { version: String, reason: String },
     /// The device failed.
     #[error(transparent)]
     Compute(#[from] ComputeError),
@@ -230,7 +287,9 @@ mod tests {
         assert!(Family::names().is_sorted());
         let error = "ALS2".parse::<Family>().unwrap_err().to_string();
         assert!(
-            error.ends_with("write one of als, bpr, ccl, logistic, popular, softmax, squared"),
+            error.ends_with(
+                "write one of als, bpr, ccl, item_item, logistic, popular, softmax, squared"
+            ),
             "{error}"
         );
     }

@@ -2,24 +2,18 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
-use arrow::array::{
-    ArrayRef, AsArray, FixedSizeListArray, Float32Array, Float64Array, Int64Array, RecordBatch,
-    StringViewArray,
-};
-use arrow::compute::cast;
-use arrow::datatypes::{DataType, Field};
 use chrono::NaiveDate;
 
 use super::file::{self, ModelFile};
-use super::{Examples, Fitted};
-use crate::compute::{Device, Matrix};
+use super::tables::{self, ModelRow, Writers};
+use super::{Examples, Factors, Fitted, warm};
+use crate::compute::Device;
 use crate::config::{Model, Pipeline};
 use crate::engine::{Engine, Options};
 use crate::error::{Error, Kind, Result};
 use crate::features::interactions::Interactions;
-use crate::warehouse::{Table, TableWriter, store, table};
+use crate::warehouse::{Table, store, table};
 
 /// The interactions of the run's day, as models read them.
 pub const INTERACTIONS: &str = "select user_id, item_id, weight, bought, last_time from interactions order by user_id, item_id";
@@ -33,13 +27,46 @@ pub struct Trained {
     pub seconds: f64,
 }
 
-/// Trains a model of the pipeline.
+/// A model as it was trained.
+pub struct Fit {
+    /// What ranks items.
+    pub fitted: Fitted,
+    /// Every hyperparameter with its value, a JSON object.
+    pub hyperparameters: String,
+    /// Where a warm start came from.
+    pub start: Option<Start>,
+}
+
+/// Where a warm start came from.
+pub struct Start {
+    /// The version.
+    pub version: String,
+    /// See [`warm::agreement`].
+    pub agreement: Option<f64>,
+}
+
+/// Trains a model of the pipeline on interactions, with a warm start from a version of `until` or before.
 ///
 /// # Errors
-/// Those of the family and the device.
-pub fn fit(device: &dyn Device, model: &Model, examples: &Examples<'_>) -> Result<Fitted> {
+/// Those of the family, of the device and of the former version's file.
+pub fn fit(
+    device: &dyn Device,
+    model: &Model,
+    interactions: &Interactions,
+    (snapshot, until): (&Path, NaiveDate),
+) -> Result<Fit> {
     let learner = model.family.configure(&model.params)?;
-    Ok(learner.train(device, examples, &mut |progress| {
+    let hyperparameters = learner.hyperparameters()?;
+    let former = if model.warm_start {
+        former(snapshot, model, until, interactions, &hyperparameters)?
+    } else {
+        None
+    };
+    let examples = Examples {
+        start: former.as_ref().map(|(_, factors)| factors),
+        ..interactions.examples()
+    };
+    let fitted = learner.train(device, &examples, &mut |progress| {
         tracing::debug!(
             model = %model.id,
             pass = progress.pass,
@@ -48,7 +75,53 @@ pub fn fit(device: &dyn Device, model: &Model, examples: &Examples<'_>) -> Resul
             validation = progress.validation,
             "pass"
         );
-    })?)
+    })?;
+    let start = former.map(|(version, factors)| Start {
+        version,
+        agreement: match &fitted {
+            Fitted::Factors(now) => warm::agreement(&factors.items, &now.items),
+            _ => None,
+        },
+    });
+    Ok(Fit {
+        fitted,
+        hyperparameters,
+        start,
+    })
+}
+
+/// The newest version of a model, of `until` or before, on the rows of `interactions`.
+fn former(
+    snapshot: &Path,
+    model: &Model,
+    until: NaiveDate,
+    interactions: &Interactions,
+    hyperparameters: &str,
+) -> Result<Option<(String, Factors)>> {
+    let dates = store::partitions(snapshot, contract("models")?)?;
+    let days = dates.iter().filter_map(|ds| ds.parse().ok());
+    let mut days: Vec<NaiveDate> = days.filter(|day| *day <= until).collect();
+    days.sort_unstable();
+    for day in days.into_iter().rev() {
+        let path = path(snapshot, day, &model.id)?;
+        if !path.exists() {
+            continue;
+        }
+        let wanted: serde_json::Value = serde_json::from_str(hyperparameters)
+            .map_err(|e| Error::unexpected(format!("hyperparameters: {e}")))?;
+        let dim = wanted["dim"]
+            .as_u64()
+            .and_then(|dim| usize::try_from(dim).ok());
+        let ids = (&interactions.users[..], &interactions.items[..]);
+        let family = model.family.name();
+        let read = file::read(&path)?;
+        let found = warm::align(&read, family, dim, ids, &interactions.weights)?;
+        if found.is_none() {
+            tracing::info!(model = %model.id, version = %day, "too little in common for a warm start");
+        }
+        return Ok(found.map(|factors| (day.to_string(), factors)));
+    }
+    Ok(None)
 }
 
 /// Reads the interactions of `date`.
@@ -77,7 +150,7 @@ pub async fn interactions(
     Ok(interactions)
 }
 
-/// Trains every model and writes models, user_factors, item_factors and the model files of `date`.
+/// Trains every model and writes models, user_factors, item_factors, item_neighbours and the model files of `date`.
 ///
 /// # Errors
 /// Those of training and writing.
@@ -91,26 +164,22 @@ pub async fn run(
     let interactions = interactions(options, snapshot, date).await?;
     let ds = date.to_string();
     let dir = store::replace(snapshot, contract("models")?, &ds)?;
-    let mut rows = Rows::default();
+    let mut rows: Vec<ModelRow> = vec![];
     let mut trained = vec![];
-    let mut writers = [
-        writer(snapshot, "user_factors", &ds)?,
-        writer(snapshot, "item_factors", &ds)?,
-    ];
+    let mut writers = Writers::create(snapshot, &ds)?;
     let mut models: Vec<&Model> = pipeline.models.iter().collect();
     models.sort_by(|a, b| a.id.cmp(&b.id));
     for model in models {
         let started = std::time::Instant::now();
-        let factors = fit(device, model, &interactions.examples())
-            .map_err(|e| e.context(format!("model `{}`", model.id)))?
-            .into_factors()?;
+        let before = date.pred_opt().unwrap_or(date);
+        let fit = fit(device, model, &interactions, (snapshot, before))
+            .map_err(|e| e.context(format!("model `{}`", model.id)))?;
         let seconds = started.elapsed().as_secs_f64();
         trained.push(Trained {
             model_id: model.id.clone(),
             seconds,
         });
-        let hyperparameters = model.family.configure(&model.params)?.hyperparameters()?;
-        let users = if model.family.is_personal() {
+        let user_ids = if matches!(fit.fitted, Fitted::Factors(_)) {
             interactions.users.clone()
         } else {
             vec![]
@@ -119,13 +188,13 @@ pub async fn run(
             ("model_id", model.id.clone()),
             ("model_version", ds.clone()),
             ("family", model.family.to_string()),
-            ("hyperparameters", hyperparameters.clone()),
+            ("hyperparameters", fit.hyperparameters.clone()),
             ("data_hash", interactions.hash.clone()),
         ];
         let path = dir.join(file_name(&model.id));
         let written = ModelFile {
-            factors,
-            user_ids: users,
+            fitted: fit.fitted,
+            user_ids,
             item_ids: interactions.items.clone(),
             metadata: metadata
                 .into_iter()
@@ -133,31 +202,30 @@ pub async fn run(
                 .collect::<BTreeMap<_, _>>(),
         };
         file::write(&path, &written)?;
-        let [user_writer, item_writer] = &mut writers;
-        write_factors(
-            user_writer,
-            &model.id,
-            "user_id",
-            &written.user_ids,
-            &written.factors.users,
-        )?;
-        write_factors(
-            item_writer,
-            &model.id,
-            "item_id",
-            &written.item_ids,
-            &written.factors.items,
-        )?;
+        writers.write(&model.id, &written)?;
         let bytes = std::fs::read(&path).map_err(|e| Error::io("cannot read", &path, &e))?;
-        let how = (device, seconds);
-        rows.push(model, &ds, hyperparameters, &interactions, how, &bytes);
+        rows.push(ModelRow {
+            texts: [
+                model.id.clone(),
+                ds.clone(),
+                model.family.to_string(),
+                fit.hyperparameters,
+                interactions.hash.clone(),
+                device.info().name.clone(),
+                file_name(&model.id),
+                format!("{:032x}", xxhash_rust::xxh3::xxh3_128(&bytes)),
+            ],
+            counts: [
+                interactions.users.len(),
+                interactions.items.len(),
+                interactions.weights.nnz(),
+            ],
+            seconds,
+            start: fit.start,
+        });
     }
-    for writer in writers {
-        writer.finish()?;
-    }
-    let mut writer = TableWriter::create(contract("models")?, &dir.join("part-0.parquet"))?;
-    writer.write(&rows.batch()?)?;
-    writer.finish()?;
+    writers.finish()?;
+    tables::write_models(&dir, &rows)?;
     Ok(trained)
 }
 
@@ -184,156 +252,6 @@ fn file_name(model_id: &str) -> String {
     format!("{safe}.safetensors")
 }
 
-fn contract(name: &str) -> Result<&'static Table> {
+pub(super) fn contract(name: &str) -> Result<&'static Table> {
     table(name).ok_or_else(|| Error::unexpected(format!("there is no table {name}")))
-}
-
-fn writer(snapshot: &Path, name: &str, ds: &str) -> Result<TableWriter> {
-    let table = contract(name)?;
-    let dir = store::replace(snapshot, table, ds)?;
-    TableWriter::create(table, &dir.join("part-0.parquet"))
-}
-
-/// Rows of a batch of factors.
-const FACTOR_ROWS: usize = 16 * 1024;
-
-fn write_factors(
-    writer: &mut TableWriter,
-    model_id: &str,
-    id_column: &str,
-    ids: &[String],
-    factors: &Matrix,
-) -> Result<()> {
-    let dim =
-        i32::try_from(factors.cols()).map_err(|_| Error::unexpected("too many dimensions"))?;
-    for start in (0..ids.len()).step_by(FACTOR_ROWS) {
-        let end = ids.len().min(start + FACTOR_ROWS);
-        let values: Float32Array = (start..end)
-            .flat_map(|row| factors.row(row).iter().copied())
-            .collect::<Vec<f32>>()
-            .into();
-        let item = Arc::new(Field::new("item", DataType::Float32, true));
-        let vectors = FixedSizeListArray::try_new(item, dim, Arc::new(values), None)?;
-        let models: StringViewArray = (start..end).map(|_| Some(model_id)).collect();
-        let names: StringViewArray = ids[start..end].iter().map(Some).collect();
-        writer.write(&RecordBatch::try_from_iter([
-            ("model_id", Arc::new(models) as ArrayRef),
-            (id_column, Arc::new(names)),
-            ("factors", Arc::new(vectors)),
-        ])?)?;
-    }
-    Ok(())
-}
-
-#[derive(Default)]
-struct Rows {
-    texts: Vec<[String; 8]>,
-    counts: Vec<[i64; 3]>,
-    seconds: Vec<f64>,
-}
-
-impl Rows {
-    fn push(
-        &mut self,
-        model: &Model,
-        ds: &str,
-        hyperparameters: String,
-        interactions: &Interactions,
-        (device, seconds): (&dyn Device, f64),
-        file: &[u8],
-    ) {
-        let count = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
-        self.texts.push([
-            model.id.clone(),
-            ds.to_string(),
-            model.family.to_string(),
-            hyperparameters,
-            interactions.hash.clone(),
-            device.info().name.clone(),
-            file_name(&model.id),
-            format!("{:032x}", xxhash_rust::xxh3::xxh3_128(file)),
-        ]);
-        self.seconds.push(seconds);
-        self.counts.push([
-            count(interactions.users.len()),
-            count(interactions.items.len()),
-            count(interactions.weights.nnz()),
-        ]);
-    }
-
-    fn batch(&self) -> Result<RecordBatch> {
-        const TEXTS: [&str; 8] = [
-            "model_id",
-            "model_version",
-            "family",
-            "hyperparameters",
-            "data_hash",
-            "device",
-            "file",
-            "file_hash",
-        ];
-        let mut columns: Vec<(&str, ArrayRef)> = vec![];
-        for (n, name) in TEXTS.into_iter().enumerate() {
-            let texts: StringViewArray = self.texts.iter().map(|t| Some(&t[n])).collect();
-            columns.push((name, Arc::new(texts)));
-        }
-        for (n, name) in ["users", "items", "interactions"].into_iter().enumerate() {
-            let counts = Int64Array::from_iter_values(self.counts.iter().map(|c| c[n]));
-            columns.push((name, Arc::new(counts)));
-        }
-        let seconds = Float64Array::from(self.seconds.clone());
-        columns.push(("seconds", Arc::new(seconds)));
-        let none = StringViewArray::new_null(self.texts.len());
-        columns.push(("metrics", Arc::new(none)));
-        Ok(RecordBatch::try_from_iter_with_nullable(
-            columns.into_iter().map(|(name, c)| (name, c, true)),
-        )?)
-    }
-}
-
-/// Writes what the run's evaluation found of each model, a JSON object by its id, into the rows of `models`.
-///
-/// # Errors
-/// Those of reading and writing.
-pub async fn note_metrics(
-    options: &Options,
-    snapshot: &Path,
-    date: NaiveDate,
-    metrics: &BTreeMap<String, String>,
-) -> Result<()> {
-    let engine = Engine::open(options, Some(snapshot), None)?;
-    let sql = format!("select * from models where ds = date '{date}' order by model_id");
-    let mut rows = vec![];
-    for batch in engine.collect(&sql).await? {
-        let mut columns: Vec<(String, ArrayRef)> = vec![];
-        for (field, column) in batch.schema().fields().iter().zip(batch.columns()) {
-            columns.push((field.name().clone(), Arc::clone(column)));
-        }
-        let ids = batch
-            .column_by_name("model_id")
-            .map(|c| cast(c, &DataType::Utf8View));
-        let Some(ids) = ids.transpose()? else {
-            continue;
-        };
-        let found: StringViewArray = ids
-            .as_string_view()
-            .iter()
-            .map(|id| id.and_then(|id| metrics.get(id)))
-            .collect();
-        columns.retain(|(name, _)| name != "metrics");
-        columns.push(("metrics".into(), Arc::new(found)));
-        rows.push(RecordBatch::try_from_iter_with_nullable(
-            columns.into_iter().map(|(name, c)| (name, c, true)),
-        )?);
-    }
-    if rows.is_empty() {
-        return Ok(());
-    }
-    let dir = store::partition_dir(snapshot, contract("models")?, &date.to_string());
-    let mut writer = TableWriter::create(contract("models")?, &dir.join("part-0.parquet"))?;
-    for batch in &rows {
-        writer.write(batch)?;
-    }
-    writer.finish()?;
-    Ok(())
 }

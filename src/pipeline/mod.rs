@@ -74,7 +74,7 @@ impl Stage {
                 "conformance",
             ],
             Stage::Features => &["sessions", "interactions", "user_features", "item_features"],
-            Stage::Train => &["models", "user_factors", "item_factors"],
+            Stage::Train => &["models", "user_factors", "item_factors", "item_neighbours"],
             Stage::Score => &["recommendations"],
             Stage::Evaluate => &["evaluation", "evaluation_pairs"],
             Stage::Attribute => &[

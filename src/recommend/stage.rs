@@ -2,24 +2,21 @@
 
 use std::collections::HashSet;
 use std::path::Path;
-use std::sync::Arc;
 
-use arrow::array::{
-    ArrayRef, AsArray, Float32Array, Int32Array, RecordBatch, StringViewArray, StringViewBuilder,
-};
+use arrow::array::AsArray;
 use arrow::compute::cast;
 use arrow::datatypes::DataType;
 use chrono::NaiveDate;
 
-use super::topk::{BATCH, Filters, popular_k, top_k, without_vector};
-use crate::compute::{Device, TopK};
+use super::lists::Lists;
+use super::topk::Filters;
+use crate::compute::Device;
 use crate::config::{Exclude, Pipeline};
 use crate::engine::{Engine, Options};
 use crate::error::{Error, Result};
-use crate::features::csr::Csr;
 use crate::features::interactions::Interactions;
 use crate::model::popular::Popular;
-use crate::model::{Factors, file, stage as train};
+use crate::model::{Fitted, file, stage as train};
 use crate::warehouse::{TableWriter, store, table};
 
 /// A model that has scored.
@@ -67,8 +64,9 @@ pub async fn run(
     for (n, model) in models.into_iter().enumerate() {
         let started = std::time::Instant::now();
         let read = file::read(&train::path(snapshot, date, &model.id)?)?;
+        let personal = model.family.is_personal();
         if read.item_ids != interactions.items
-            || (model.family.is_personal() && read.user_ids != interactions.users)
+            || (!read.user_ids.is_empty() && read.user_ids != interactions.users)
         {
             return Err(Error::check(format!(
                 "model `{}` of {date} was trained on other interactions than those that are there now",
@@ -86,57 +84,29 @@ pub async fn run(
             items: &interactions.items,
             model_id: &model.id,
             model_version: date.to_string(),
+            reasons: pipeline.recommend.reasons,
             writer: TableWriter::create(table, &dir.join(format!("part-{}.parquet", 2 * n)))?,
         };
-        let mut popular_users = 0u64;
-        // A score of popularity is not on the scale of min_score, which is the model's.
-        let popular_filters = Filters {
-            min_score: None,
-            ..filters
-        };
-        let without_list = if model.family.is_personal() {
-            lists.score(device, &read.factors, &filters, &interactions.users)?;
-            without_vector(read.factors.users.view())
-        } else {
-            (0..u32::try_from(interactions.users.len()).unwrap_or(u32::MAX)).collect()
-        };
-        for some in without_list.chunks(BATCH) {
-            let ids: Vec<String> = some
-                .iter()
-                .map(|u| interactions.users[*u as usize].clone())
-                .collect();
-            let found = popular_k(&popular, some, &popular_filters)?;
-            lists.write(&ids, &found, "popular")?;
-        }
-        popular_users += without_list.len() as u64;
+        let learner = model.family.configure(&model.params)?;
+        let contributions = learner.contributions(device, &read.fitted)?;
+        let of = contributions.as_deref();
+        lists.rank(device, &read.fitted, of, &filters, &interactions)?;
         let mut rows = lists.writer.finish()?;
-        // Users whom the window does not know come in a file of their own, so that each file is in order.
+        // Users of whom the model knows nothing come in a file of their own, so that each file is in order.
         lists.writer =
             TableWriter::create(table, &dir.join(format!("part-{}.parquet", 2 * n + 1)))?;
-        let nothing = Csr::new(
-            newcomers.len(),
-            interactions.items.len(),
-            vec![0; newcomers.len() + 1],
-            vec![],
-            vec![],
-        )
-        .map_err(|e| Error::unexpected(e.to_string()))?;
-        let new_filters = Filters {
-            exclude: Some(&nothing),
-            ..popular_filters
-        };
-        let all: Vec<u32> = (0..u32::try_from(newcomers.len()).unwrap_or(u32::MAX)).collect();
-        for some in all.chunks(BATCH) {
-            let start = some[0] as usize;
-            let ids = &newcomers[start..start + some.len()];
-            lists.write(ids, &popular_k(&popular, some, &new_filters)?, "popular")?;
-            popular_users += some.len() as u64;
-        }
+        let strangers = strangers(&read.fitted, &interactions, &newcomers);
+        lists.write_popular(&popular, &strangers, &filters)?;
         rows += lists.writer.finish()?;
+        let known = if personal {
+            0
+        } else {
+            interactions.users.len()
+        };
         scored.push(Scored {
             model_id: model.id.clone(),
             rows,
-            popular_users,
+            popular_users: (strangers.len() + known) as u64,
             seconds: started.elapsed().as_secs_f64(),
         });
     }
@@ -194,91 +164,18 @@ async fn newcomers(engine: &Engine, interactions: &Interactions) -> Result<Vec<S
     Ok(ids)
 }
 
-/// Writes lists as rows.
-struct Lists<'a> {
-    items: &'a [String],
-    model_id: &'a str,
-    model_version: String,
-    writer: TableWriter,
-}
-
-/// Users whose lists make one batch of rows.
-const USERS: usize = 1024;
-
-impl Lists<'_> {
-    /// Scores all users, writing each batch of lists while the next is computed.
-    fn score(
-        &mut self,
-        device: &dyn Device,
-        factors: &Factors,
-        filters: &Filters<'_>,
-        ids: &[String],
-    ) -> Result<()> {
-        std::thread::scope(|scope| {
-            let (send, receive) = std::sync::mpsc::sync_channel::<(usize, TopK)>(1);
-            let writer = scope.spawn(move || -> Result<()> {
-                for (first, found) in receive {
-                    self.write(&ids[first..first + found.rows()], &found, "factors")?;
-                }
-                Ok(())
-            });
-            let scored = top_k::<Error>(
-                device,
-                &factors.users,
-                &factors.items,
-                filters,
-                |first, found| {
-                    send.send((first, found))
-                        .map_err(|_| Error::unexpected("the writer of recommendations stopped"))
-                },
-            );
-            drop(send);
-            let written = writer
-                .join()
-                .map_err(|_| Error::unexpected("the writer of recommendations ended early"))?;
-            // Why the writer stopped says more than that it did.
-            written.and(scored)
-        })
-    }
-
-    /// Writes the list of each user of `ids`.
-    fn write(&mut self, ids: &[String], lists: &TopK, reason: &str) -> Result<()> {
-        for start in (0..ids.len()).step_by(USERS) {
-            let end = ids.len().min(start + USERS);
-            let mut users = StringViewBuilder::new();
-            let mut items = StringViewBuilder::new();
-            let mut ranks: Vec<i32> = vec![];
-            let mut scores: Vec<f32> = vec![];
-            for (row, user) in ids.iter().enumerate().take(end).skip(start) {
-                let (found, values) = lists.row(row);
-                for (at, (item, score)) in found.iter().zip(values).enumerate() {
-                    users.append_value(user);
-                    items.append_value(&self.items[*item as usize]);
-                    ranks.push(i32::try_from(at + 1).unwrap_or(i32::MAX));
-                    scores.push(*score);
-                }
-            }
-            if ranks.is_empty() {
-                continue;
-            }
-            let same = |text: &str| -> ArrayRef {
-                Arc::new(
-                    (0..ranks.len())
-                        .map(|_| Some(text))
-                        .collect::<StringViewArray>(),
-                )
-            };
-            let batch = RecordBatch::try_from_iter([
-                ("user_id", Arc::new(users.finish()) as ArrayRef),
-                ("item_id", Arc::new(items.finish())),
-                ("score", Arc::new(Float32Array::from(scores))),
-                ("model_id", same(self.model_id)),
-                ("model_version", same(&self.model_version)),
-                ("reason", same(reason)),
-                ("rank", Arc::new(Int32Array::from(ranks.clone()))),
-            ])?;
-            self.writer.write(&batch)?;
-        }
-        Ok(())
-    }
+/// Users of whom the model knows nothing, in order of their ids, with their row of the interactions where they have one.
+fn strangers<'a>(
+    fitted: &Fitted,
+    interactions: &'a Interactions,
+    newcomers: &'a [String],
+) -> Vec<(&'a String, Option<usize>)> {
+    let here = interactions.users.iter().enumerate();
+    let mut strangers: Vec<_> = here
+        .filter(|(row, _)| !fitted.knows(*row, &interactions.weights))
+        .map(|(row, id)| (id, Some(row)))
+        .chain(newcomers.iter().map(|id| (id, None)))
+        .collect();
+    strangers.sort_unstable();
+    strangers
 }

@@ -117,7 +117,11 @@ pub fn popular_k(
     Ok(lists)
 }
 
-fn check_exclusions(filters: &Filters<'_>, users: usize, items: usize) -> Result<(), ComputeError> {
+pub(super) fn check_exclusions(
+    filters: &Filters<'_>,
+    users: usize,
+    items: usize,
+) -> Result<(), ComputeError> {
     match filters.exclude {
         Some(exclude) if exclude.cols() != items || exclude.rows() < users => {
             Err(ComputeError::Shape(format!(

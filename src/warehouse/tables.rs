@@ -649,7 +649,7 @@ pub static TABLES: &[Table] = &[
                 Text,
                 "the day of the data that it was trained on",
             ),
-            req("family", Text, "how it learns: als, bpr, ccl, logistic, popular, softmax or squared"),
+            req("family", Text, "how it learns: als, bpr, ccl, item_item, logistic, popular, softmax or squared"),
             req("hyperparameters", Text, "JSON"),
             req("data_hash", Text, "hash of the interactions"),
             req("users", Int64, "users in the model"),
@@ -664,6 +664,16 @@ pub static TABLES: &[Table] = &[
                 "wall-clock seconds of training; differs from run to run",
             )
             .unit("s"),
+            opt(
+                "started_from",
+                Text,
+                "the version that a warm start began with; null where it began from nothing",
+            ),
+            opt(
+                "agreement",
+                Float64,
+                "mean cosine of item vectors with those of `started_from`; near 1, vectors of the two versions can be compared",
+            ),
             opt(
                 "metrics",
                 Text,
@@ -694,6 +704,22 @@ pub static TABLES: &[Table] = &[
         ],
     },
     Table {
+        name: "item_neighbours",
+        grain: "item × item that goes with it × model of the family item_item",
+        partition: Partition::Day,
+        order: &["model_id", "item_id", "neighbour_id"],
+        columns: &[
+            req("model_id", Text, "model"),
+            req("item_id", Text, "an item of a user's history"),
+            req("neighbour_id", Text, "the item that it speaks for"),
+            req(
+                "weight",
+                Float32,
+                "what it adds to the score of the neighbour; below 0 it speaks against it",
+            ),
+        ],
+    },
+    Table {
         name: "recommendations",
         grain: "user × model × rank",
         partition: Partition::Day,
@@ -712,7 +738,17 @@ pub static TABLES: &[Table] = &[
             req(
                 "reason",
                 Text,
-                "`factors`, or `popular` where the model knows nothing of the user",
+                "what ranked it: `factors`, `neighbours`, or `popular`, also where the model knows nothing of the user",
+            ),
+            req(
+                "because",
+                TextList,
+                "items of the user's history that add most to the score, the greatest first; empty where `reason` is `popular`",
+            ),
+            req(
+                "because_shares",
+                Vector,
+                "their shares of all that the history adds",
             ),
         ],
     },
@@ -724,7 +760,7 @@ pub static TABLES: &[Table] = &[
         columns: &[
             req("model_id", Text, "model; `popularity` is the baseline"),
             req("model_version", Text, "its version"),
-            req("family", Text, "how it learns: als, bpr, ccl, logistic, popular, softmax or squared"),
+            req("family", Text, "how it learns: als, bpr, ccl, item_item, logistic, popular, softmax or squared"),
             req(
                 "metric",
                 Text,

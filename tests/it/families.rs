@@ -15,6 +15,7 @@ fn a_night_trains_scores_and_evaluates_a_model_of_every_family() {
     let file = shop.file("pipeline.toml");
     let mut pipeline = std::fs::read_to_string(&file).unwrap();
     let learnt = ["bpr", "ccl", "logistic", "softmax", "squared"];
+    pipeline += "\n[[models]]\nid = \"item_item\"\nfamily = \"item_item\"\n";
     for family in learnt {
         pipeline += &format!(
             "\n[[models]]\nid = \"{family}\"\nfamily = \"{family}\"\nparams = {{ dim = 16, epochs = 3, negatives = 64, batch = 512, validation = 0.1 }}\n"
@@ -38,6 +39,95 @@ fn a_night_trains_scores_and_evaluates_a_model_of_every_family() {
         ));
         assert_eq!(judged, ["13,true"], "{family}");
     }
+    let lists = shop.query(
+        "select count(*) > 10000, count(distinct user_id) > 1000, min(score) > 0 from recommendations
+         where model_id = 'item_item' and reason = 'neighbours'",
+    );
+    assert_eq!(lists, ["true,true,true"]);
+    let kept = shop.query(
+        "select max(n) <= 200, count(*) > 100 from
+         (select count(*) as n from item_neighbours where model_id = 'item_item' group by neighbour_id)",
+    );
+    assert_eq!(kept, ["true,true"]);
+    every_recommendation_has_reasons_from_its_users_own_history(&shop);
+}
+
+fn every_recommendation_has_reasons_from_its_users_own_history(shop: &Shop) {
+    let per_reason = shop.query(
+        "select reason, min(cardinality(because)) filter (where rank = 1 and model_id in ('home-als', 'item_item')) > 0,
+         max(cardinality(because)), bool_and(cardinality(because) = cardinality(because_shares))
+         from recommendations where ds = '2026-10-31' group by reason order by reason",
+    );
+    assert_eq!(
+        per_reason,
+        [
+            "factors,true,3,true",
+            "neighbours,true,3,true",
+            "popular,false,0,true"
+        ]
+    );
+    let strange = shop.query(
+        "with because as (select user_id, model_id, rank, unnest(because) as had, unnest(because_shares) as share
+         from recommendations where ds = '2026-10-31' and reason <> 'popular' and user_id < 'u2')
+         select count(*) filter (where i.item_id is null), bool_and(share > 0 and share <= 1) from because b
+         left join interactions i on i.user_id = b.user_id and i.item_id = b.had and i.ds = '2026-10-31'",
+    );
+    assert_eq!(strange, ["0,true"]);
+}
+
+#[test]
+fn a_warm_start_is_as_good_as_a_fresh_one_and_says_where_it_came_from() {
+    let shop = Shop::new();
+    let file = shop.file("pipeline.toml");
+    let pipeline = std::fs::read_to_string(&file).unwrap();
+    let twin = |dim: usize| {
+        let twin = format!(
+            "\n[[models]]\nid = \"warm\"\nfamily = \"als\"\nwarm_start = true\n\
+             params = {{ dim = {dim}, iterations = 10, regularization = 0.01, alpha = 10.0 }}\n"
+        );
+        std::fs::write(&file, pipeline.clone() + &twin).unwrap();
+    };
+    twin(64);
+    for date in ["2026-10-30", "2026-10-31"] {
+        let out = shop.recost(&["run", "pipeline.toml", "--date", date, "--device", "cpu"]);
+        assert!(out.status.success(), "{}", text(&out.stderr));
+    }
+    let models = shop.query(
+        "select model_version, started_from, agreement > 0.9 from models where model_id = 'warm' order by ds",
+    );
+    assert_eq!(models, ["2026-10-30,,", "2026-10-31,2026-10-30,true"]);
+    let fresh = shop.query("select count(started_from) from models where model_id <> 'warm'");
+    assert_eq!(fresh, ["0"]);
+    // The interval of the fresh one holds the warm one's mean.
+    let judged = shop.query(
+        "select w.value between f.low and f.high from evaluation w join evaluation f
+         on w.ds = f.ds and w.metric = f.metric and w.k = f.k
+         where w.model_id = 'warm' and f.model_id = 'home-als' and w.metric = 'recall' and w.k = 20 order by w.ds",
+    );
+    assert_eq!(judged, ["true", "true"]);
+    twin(32);
+    let before = shop.published();
+    let out = shop.recost(&[
+        "run",
+        "pipeline.toml",
+        "--date",
+        "2026-10-31",
+        "--device",
+        "cpu",
+    ]);
+    let error = text(&out.stderr);
+    assert_eq!(out.status.code(), Some(2), "{error}");
+    let words: Vec<&str> = error.split_whitespace().collect();
+    let error = words.join(" ");
+    for wanted in [
+        "model `warm`",
+        "version 2026-10-30",
+        "64 dimensions, and today's has 32",
+        "warm_start = false",
+    ] {
+        assert!(error.contains(wanted), "{error}");
+    }
+    assert_eq!(shop.published(), before);
 }
 
 #[test]
@@ -109,10 +199,7 @@ fn logistic_embeddings_tell_what_users_take_up_from_what_they_do_not() {
     let learner = family
         .configure(&"epochs = 10\nbatch = 32\nnegatives = 128".parse().unwrap())
         .unwrap();
-    let examples = Examples {
-        weights: &weights,
-        times: None,
-    };
+    let examples = Examples::new(&weights);
     let Fitted::Factors(factors) = learner
         .train(&CpuDevice::new(), &examples, &mut |_| {})
         .unwrap()

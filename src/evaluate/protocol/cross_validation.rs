@@ -21,6 +21,7 @@ pub(super) async fn split(source: &Source<'_>) -> Result<Split> {
     );
     Ok(Split {
         description,
+        before: None,
         folds: Box::new((0..folds).map(move |at| fold(&all, folds, at))),
     })
 }

@@ -100,7 +100,7 @@ pub(super) async fn split(source: &Source<'_>) -> Result<Split> {
         ))
         .help("test on users who keep interactions to train on, and on items that others have too"));
     }
-    Ok(Split::one(description, fold))
+    Ok(Split::one(description, None, fold))
 }
 
 /// Places among the entries of `all` of those of `pairs` (ascending) that it has, ascending.

@@ -14,7 +14,7 @@ pub(super) async fn split(source: &Source<'_>) -> Result<Split> {
         source.window.0, source.window.1
     );
     let fold = Fold::holding_out(&all, &newest(&all))?;
-    Ok(Split::one(description, fold))
+    Ok(Split::one(description, None, fold))
 }
 
 /// Place of the newest entry of each row that has more than one, of equal times the last.

@@ -88,14 +88,17 @@ impl Source<'_> {
 pub struct Split {
     /// How the test was held out, in words.
     pub description: String,
+    /// The day by whose end nothing of the test had happened, where there is one: a version of then may start a training.
+    pub before: Option<NaiveDate>,
     /// One after the other, so that one is in memory at a time; none where there is nobody to judge by.
     pub folds: Box<dyn Iterator<Item = Result<Fold>> + Send>,
 }
 
 impl Split {
-    fn one(description: String, fold: Fold) -> Self {
+    fn one(description: String, before: Option<NaiveDate>, fold: Fold) -> Self {
         Self {
             description,
+            before,
             folds: Box::new(std::iter::once(Ok(fold))),
         }
     }

@@ -25,6 +25,7 @@ pub(super) async fn split(source: &Source<'_>) -> Result<Split> {
         tracing::warn!("the window is too short to hold days out");
         return Ok(Split {
             description,
+            before: Some(split),
             folds: Box::new(std::iter::empty()),
         });
     }
@@ -50,5 +51,9 @@ pub(super) async fn split(source: &Source<'_>) -> Result<Split> {
         }
     }
     test.sort_unstable();
-    Ok(Split::one(description, Fold::new(train, &test)?))
+    Ok(Split::one(
+        description,
+        Some(split),
+        Fold::new(train, &test)?,
+    ))
 }

@@ -124,8 +124,8 @@ mod tests {
         let weights = csr(40, 10, 6, 1);
         let times: Vec<i64> = (0..weights.nnz() as i64).rev().collect();
         let examples = Examples {
-            weights: &weights,
             times: Some(&times),
+            ..Examples::new(&weights)
         };
         let split = Split::new(&examples, 0.2, 7).unwrap();
         let held = (weights.nnz() as f64 * f64::from(0.2f32)) as usize;
@@ -138,10 +138,7 @@ mod tests {
     #[test]
     fn without_times_a_random_share_is_held_back_the_same_for_a_seed() {
         let weights = csr(60, 10, 6, 1);
-        let examples = Examples {
-            weights: &weights,
-            times: None,
-        };
+        let examples = Examples::new(&weights);
         let held = |seed| Split::new(&examples, 0.25, seed).unwrap().held;
         assert_eq!(held(1), held(1));
         assert_ne!(held(1), held(2));
@@ -154,8 +151,8 @@ mod tests {
         let times = [1, 2];
         for (share, times) in [(0.1, None), (0.5, Some(&times[..]))] {
             let examples = Examples {
-                weights: &weights,
                 times,
+                ..Examples::new(&weights)
             };
             let error = Split::new(&examples, share, 7).err().unwrap().to_string();
             assert!(

@@ -30,13 +30,16 @@ fn fit(
         .configure(&params.parse().unwrap())
         .unwrap();
     let mut seen = vec![];
-    let examples = Examples { weights, times };
+    let examples = Examples {
+        times,
+        ..Examples::new(weights)
+    };
     let fitted = learner
         .train(device, &examples, &mut |progress| seen.push(progress))
         .unwrap();
     match fitted {
         Fitted::Factors(factors) => (factors, seen),
-        Fitted::Popular(_) => unreachable!(),
+        _ => unreachable!(),
     }
 }
 
@@ -85,6 +88,33 @@ fn training_twice_gives_the_same_bits_and_another_seed_gives_others() {
     };
     assert_eq!(run(1, 7), run(3, 7));
     assert_ne!(run(1, 7), run(1, 8));
+}
+
+#[test]
+fn a_warm_start_takes_a_third_of_the_passes_and_keeps_what_was_learnt() {
+    let weights = blocks();
+    for family in FAMILIES {
+        let params = "dim = 8\nepochs = 20\nlearning_rate = 0.02";
+        let (former, _) = fit(&CpuDevice::new(), family, params, &weights, None);
+        let learner = family.parse::<Family>().unwrap();
+        let learner = learner.configure(&params.parse().unwrap()).unwrap();
+        let mut seen = vec![];
+        let examples = Examples {
+            start: Some(&former),
+            ..Examples::new(&weights)
+        };
+        let fitted = learner.train(&CpuDevice::new(), &examples, &mut |p| seen.push(p.pass));
+        let Ok(Fitted::Factors(factors)) = fitted else {
+            unreachable!()
+        };
+        assert_eq!(seen, [1, 2, 3, 4, 5, 6, 7]);
+        let right = (0..40)
+            .filter(|&u| score(&factors, u, (u + 4) % 40) > score(&factors, u, (u + 5) % 40))
+            .count();
+        assert!(right >= 38, "{family}: {right}");
+        let agreement = crate::model::warm::agreement(&former.items, &factors.items);
+        assert!(agreement.unwrap() > 0.9, "{family}: {agreement:?}");
+    }
 }
 
 #[test]
@@ -176,10 +206,7 @@ fn interactions_that_cannot_be_learnt_from_are_refused() {
     let train = |weights: &Csr, params: &str| {
         let family: Family = "softmax".parse().unwrap();
         let learner = family.configure(&params.parse().unwrap()).unwrap();
-        let examples = Examples {
-            weights,
-            times: None,
-        };
+        let examples = Examples::new(weights);
         let trained = learner.train(&CpuDevice::new(), &examples, &mut |_| {});
         trained.err().unwrap().to_string()
     };

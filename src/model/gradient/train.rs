@@ -7,10 +7,10 @@ use super::sample::{Drawn, Sampler};
 use super::split::Split;
 use crate::compute::{Batch, Device, Loss, Matrix, Recipe};
 use crate::features::csr::Csr;
-use crate::model::als::check_weights;
+use crate::model::check_weights;
 use crate::model::fitted::check_finite;
 use crate::model::random::Stream;
-use crate::model::{Examples, Factors, ModelError, Progress};
+use crate::model::{Examples, Factors, ModelError, Progress, warm};
 
 /// Purposes of random numbers.
 const USERS: u64 = 3;
@@ -38,6 +38,7 @@ pub(super) fn train(
         device,
         loss,
         options,
+        former: examples.start,
         start: Instant::now(),
     };
     if options.validation == 0.0 {
@@ -55,23 +56,30 @@ struct Training<'a> {
     device: &'a dyn Device,
     loss: Loss,
     options: &'a Options,
+    former: Option<&'a Factors>,
     start: Instant,
 }
 
 impl Training<'_> {
-    /// Trains `passes` passes, or with a `split` until its validation no longer gets better. Returns the best number of
-    /// passes and their embeddings.
+    /// Trains to the pass `last`, or with a `split` until its validation no longer gets better. Returns the best pass and its
+    /// embeddings. A warm start continues the schedule where its last third begins.
     fn run(
         &self,
         interactions: &Csr,
-        passes: usize,
+        last: usize,
         split: Option<&Split>,
         observer: &mut dyn FnMut(Progress),
     ) -> Result<(usize, Factors), ModelError> {
         let options = self.options;
         let sampler = Sampler::new(interactions, options);
-        let [users, items] = [(interactions.rows(), USERS), (interactions.cols(), ITEMS)]
+        let [mut users, mut items] = [(interactions.rows(), USERS), (interactions.cols(), ITEMS)]
             .map(|(rows, purpose)| initial(rows, options, purpose));
+        let mut done = 0;
+        if let Some(former) = self.former {
+            warm::lay_over(&former.users, &mut users)?;
+            warm::lay_over(&former.items, &mut items)?;
+            done = options.epochs - warm::passes(options.epochs);
+        }
         let recipe = Recipe {
             loss: self.loss,
             cosine: options.cosine,
@@ -86,7 +94,7 @@ impl Training<'_> {
         let steps = sampler.steps() * options.epochs;
         let mut drawn = Drawn::default();
         let mut best: Option<(f64, usize, Factors)> = None;
-        for pass in 1..=passes {
+        for pass in done + 1..=last {
             let order = sampler.order(pass);
             let mut losses = 0.0;
             for step in 0..sampler.steps() {
@@ -113,7 +121,7 @@ impl Training<'_> {
                 }
             };
             observer(Progress {
-                pass,
+                pass: pass - done,
                 seconds: self.start.elapsed().as_secs_f64(),
                 loss: Some(losses / sampler.steps() as f64),
                 validation: judged,
@@ -127,7 +135,7 @@ impl Training<'_> {
         }
         match best {
             Some((_, pass, factors)) => Ok((pass, factors)),
-            None => Ok((passes, self.serve(trainer.tables()?, interactions)?)),
+            None => Ok((last, self.serve(trainer.tables()?, interactions)?)),
         }
     }
 

@@ -1,5 +1,4 @@
-//! A fitted model against what a fold is judged by: lists of all items, and the place of the relevant ones in the whole
-//! ranking.
+//! A fitted model against a test: lists of all items, and the place of the relevant ones in the whole ranking.
 
 use rayon::prelude::*;
 
@@ -8,21 +7,24 @@ use super::metric::auc;
 use super::protocol::Test;
 use crate::compute::{Device, Matrix};
 use crate::error::{Error, Result};
+use crate::features::csr::Csr;
 use crate::model::Fitted;
-use crate::model::popular::Popular;
-use crate::recommend::topk::{BATCH, Filters, popular_k, top_k};
+use crate::recommend::neighbours::add_up;
+use crate::recommend::rank::rank;
+use crate::recommend::topk::Filters;
 
 /// Items scored at a time, so that the compiler keeps their sums in vector registers.
 const LANES: usize = 16;
 
-/// Ranks for every judged user all items that training knows and the user did not have, and adds what that is
-/// worth to `evaluation`.
+/// Ranks for every judged user all items that training knows and the user did not have, and adds to `evaluation` what that
+/// is worth; `history` `[all users, items]` is what the training has.
 ///
 /// # Errors
 /// Those of the device.
-pub fn rank(
+pub fn judge(
     device: &dyn Device,
     fitted: &Fitted,
+    history: &Csr,
     test: &Test,
     judged: &Judged<'_>,
     longest: usize,
@@ -34,51 +36,31 @@ pub fn rank(
         k: longest,
         ..Filters::default()
     };
+    let users = &test.users;
+    rank::<Error>(device, fitted, history, users, &filters, |first, lists| {
+        evaluation.add(judged, first, &lists);
+        Ok(())
+    })?;
     match fitted {
         Fitted::Factors(factors) => {
-            let users = chosen(&factors.users, &test.users)?;
-            top_k::<Error>(device, &users, &factors.items, &filters, |first, lists| {
-                evaluation.add(judged, first, &lists);
-                Ok(())
-            })?;
             let table = Panels::new(&factors.items);
-            areas(test, judged, evaluation, |row, scores| {
-                table.scores(users.row(row), scores);
+            areas(test, judged, evaluation, |user, scores| {
+                table.scores(factors.users.row(user), scores);
             });
         }
-        Fitted::Popular(popular) => {
-            rank_popular(popular, test, judged, &filters, evaluation)?;
-        }
+        Fitted::Neighbours(neighbours) => areas(test, judged, evaluation, |user, scores| {
+            scores.fill(0.0);
+            add_up(neighbours, history.row(user), scores, &mut vec![]);
+        }),
+        Fitted::Popular(popular) => areas(test, judged, evaluation, |_, scores| {
+            scores.copy_from_slice(popular.scores());
+        }),
     }
     Ok(())
 }
 
-fn rank_popular(
-    popular: &Popular,
-    test: &Test,
-    judged: &Judged<'_>,
-    filters: &Filters<'_>,
-    evaluation: &mut Evaluation,
-) -> Result<()> {
-    let rows: Vec<u32> = (0..u32::try_from(test.users.len()).unwrap_or(u32::MAX)).collect();
-    for some in rows.chunks(BATCH) {
-        let lists = popular_k(popular, some, filters)?;
-        evaluation.add(judged, some[0] as usize, &lists);
-    }
-    areas(test, judged, evaluation, |_, scores| {
-        scores.copy_from_slice(popular.scores());
-    });
-    Ok(())
-}
-
-/// The rows `chosen` of a table.
-fn chosen(table: &Matrix, chosen: &[u32]) -> Result<Matrix> {
-    let rows = chosen.iter().map(|&row| table.row(row as usize));
-    let values = rows.flatten().copied().collect();
-    Ok(Matrix::new(chosen.len(), table.cols(), values)?)
-}
-
-/// Works out the area under the ROC curve for the rows that are sampled; `score` fills in the scores of all items.
+/// Works out the area under the ROC curve for the rows that are sampled; `score` fills in
+/// the scores of all items for a user, a row of the training.
 fn areas(
     test: &Test,
     judged: &Judged<'_>,
@@ -93,7 +75,7 @@ fn areas(
         .flat_map_iter(|rows| {
             let mut scores = vec![0.0; items];
             let of = |&row: &usize| {
-                score(row, &mut scores);
+                score(test.users[row] as usize, &mut scores);
                 let (had, relevant) = (test.seen.row(row).0, test.relevant.row(row).0);
                 (row, auc(&scores, had, relevant, open))
             };
@@ -146,7 +128,8 @@ mod tests {
     use crate::compute::testing::matrix;
     use crate::evaluate::metric::Metric;
     use crate::evaluate::protocol::testing::interactions;
-    use crate::model::Factors;
+    use crate::model::popular::Popular;
+    use crate::model::{Factors, Neighbours};
 
     /// Users 0 and 2 of three are judged; item 4 is unknown to training.
     fn ranked(fitted: &Fitted) -> Evaluation {
@@ -157,15 +140,9 @@ mod tests {
         assert_eq!(test.relevant.indices(), [3, 0, 2]);
         let judged = Judged::new(&train.weights, &test.relevant, Some(&test.users)).in_full();
         let mut evaluation = Evaluation::new(&Metric::ALL, &[1, 2], 5);
-        rank(
-            &CpuDevice::new(),
-            fitted,
-            &test,
-            &judged,
-            2,
-            &mut evaluation,
-        )
-        .unwrap();
+        let device = CpuDevice::new();
+        let history = &train.weights;
+        judge(&device, fitted, history, &test, &judged, 2, &mut evaluation).unwrap();
         evaluation
     }
 
@@ -192,6 +169,20 @@ mod tests {
         ])));
         assert_eq!(evaluation.values(Metric::Recall, 1).unwrap(), [1.0, 0.5]);
         assert_eq!(evaluation.values(Metric::Auc, 0).unwrap(), [1.0, 0.5]);
+    }
+
+    #[test]
+    fn neighbours_are_ranked_by_what_the_histories_say() {
+        // Item 0 says 3, item 1 says 2 and 3, item 3 says 2.
+        let said = [(0, 3, 2.0), (1, 2, 1.0), (1, 3, 1.0), (3, 2, 5.0)];
+        let evaluation = ranked(&Fitted::Neighbours(Neighbours {
+            weights: Csr::from_triplets(5, 5, &said).unwrap(),
+            weight_power: 0.0,
+        }));
+        // User 0 ranks 3 (3.0) before 2 (1.0); user 2 ranks 2, and ties 0, which is relevant, with 1, which is not.
+        assert_eq!(evaluation.values(Metric::Recall, 1).unwrap(), [1.0, 0.5]);
+        assert_eq!(evaluation.values(Metric::Recall, 2).unwrap(), [1.0, 0.5]);
+        assert_eq!(evaluation.values(Metric::Auc, 0).unwrap(), [1.0, 0.75]);
     }
 
     #[test]

@@ -1,0 +1,187 @@
+//! Why an item scores as it does: what each item of the user's history adds to it.
+
+use super::{Factors, Fitted, Neighbours};
+use crate::compute::{Cholesky, Matrix};
+
+/// What each item of a history adds to the score of others. Below 0 it speaks against them.
+pub trait Contributions: Sync {
+    /// `[items, history]`, row after row, of one user: a history's items (ascending) with their weights, and the items that
+    /// were recommended.
+    fn of(&self, history: (&[u32], &[f32]), items: &[u32]) -> Vec<f32>;
+}
+
+/// What speaks for items of a fitted model where the family has no closed form: see [`Alike`] and [`Stated`].
+pub(super) fn of_fitted(fitted: &Fitted) -> Option<Box<dyn Contributions + '_>> {
+    match fitted {
+        Fitted::Factors(factors) => Some(Box::new(Alike(&factors.items))),
+        Fitted::Neighbours(neighbours) => Some(Box::new(Stated(neighbours))),
+        Fitted::Popular(_) => None,
+    }
+}
+
+/// The inner product of the two items' vectors, where the user's own vector is no function of the history.
+struct Alike<'a>(&'a Matrix);
+
+impl Contributions for Alike<'_> {
+    fn of(&self, (had, _): (&[u32], &[f32]), items: &[u32]) -> Vec<f32> {
+        let mut found = Vec::with_capacity(items.len() * had.len());
+        for &item in items {
+            let wanted = self.0.row(item as usize);
+            for &other in had {
+                let pairs = wanted.iter().zip(self.0.row(other as usize));
+                found.push(pairs.map(|(x, y)| x * y).sum());
+            }
+        }
+        found
+    }
+}
+
+/// `w_uj · b_ji`, whose sum is the score.
+struct Stated<'a>(&'a Neighbours);
+
+impl Contributions for Stated<'_> {
+    fn of(&self, (had, weights): (&[u32], &[f32]), items: &[u32]) -> Vec<f32> {
+        let mut found = Vec::with_capacity(items.len() * had.len());
+        for &item in items {
+            for (&other, &weight) in had.iter().zip(weights) {
+                let (others, values) = self.0.weights.row(other as usize);
+                let at = others.binary_search(&item);
+                found.push(at.map_or(0.0, |at| self.0.count(weight) * values[at]));
+            }
+        }
+        found
+    }
+}
+
+/// `c_uj · y_iᵀ (YᵀY + λI + Σ_j (c_uj − 1) y_j y_jᵀ)⁻¹ y_j`, whose sum is the score of the user's exact solution (Hu,
+/// Koren, Volinsky, ICDM 2008, section 5).
+pub(super) struct Solved<'a> {
+    items: &'a Matrix,
+    /// `YᵀY + λI`, `[dim, dim]`.
+    gram: Vec<f64>,
+    alpha: f64,
+}
+
+impl<'a> Solved<'a> {
+    /// `gram` is `YᵀY + λI` of the items.
+    pub fn new(factors: &'a Factors, gram: &Matrix, alpha: f32) -> Self {
+        Self {
+            items: &factors.items,
+            gram: gram.data().iter().map(|&value| f64::from(value)).collect(),
+            alpha: f64::from(alpha),
+        }
+    }
+}
+
+impl Contributions for Solved<'_> {
+    fn of(&self, (had, weights): (&[u32], &[f32]), items: &[u32]) -> Vec<f32> {
+        let dim = self.items.cols();
+        let vector = |item: u32| -> Vec<f64> {
+            let row = self.items.row(item as usize).iter();
+            row.map(|&value| f64::from(value)).collect()
+        };
+        let mut system = self.gram.clone();
+        let mut of_history: Vec<(f64, Vec<f64>)> = Vec::with_capacity(had.len());
+        for (&other, &weight) in had.iter().zip(weights) {
+            let (extra, y) = (self.alpha * f64::from(weight), vector(other));
+            for (i, row) in system.chunks_exact_mut(dim).enumerate() {
+                let factor = extra * y[i];
+                let pairs = row[i..].iter_mut().zip(&y[i..]);
+                pairs.for_each(|(a, y)| *a += factor * y);
+            }
+            of_history.push((1.0 + extra, y));
+        }
+        // λ > 0 makes it positive definite but for the last bits of huge weights.
+        let Some(cholesky) = Cholesky::new(system, dim) else {
+            return vec![0.0; items.len() * had.len()];
+        };
+        for (_, y) in &mut of_history {
+            cholesky.half_solve(y);
+        }
+        let mut found = Vec::with_capacity(items.len() * had.len());
+        for &item in items {
+            let mut wanted = vector(item);
+            cholesky.half_solve(&mut wanted);
+            for (confidence, z) in &of_history {
+                let product: f64 = wanted.iter().zip(z).map(|(x, z)| x * z).sum();
+                found.push((confidence * product) as f32);
+            }
+        }
+        found
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::compute::testing::{csr, exact_als, matrix};
+    use crate::compute::{AlsSolve, CpuDevice, Device};
+    use crate::features::csr::Csr;
+
+    const USERS: usize = 12;
+    const ITEMS: usize = 20;
+
+    /// Σ over a history is the score that `score(user, item)` gives.
+    fn adds_up(of: &dyn Contributions, history: &Csr, score: impl Fn(usize, usize) -> f64) {
+        let items: Vec<u32> = (0..ITEMS as u32).collect();
+        for user in (0..USERS).filter(|&user| !history.row(user).0.is_empty()) {
+            let found = of.of(history.row(user), &items);
+            let each = history.row(user).0.len();
+            for (item, parts) in found.chunks_exact(each).enumerate() {
+                let sum: f64 = parts.iter().map(|&p| f64::from(p)).sum();
+                let wanted = score(user, item);
+                assert!(
+                    (sum - wanted).abs() < 1e-4,
+                    "{user}, {item}: {sum} for {wanted}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn those_of_als_add_up_to_the_score_of_the_exact_solution() {
+        let (history, lambda, alpha) = (csr(USERS, ITEMS, 4, 1), 0.3, 5.0);
+        let factors = Factors {
+            users: matrix(USERS, 6, 1),
+            items: matrix(ITEMS, 6, 2),
+        };
+        let solve = AlsSolve {
+            alpha,
+            lambda,
+            steps: 1,
+        };
+        let exact = exact_als(&factors.items, &history, solve);
+        let gram = CpuDevice::new().gram(factors.items.view(), lambda).unwrap();
+        adds_up(
+            &Solved::new(&factors, &gram, alpha),
+            &history,
+            |user, item| {
+                let y = factors.items.row(item).iter().map(|&y| f64::from(y));
+                exact[user].iter().zip(y).map(|(x, y)| x * y).sum()
+            },
+        );
+    }
+
+    #[test]
+    fn those_of_neighbours_add_up_to_the_score() {
+        let history = csr(USERS, ITEMS, 4, 1);
+        let fitted = Fitted::Neighbours(Neighbours {
+            weights: csr(ITEMS, ITEMS, 5, 2),
+            weight_power: 0.5,
+        });
+        let Fitted::Neighbours(neighbours) = &fitted else {
+            unreachable!()
+        };
+        adds_up(&*of_fitted(&fitted).unwrap(), &history, |user, item| {
+            let (had, weights) = history.row(user);
+            let said = |had: u32| {
+                let (others, values) = neighbours.weights.row(had as usize);
+                let at = others.iter().position(|&o| o as usize == item);
+                at.map_or(0.0, |at| f64::from(values[at]))
+            };
+            let parts = had.iter().zip(weights);
+            parts.map(|(&j, &w)| f64::from(w).sqrt() * said(j)).sum()
+        });
+    }
+}

@@ -1,0 +1,233 @@
+//! The tables `models`, `user_factors`, `item_factors` and `item_neighbours`: what was trained, as analysts read it.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use arrow::array::{
+    ArrayRef, AsArray, FixedSizeListArray, Float32Array, Float64Array, Int64Array, RecordBatch,
+    StringViewArray, StringViewBuilder,
+};
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, Field};
+use chrono::NaiveDate;
+
+use super::file::ModelFile;
+use super::stage::{Start, contract};
+use super::{Fitted, Neighbours};
+use crate::compute::Matrix;
+use crate::engine::{Engine, Options};
+use crate::error::{Error, Result};
+use crate::warehouse::{TableWriter, store};
+
+/// Writers of the tables that hold what models learnt.
+pub(super) struct Writers {
+    users: TableWriter,
+    items: TableWriter,
+    neighbours: TableWriter,
+}
+
+impl Writers {
+    pub fn create(snapshot: &Path, ds: &str) -> Result<Self> {
+        let writer = |name| {
+            let table = contract(name)?;
+            let dir = store::replace(snapshot, table, ds)?;
+            TableWriter::create(table, &dir.join("part-0.parquet"))
+        };
+        Ok(Self {
+            users: writer("user_factors")?,
+            items: writer("item_factors")?,
+            neighbours: writer("item_neighbours")?,
+        })
+    }
+
+    pub fn write(&mut self, model_id: &str, model: &ModelFile) -> Result<()> {
+        let (users, items) = (&model.user_ids, &model.item_ids);
+        match &model.fitted {
+            Fitted::Factors(factors) => {
+                write_factors(&mut self.users, model_id, "user_id", users, &factors.users)?;
+                write_factors(&mut self.items, model_id, "item_id", items, &factors.items)
+            }
+            Fitted::Neighbours(neighbours) => {
+                write_neighbours(&mut self.neighbours, model_id, items, neighbours)
+            }
+            Fitted::Popular(popular) => {
+                let scores = popular.scores();
+                let column = Matrix::new(scores.len(), 1, scores.to_vec())?;
+                write_factors(&mut self.items, model_id, "item_id", items, &column)
+            }
+        }
+    }
+
+    pub fn finish(self) -> Result<()> {
+        for writer in [self.users, self.items, self.neighbours] {
+            writer.finish()?;
+        }
+        Ok(())
+    }
+}
+
+/// Rows of a batch of factors.
+const FACTOR_ROWS: usize = 16 * 1024;
+
+fn write_factors(
+    writer: &mut TableWriter,
+    model_id: &str,
+    id_column: &str,
+    ids: &[String],
+    factors: &Matrix,
+) -> Result<()> {
+    let dim =
+        i32::try_from(factors.cols()).map_err(|_| Error::unexpected("too many dimensions"))?;
+    for start in (0..ids.len()).step_by(FACTOR_ROWS) {
+        let end = ids.len().min(start + FACTOR_ROWS);
+        let values: Float32Array = (start..end)
+            .flat_map(|row| factors.row(row).iter().copied())
+            .collect::<Vec<f32>>()
+            .into();
+        let item = Arc::new(Field::new("item", DataType::Float32, true));
+        let vectors = FixedSizeListArray::try_new(item, dim, Arc::new(values), None)?;
+        let models: StringViewArray = (start..end).map(|_| Some(model_id)).collect();
+        let names: StringViewArray = ids[start..end].iter().map(Some).collect();
+        writer.write(&RecordBatch::try_from_iter([
+            ("model_id", Arc::new(models) as ArrayRef),
+            (id_column, Arc::new(names)),
+            ("factors", Arc::new(vectors)),
+        ])?)?;
+    }
+    Ok(())
+}
+
+/// Items of a batch of neighbours.
+const NEIGHBOUR_ITEMS: usize = 1024;
+
+fn write_neighbours(
+    writer: &mut TableWriter,
+    model_id: &str,
+    ids: &[String],
+    neighbours: &Neighbours,
+) -> Result<()> {
+    for start in (0..ids.len()).step_by(NEIGHBOUR_ITEMS) {
+        let end = ids.len().min(start + NEIGHBOUR_ITEMS);
+        let mut items = StringViewBuilder::new();
+        let mut others = StringViewBuilder::new();
+        let mut weights: Vec<f32> = vec![];
+        for item in start..end {
+            let (columns, values) = neighbours.weights.row(item);
+            for (column, weight) in columns.iter().zip(values) {
+                items.append_value(&ids[item]);
+                others.append_value(&ids[*column as usize]);
+                weights.push(*weight);
+            }
+        }
+        if weights.is_empty() {
+            continue;
+        }
+        let models: StringViewArray = weights.iter().map(|_| Some(model_id)).collect();
+        writer.write(&RecordBatch::try_from_iter([
+            ("model_id", Arc::new(models) as ArrayRef),
+            ("item_id", Arc::new(items.finish())),
+            ("neighbour_id", Arc::new(others.finish())),
+            ("weight", Arc::new(Float32Array::from(weights))),
+        ])?)?;
+    }
+    Ok(())
+}
+
+/// A row of `models`.
+pub(super) struct ModelRow {
+    /// In the order of [`TEXTS`].
+    pub texts: [String; 8],
+    /// Users, items, interactions.
+    pub counts: [usize; 3],
+    /// Of training.
+    pub seconds: f64,
+    pub start: Option<Start>,
+}
+
+const TEXTS: [&str; 8] = [
+    "model_id",
+    "model_version",
+    "family",
+    "hyperparameters",
+    "data_hash",
+    "device",
+    "file",
+    "file_hash",
+];
+
+/// Writes `models` of a night into the folder `dir`.
+pub(super) fn write_models(dir: &Path, rows: &[ModelRow]) -> Result<()> {
+    let mut columns: Vec<(&str, ArrayRef)> = vec![];
+    for (n, name) in TEXTS.into_iter().enumerate() {
+        let texts: StringViewArray = rows.iter().map(|row| Some(&row.texts[n])).collect();
+        columns.push((name, Arc::new(texts)));
+    }
+    for (n, name) in ["users", "items", "interactions"].into_iter().enumerate() {
+        let counts = rows.iter().map(|row| i64::try_from(row.counts[n]));
+        let counts = counts.map(|count| count.unwrap_or(i64::MAX));
+        columns.push((name, Arc::new(Int64Array::from_iter_values(counts))));
+    }
+    let starts = || rows.iter().map(|row| row.start.as_ref());
+    let seconds = Float64Array::from_iter_values(rows.iter().map(|row| row.seconds));
+    let from: StringViewArray = starts().map(|s| s.map(|s| &s.version)).collect();
+    let agreement: Float64Array = starts().map(|s| s.and_then(|s| s.agreement)).collect();
+    columns.push(("seconds", Arc::new(seconds)));
+    columns.push(("started_from", Arc::new(from)));
+    columns.push(("agreement", Arc::new(agreement)));
+    columns.push(("metrics", Arc::new(StringViewArray::new_null(rows.len()))));
+    let columns = columns
+        .into_iter()
+        .map(|(name, column)| (name, column, true));
+    let mut writer = TableWriter::create(contract("models")?, &dir.join("part-0.parquet"))?;
+    writer.write(&RecordBatch::try_from_iter_with_nullable(columns)?)?;
+    writer.finish()?;
+    Ok(())
+}
+
+/// Writes what the run's evaluation found of each model, a JSON object by its id, into the rows of `models`.
+///
+/// # Errors
+/// Those of reading and writing.
+pub async fn note_metrics(
+    options: &Options,
+    snapshot: &Path,
+    date: NaiveDate,
+    metrics: &BTreeMap<String, String>,
+) -> Result<()> {
+    let engine = Engine::open(options, Some(snapshot), None)?;
+    let sql = format!("select * from models where ds = date '{date}' order by model_id");
+    let mut rows = vec![];
+    for batch in engine.collect(&sql).await? {
+        let mut columns: Vec<(String, ArrayRef)> = vec![];
+        for (field, column) in batch.schema().fields().iter().zip(batch.columns()) {
+            columns.push((field.name().clone(), Arc::clone(column)));
+        }
+        let ids = batch
+            .column_by_name("model_id")
+            .map(|c| cast(c, &DataType::Utf8View));
+        let Some(ids) = ids.transpose()? else {
+            continue;
+        };
+        let found: StringViewArray = ids
+            .as_string_view()
+            .iter()
+            .map(|id| id.and_then(|id| metrics.get(id)))
+            .collect();
+        columns.retain(|(name, _)| name != "metrics");
+        columns.push(("metrics".into(), Arc::new(found)));
+        rows.push(RecordBatch::try_from_iter_with_nullable(
+            columns.into_iter().map(|(name, c)| (name, c, true)),
+        )?);
+    }
+    if rows.is_empty() {
+        return Ok(());
+    }
+    let dir = store::partition_dir(snapshot, contract("models")?, &date.to_string());
+    let mut writer = TableWriter::create(contract("models")?, &dir.join("part-0.parquet"))?;
+    for batch in &rows {
+        writer.write(batch)?;
+    }
+    writer.finish()?;
+    Ok(())
+}
