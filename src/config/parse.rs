@@ -7,6 +7,7 @@ use serde::de::{self, Deserialize, DeserializeOwned, Deserializer};
 
 use super::{Bytes, Pipeline, TimeSpan};
 use crate::error::{Error, Result, Span, nearest};
+use crate::evaluate::protocol::Protocol;
 use crate::money::Currency;
 
 /// Deserialises `text`, turning a failure into an error that shows the place and names the nearest known key.
@@ -211,6 +212,19 @@ impl Pipeline {
                 "`[evaluation] holdout_days` must be at least 1 and less than `[run] history_days`"
                     .into(),
             );
+        }
+        if let Some(folds) = self.evaluation.folds {
+            if self.evaluation.protocol != Protocol::CrossValidation {
+                return wrong(
+                    "`[evaluation] folds` is for `protocol = \"cross_validation\"`".into(),
+                );
+            }
+            if !(2..=100).contains(&folds) {
+                return wrong(
+                    "`[evaluation] folds` must be between 2 and 100; each costs a training of every model"
+                        .into(),
+                );
+            }
         }
         for (name, value) in self.settings() {
             let positive = name.starts_with("weight_") || value > 0.0;

@@ -86,6 +86,7 @@ pub const SHIPPED: &[(&str, &str)] = shipped![
     "reports/days.sql",
     "reports/machines.sql",
     "reports/movers.sql",
+    "reports/pairs.sql",
     "reports/quality.sql",
     "reports/quarantine.sql",
     "reports/rates.sql",

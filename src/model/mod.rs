@@ -15,7 +15,7 @@ pub mod item_item;
 pub mod logistic;
 mod params;
 pub mod popular;
-mod random;
+pub(crate) mod random;
 pub mod softmax;
 pub mod squared;
 pub mod stage;

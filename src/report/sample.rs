@@ -648,6 +648,31 @@ fn metric(model: &str, name: &str, k: u32, value: f64, interval: bool) -> Qualit
     }
 }
 
+/// Every two models; nearer than 0.01, none is shown to differ.
+fn pairs(quality: &[QualityMetric]) -> Vec<QualityPair> {
+    let mut pairs = Vec::new();
+    for one in quality {
+        let like = |other: &&QualityMetric| {
+            other.model_id != one.model_id && (&other.metric, other.k) == (&one.metric, one.k)
+        };
+        for other in quality.iter().filter(like) {
+            let difference = one.value - other.value;
+            pairs.push(QualityPair {
+                model_id: one.model_id.clone(),
+                other_id: other.model_id.clone(),
+                metric: one.metric.clone(),
+                k: one.k,
+                difference,
+                low: difference - 0.01,
+                high: difference + 0.01,
+                differs: difference.abs() > 0.01,
+                users: one.users,
+            });
+        }
+    }
+    pairs
+}
+
 /// USD and EUR, three models of which one fails its baseline, nulls, a credit, rejected rows.
 pub fn shop() -> ReportData {
     let mut quality = Vec::new();
@@ -707,6 +732,7 @@ pub fn shop() -> ReportData {
             verdict("two-tower-product", Some(true)),
             verdict("popular-email", Some(false)),
         ],
+        pairs: pairs(&quality),
         quality,
         sources: vec![
             source("clicks", "events", 2_000_431, 37),
@@ -850,6 +876,13 @@ pub fn hostile() -> ReportData {
         .iter_mut()
         .filter(|metric| !metric.is_baseline)
         .for_each(|metric| hostile(&mut metric.model_id));
+    for pair in &mut data.pairs {
+        for id in [&mut pair.model_id, &mut pair.other_id] {
+            if id != "popularity" {
+                hostile(id);
+            }
+        }
+    }
     data
 }
 
@@ -859,6 +892,7 @@ pub fn empty() -> ReportData {
         currencies: Vec::new(),
         models: Vec::new(),
         quality: Vec::new(),
+        pairs: Vec::new(),
         sources: Vec::new(),
         quarantine: Vec::new(),
         stages: Vec::new(),
