@@ -8,13 +8,13 @@
 #![allow(clippy::print_stdout)]
 
 use recost::compute::{Choice, Device, open};
-use recost::error::Error;
 use recost::evaluate::binary::{Confusion, Example, auc, estimate};
-use recost::evaluate::metrics::Evaluation;
+use recost::evaluate::evaluation::{Evaluation, Judged};
+use recost::evaluate::judge::judge;
+use recost::evaluate::metric::Metric;
+use recost::evaluate::protocol::Test;
 use recost::features::csr::Csr;
 use recost::model::{Examples, Factors, Family, Fitted};
-use recost::recommend::rank::rank;
-use recost::recommend::topk::Filters;
 use std::path::Path;
 use std::time::Instant;
 
@@ -72,12 +72,12 @@ fn main() -> Result<(), Failure> {
         }
     );
     for name in &arguments.models {
-        judge(name, &arguments.settings, &*device, &train, &test)?;
+        try_out(name, &arguments.settings, &*device, &train, &test)?;
     }
     Ok(())
 }
 
-fn judge(
+fn try_out(
     name: &str,
     settings: &toml::Table,
     device: &dyn Device,
@@ -118,38 +118,35 @@ fn judge(
     })?;
     let trained = start.elapsed().as_secs_f64();
     let start = Instant::now();
-    let mut evaluation = Evaluation::new(train, &[K]);
-    let filters = Filters {
-        exclude: Some(train),
-        k: K,
-        ..Filters::default()
+    // As published: whoever and whatever the test part has counts, known to the training or not.
+    let users = 0..u32::try_from(test.rows())?;
+    let part = Test {
+        users: users.collect(),
+        relevant: test.clone(),
+        seen: train.clone(),
+        open: None,
     };
-    let mut chances = None;
-    if let Fitted::Factors(factors) = &fitted
-        && family.name() == "logistic"
-    {
-        chances = Some(binary_examples(factors, train, test));
-    }
-    let everyone: Vec<u32> = (0..).take(train.rows()).collect();
-    rank::<Error>(
-        device,
-        &fitted,
-        train,
-        &everyone,
-        &filters,
-        |first, lists| {
-            evaluation.add(first, &lists, test);
-            Ok(())
-        },
-    )?;
+    let judged = Judged::new(train, &part.relevant, None).in_full();
+    let mut evaluation = Evaluation::new(&Metric::ALL, &[K], train.cols());
+    judge(device, &fitted, train, &part, &judged, K, &mut evaluation)?;
+    let chances = match &fitted {
+        Fitted::Factors(factors) if family.name() == "logistic" => {
+            Some(binary_examples(factors, train, test))
+        }
+        _ => None,
+    };
     let ranked = start.elapsed().as_secs_f64();
     if let Some(examples) = chances {
         print_binary(&examples);
     }
     for (metric, k, e) in evaluation.estimates(SEED) {
         println!(
-            "  {:<10} {:.4} [{:.4}, {:.4}] over {} users",
-            format!("{}@{k}", metric.name()),
+            "  {:<18} {:.4} [{:.4}, {:.4}] over {} users",
+            if k == 0 {
+                metric.name().to_owned()
+            } else {
+                format!("{}@{k}", metric.name())
+            },
             e.mean,
             e.low,
             e.high,
@@ -161,7 +158,7 @@ fn judge(
         ("gini", evaluation.gini()),
     ] {
         for (k, value) in values {
-            println!("  {:<10} {value:.4}", format!("{name}@{k}"));
+            println!("  {:<18} {value:.4}", format!("{name}@{k}"));
         }
     }
     let per_pass = trained / f64::from(passes.max(1));

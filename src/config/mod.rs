@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use crate::error::{Error, Result};
+use crate::evaluate::protocol::Protocol;
 use crate::model::Family;
 pub use crate::model::compress::Compression;
 pub use source::{Kind as SourceKind, Source};
@@ -127,8 +128,18 @@ pub struct Model {
     pub params: toml::Table,
     /// Whether training starts from the newest earlier version and takes a third of its passes.
     pub warm_start: bool,
+    /// Whether users and items without interactions get a vector from what the exports say of them.
+    pub content: bool,
     /// What it is made from, where it is not trained itself.
     pub compressed: Option<Compressed>,
+}
+
+impl Model {
+    /// Whether its file leaves out users and items that have no vector.
+    pub fn is_sparse(&self) -> bool {
+        let compressed = self.compressed.as_ref();
+        compressed.is_some_and(|c| c.compression.min_interactions.is_some())
+    }
 }
 
 /// How a model is made from another.
@@ -168,14 +179,18 @@ pub enum Exclude {
     Seen,
 }
 
-/// `[evaluation]`: the temporal split and its metrics.
+/// `[evaluation]`: how a test is held out, and its metrics.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Evaluation {
-    /// Whether models are evaluated each night (a second, shorter training on the days before the split).
+    /// Whether models are evaluated each night (a second training without the test).
     pub enabled: bool,
-    /// Days at the end of the history that are held out as the test.
+    /// How the test is held out.
+    pub protocol: Protocol,
+    /// Of `temporal`: days at the end of the history that are the test.
     pub holdout_days: u32,
+    /// Of `cross_validation`: parts, 5 where it is not said; each costs a training.
+    pub folds: Option<u32>,
     /// Cut-offs of the metrics.
     pub k: Vec<usize>,
     /// Whether a model that does not beat popularity is published all the same.
@@ -293,10 +308,19 @@ impl Default for Evaluation {
     fn default() -> Self {
         Evaluation {
             enabled: true,
+            protocol: Protocol::Temporal,
             holdout_days: 1,
+            folds: None,
             k: vec![10, 20, 50],
             publish_below_baseline: true,
         }
+    }
+}
+
+impl Evaluation {
+    /// Parts of cross-validation.
+    pub fn folds(&self) -> u32 {
+        self.folds.unwrap_or(5)
     }
 }
 

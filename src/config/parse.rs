@@ -8,6 +8,7 @@ use serde::de::{self, DeserializeOwned, Deserializer};
 
 use super::{Bytes, Compressed, Compression, Model, Pipeline, TimeSpan};
 use crate::error::{Error, Result, Span, nearest};
+use crate::evaluate::protocol::Protocol;
 use crate::model::{Family, ModelError, popular};
 use crate::money::Currency;
 
@@ -120,6 +121,7 @@ pub(super) struct DeclaredModel {
     family: Option<Family>,
     params: Option<toml::Table>,
     warm_start: Option<bool>,
+    content: Option<bool>,
     from: Option<String>,
     compression: Option<Compression>,
 }
@@ -133,6 +135,7 @@ impl TryFrom<DeclaredModel> for Model {
             family,
             params,
             warm_start,
+            content,
             from,
             compression,
         } = declared;
@@ -143,9 +146,9 @@ impl TryFrom<DeclaredModel> for Model {
                     "model `{id}` is made from another and takes its `params`; a student's belong under `compression.distil`"
                 ));
             }
-            (None, Some(_), Some(_)) if warm_start.is_some() => {
+            (None, Some(_), Some(_)) if warm_start.is_some() || content.is_some() => {
                 return Err(format!(
-                    "model `{id}` is made from another: `warm_start` belongs to models that are trained"
+                    "model `{id}` is made from another: `warm_start` and `content` belong to models that are trained"
                 ));
             }
             // The family is that of the other model: `resolve_models` looks it up.
@@ -174,6 +177,7 @@ impl TryFrom<DeclaredModel> for Model {
             family,
             params: params.unwrap_or_default(),
             warm_start: warm_start.unwrap_or(false),
+            content: content.unwrap_or(false),
             compressed,
         })
     }
@@ -321,6 +325,19 @@ impl Pipeline {
                 "`[evaluation] holdout_days` must be at least 1 and less than `[run] history_days`"
                     .into(),
             );
+        }
+        if let Some(folds) = self.evaluation.folds {
+            if self.evaluation.protocol != Protocol::CrossValidation {
+                return wrong(
+                    "`[evaluation] folds` is for `protocol = \"cross_validation\"`".into(),
+                );
+            }
+            if !(2..=100).contains(&folds) {
+                return wrong(
+                    "`[evaluation] folds` must be between 2 and 100; each costs a training of every model"
+                        .into(),
+                );
+            }
         }
         for (name, value) in self.settings() {
             let positive = name.starts_with("weight_") || value > 0.0;

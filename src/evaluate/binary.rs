@@ -3,7 +3,7 @@
 //! An example is a chance between 0 and 1 and a label. Definitions after Fawcett, "An introduction to ROC analysis",
 //! Pattern Recognition Letters 27(8), 2006.
 
-use super::metrics::{Estimate, bootstrap_of};
+use super::bootstrap::{Estimate, bootstrap_of};
 
 /// A chance and whether the label is true.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -38,6 +38,74 @@ impl Interactions {
             ..Examples::new(&self.weights)
         }
     }
+
+    /// The same users and items without the entries of `weights` at the places `held` (ascending).
+    ///
+    /// # Errors
+    /// None that can happen.
+    pub fn without(&self, held: &[usize]) -> Result<Self> {
+        let mut hash = Xxh3::new();
+        hash.update(self.hash.as_bytes());
+        held.iter().for_each(|at| hash.update(&at.to_le_bytes()));
+        let (mut held, mut at) = (held.iter().peekable(), 0);
+        let (mut cells, mut bought, mut times) = (vec![], vec![], vec![]);
+        for row in 0..self.weights.rows() {
+            let user = index(row)?;
+            let (items, weights) = self.weights.row(row);
+            for (&item, &weight) in items.iter().zip(weights) {
+                if held.next_if(|&&held| held == at).is_none() {
+                    cells.push((user, item, weight));
+                    times.push(self.times[at]);
+                    if self.bought.row(row).0.binary_search(&item).is_ok() {
+                        bought.push((user, item, 1.0));
+                    }
+                }
+                at += 1;
+            }
+        }
+        let matrix = |cells: &[(u32, u32, f32)]| {
+            Csr::from_triplets(self.weights.rows(), self.weights.cols(), cells)
+                .map_err(|e| Error::unexpected(e.to_string()))
+        };
+        Ok(Self {
+            weights: matrix(&cells)?,
+            bought: matrix(&bought)?,
+            times,
+            hash: format!("{:032x}", hash.digest128()),
+            ..self.clone()
+        })
+    }
+}
+
+impl Interactions {
+    /// The same interactions on the rows `users` and columns `items`, both ascending, which hold all of its own.
+    ///
+    /// # Errors
+    /// [`Error::check`] when they lack one.
+    pub fn widened(&self, users: &[String], items: &[String]) -> Result<Self> {
+        let (rows, columns) = (places(&self.users, users)?, places(&self.items, items)?);
+        let widen = |of: &Csr| {
+            of.widened(&rows, users.len(), &columns, items.len())
+                .map_err(|e| Error::unexpected(e.to_string()))
+        };
+        Ok(Self {
+            users: users.to_vec(),
+            items: items.to_vec(),
+            weights: widen(&self.weights)?,
+            times: self.times.clone(),
+            bought: widen(&self.bought)?,
+            hash: self.hash.clone(),
+        })
+    }
+}
+
+/// Where each of `some` lies among `all`, both ascending.
+fn places(some: &[String], all: &[String]) -> Result<Vec<u32>> {
+    let mut at = all.iter().zip(0u32..);
+    some.iter()
+        .map(|id| at.find(|(other, _)| *other == id).map(|(_, at)| at))
+        .collect::<Option<Vec<u32>>>()
+        .ok_or_else(|| Error::check("it lacks users or items that have interactions now"))
 }
 
 /// User, item, weight, whether it was bought, and when last.

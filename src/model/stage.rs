@@ -9,11 +9,12 @@ use chrono::NaiveDate;
 use super::compress::{Compression, Numbers, rows};
 use super::file::{self, ModelFile};
 use super::tables::{self, ModelRow, Writers};
-use super::{Examples, Factors, Fitted, warm};
+use super::{Examples, Factors, Fitted, content, warm};
 use crate::compute::Device;
 use crate::config::{Compressed, Model, Pipeline};
-use crate::engine::{Engine, Options};
+use crate::engine::{Engine, Library, Options};
 use crate::error::{Error, Kind, Result};
+use crate::features::content::Content;
 use crate::features::interactions::Interactions;
 use crate::warehouse::{Table, store, table};
 
@@ -27,6 +28,44 @@ pub struct Trained {
     pub model_id: String,
     /// Wall-clock seconds of training.
     pub seconds: f64,
+}
+
+/// What the newest exports say of items and users.
+struct Contents {
+    items: Content,
+    users: Content,
+}
+
+impl Contents {
+    async fn read(
+        library: &Library,
+        options: &Options,
+        snapshot: &Path,
+        window: (NaiveDate, NaiveDate),
+    ) -> Result<Self> {
+        let engine = Engine::open(options, Some(snapshot), None)?;
+        engine.restrict_to(window).await?;
+        Ok(Self {
+            items: Content::read(&engine, library, "items").await?,
+            users: Content::read(&engine, library, "users").await?,
+        })
+    }
+
+    /// Factors with rows for users and items that have no interactions, and the ids of all rows.
+    fn extend(
+        &self,
+        factors: &Factors,
+        (users, items): (&[String], &[String]),
+    ) -> (Fitted, Vec<String>, Vec<String>) {
+        let users = content::extend(&factors.users, users, &self.users);
+        let items = content::extend(&factors.items, items, &self.items);
+        tracing::debug!(users = ?users.lambda, items = ?items.lambda, "vectors from content");
+        let factors = Factors {
+            users: users.table,
+            items: items.table,
+        };
+        (Fitted::Factors(factors), users.ids, items.ids)
+    }
 }
 
 /// A model as it was trained, or made from another.
@@ -243,11 +282,18 @@ pub async fn interactions(
 /// Those of training and writing.
 pub async fn run(
     pipeline: &Pipeline,
+    library: &Library,
     options: &Options,
     snapshot: &Path,
-    date: NaiveDate,
+    window: (NaiveDate, NaiveDate),
     device: &dyn Device,
 ) -> Result<Vec<Trained>> {
+    let date = window.1;
+    let contents = if pipeline.models.iter().any(|model| model.content) {
+        Some(Contents::read(library, options, snapshot, window).await?)
+    } else {
+        None
+    };
     let interactions = interactions(options, snapshot, date).await?;
     let ds = date.to_string();
     let dir = store::replace(snapshot, contract("models")?, &ds)?;
@@ -266,28 +312,26 @@ pub async fn run(
         });
         let compression = model.compressed.as_ref().map(|c| &c.compression);
         let numbers = compression.map_or(Numbers::F32, |c| c.numbers);
-        let sparse = compression.is_some_and(|c| c.min_interactions.is_some());
         let dim = match &fit.fitted {
             Fitted::Factors(factors) => Some(factors.items.cols()),
             _ => None,
         };
-        let (fitted, user_ids, item_ids) = match fit.fitted {
-            // Rows without a vector take no room.
-            Fitted::Factors(factors) if sparse => {
-                let (user_ids, users) = rows::gather(&interactions.users, &factors.users)?;
-                let (item_ids, items) = rows::gather(&interactions.items, &factors.items)?;
-                (
-                    Fitted::Factors(Factors { users, items }),
-                    user_ids,
-                    item_ids,
-                )
+        let ids = (&interactions.users[..], &interactions.items[..]);
+        let (fitted, user_ids, item_ids) = match (fit.fitted, &contents) {
+            (Fitted::Factors(factors), Some(contents)) if model.content => {
+                contents.extend(&factors, ids)
             }
-            fitted @ Fitted::Factors(_) => (
-                fitted,
-                interactions.users.clone(),
-                interactions.items.clone(),
-            ),
-            fitted => (fitted, vec![], interactions.items.clone()),
+            // Rows without a vector take no room.
+            (Fitted::Factors(factors), _) if model.is_sparse() => {
+                let (user_ids, users) = rows::gather(ids.0, &factors.users)?;
+                let (item_ids, items) = rows::gather(ids.1, &factors.items)?;
+                let kept = Fitted::Factors(Factors { users, items });
+                (kept, user_ids, item_ids)
+            }
+            (Fitted::Factors(factors), _) => {
+                (Fitted::Factors(factors), ids.0.to_vec(), ids.1.to_vec())
+            }
+            (others, _) => (others, vec![], ids.1.to_vec()),
         };
         let metadata = [
             ("model_id", model.id.clone()),

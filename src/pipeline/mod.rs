@@ -76,7 +76,7 @@ impl Stage {
             Stage::Features => &["sessions", "interactions", "user_features", "item_features"],
             Stage::Train => &["models", "user_factors", "item_factors", "item_neighbours"],
             Stage::Score => &["recommendations"],
-            Stage::Evaluate => &["evaluation"],
+            Stage::Evaluate => &["evaluation", "evaluation_pairs"],
             Stage::Attribute => &[
                 "allocations",
                 "late_allocations",

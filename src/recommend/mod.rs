@@ -1,7 +1,7 @@
 //! Ranked lists for users: personal ones from what was fitted, the popular items for everyone else.
 
 mod lists;
-mod neighbours;
+pub(crate) mod neighbours;
 pub mod rank;
 pub mod reasons;
 pub mod stage;

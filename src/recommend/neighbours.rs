@@ -61,7 +61,7 @@ pub(super) fn top_k(
 
 /// Adds what each item of a history says to `scores` `[items]`, and notes in `touched` which have one, each at least
 /// once.
-fn add_up(
+pub(crate) fn add_up(
     neighbours: &Neighbours,
     (items, weights): (&[u32], &[f32]),
     scores: &mut [f32],

@@ -5,7 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::NaiveDate;
 use futures::StreamExt;
 
-use super::data::{Converted, CurrencyData, Line, ModelVerdict, QualityMetric, ReportData};
+use super::data::{
+    Converted, CurrencyData, Line, ModelVerdict, QualityMetric, QualityPair, ReportData,
+};
 use super::movers::Movers;
 use super::rows::{
     bridge, conformance, converted, cost, day, frontier, group, machine, month, part, rate,
@@ -185,6 +187,7 @@ impl Loader<'_> {
             models,
             quality: quality.into_iter().map(|(_, q)| q).collect(),
             frontier: self.rows("frontier", frontier).await?,
+            pairs: self.rows("pairs", pair).await?,
             sources: self.rows("sources", source).await?,
             quarantine: self.rows("quarantine", group).await?,
             without_currency,
@@ -337,6 +340,20 @@ fn entry(found: &mut BTreeMap<String, CurrencyData>, code: String) -> Result<&mu
         roll_forward: vec![],
         movers: vec![],
     }))
+}
+
+fn pair(row: &Row<'_>) -> Result<QualityPair> {
+    Ok(QualityPair {
+        model_id: row.needed("model_id")?,
+        other_id: row.needed("other_id")?,
+        metric: row.needed("metric")?,
+        k: u32::try_from(row.count("k")?).unwrap_or(u32::MAX),
+        difference: row.float("difference")?.unwrap_or(0.0),
+        low: row.float("low")?.unwrap_or(0.0),
+        high: row.float("high")?.unwrap_or(0.0),
+        differs: row.int("differs")? == Some(1),
+        users: row.count("users")?,
+    })
 }
 
 /// Whether each model beats popularity by recall at 20, or at the cut-off nearest to it.

@@ -678,7 +678,7 @@ fn frontier() -> Vec<FrontierPoint> {
             recommendations: Some(3_000),
             cost_per_1000: Some(cost),
             dominated_by: None,
-            intervals_overlap: None,
+            recall_differs: None,
         }
     };
     vec![
@@ -692,7 +692,7 @@ fn frontier() -> Vec<FrontierPoint> {
         ),
         FrontierPoint {
             dominated_by: Some("als-home-int8".to_owned()),
-            intervals_overlap: Some(true),
+            recall_differs: Some(false),
             ..point("als-home-16", 16, None, 0.1016, 38)
         },
         point("als-home", 64, None, 0.1124, 47),
@@ -708,6 +708,31 @@ fn frontier() -> Vec<FrontierPoint> {
             ..point("als-new", 64, None, 0.1, 1)
         },
     ]
+}
+
+/// Every two models; nearer than 0.01, none is shown to differ.
+fn pairs(quality: &[QualityMetric]) -> Vec<QualityPair> {
+    let mut pairs = Vec::new();
+    for one in quality {
+        let like = |other: &&QualityMetric| {
+            other.model_id != one.model_id && (&other.metric, other.k) == (&one.metric, one.k)
+        };
+        for other in quality.iter().filter(like) {
+            let difference = one.value - other.value;
+            pairs.push(QualityPair {
+                model_id: one.model_id.clone(),
+                other_id: other.model_id.clone(),
+                metric: one.metric.clone(),
+                k: one.k,
+                difference,
+                low: difference - 0.01,
+                high: difference + 0.01,
+                differs: difference.abs() > 0.01,
+                users: one.users,
+            });
+        }
+    }
+    pairs
 }
 
 /// USD and EUR, three models of which one fails its baseline, nulls, a credit, rejected rows.
@@ -769,6 +794,7 @@ pub fn shop() -> ReportData {
             verdict("two-tower-product", Some(true)),
             verdict("popular-email", Some(false)),
         ],
+        pairs: pairs(&quality),
         quality,
         frontier: frontier(),
         sources: vec![
@@ -919,6 +945,13 @@ pub fn hostile() -> ReportData {
         .iter_mut()
         .filter(|metric| !metric.is_baseline)
         .for_each(|metric| hostile(&mut metric.model_id));
+    for pair in &mut data.pairs {
+        for id in [&mut pair.model_id, &mut pair.other_id] {
+            if id != "popularity" {
+                hostile(id);
+            }
+        }
+    }
     data
 }
 
@@ -929,6 +962,7 @@ pub fn empty() -> ReportData {
         models: Vec::new(),
         quality: Vec::new(),
         frontier: Vec::new(),
+        pairs: Vec::new(),
         sources: Vec::new(),
         quarantine: Vec::new(),
         stages: Vec::new(),

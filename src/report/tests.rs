@@ -516,7 +516,8 @@ fn a_model_below_its_baseline_and_rejected_charges_are_loud() {
         "Model <b>popular-email</b> (version 2026-11-08) does not beat the popularity baseline"
     ));
     assert!(page.contains("were rejected and are in none of these figures"));
-    assert!(page.contains("▼ not better"));
+    assert!(page.contains("▼ worse"));
+    assert!(page.contains("no difference shown"));
     assert!(page.contains("amounts that cannot be read"));
 }
 

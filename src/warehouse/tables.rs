@@ -750,12 +750,12 @@ pub static TABLES: &[Table] = &[
             req(
                 "reason",
                 Text,
-                "what ranked it: `factors`, `neighbours`, or `popular`, also where the model knows nothing of the user",
+                "what ranked it: `factors`, `content` where the user's vector is made of what the exports say, `neighbours`, or `popular`, also where the model knows nothing of the user",
             ),
             req(
                 "because",
                 TextList,
-                "items of the user's history that add most to the score, the greatest first; empty where `reason` is `popular`",
+                "items of the user's history that add most to the score, the greatest first; empty where `reason` is `popular` or `content`",
             ),
             req(
                 "because_shares",
@@ -776,9 +776,9 @@ pub static TABLES: &[Table] = &[
             req(
                 "metric",
                 Text,
-                "recall, precision, f1, ndcg, map, mrr, hit_rate, novelty, coverage or gini",
+                "recall, precision, f1, ndcg, map, mrr, hit_rate, novelty, popularity_lift, diversity, auc, coverage or gini",
             ),
-            req("k", Int32, "length of the list that is judged"),
+            req("k", Int32, "length of the list that is judged; 0 for the whole ranking (auc)"),
             req(
                 "value",
                 Float64,
@@ -787,6 +787,24 @@ pub static TABLES: &[Table] = &[
             opt("low", Float64, "lower end of the 95 % bootstrap interval"),
             opt("high", Float64, "upper end of the 95 % bootstrap interval"),
             req("protocol", Text, "how the test was held out"),
+            req("users", Int64, "users judged (diversity and auc: at most 10,000 of them)"),
+        ],
+    },
+    Table {
+        name: "evaluation_pairs",
+        grain: "model × other model × metric × k, judged on the same users; in both directions",
+        partition: Partition::Day,
+        order: &["model_id", "other_id", "metric", "k"],
+        columns: &[
+            req("model_id", Text, "model; `popularity` is the baseline"),
+            req("other_id", Text, "model that it is held against; `popularity` is the baseline"),
+            req("model_version", Text, "version of both"),
+            req("metric", Text, "as in evaluation; coverage and gini have no value per user"),
+            req("k", Int32, "length of the list that is judged; 0 for the whole ranking (auc)"),
+            req("difference", Float64, "mean over users of the model's value less the other's"),
+            req("low", Float64, "lower end of the 95 % paired bootstrap interval"),
+            req("high", Float64, "upper end of the 95 % paired bootstrap interval"),
+            req("differs", Bool, "whether 0 lies outside of the interval"),
             req("users", Int64, "users judged"),
         ],
     },
@@ -1228,9 +1246,9 @@ pub static TABLES: &[Table] = &[
                 "of the models on the same basis in the same currency that cost no more and have no lower recall, one of them strictly: the best, then the cheapest; null for a point of the frontier",
             ),
             opt(
-                "intervals_overlap",
+                "recall_differs",
                 Bool,
-                "whether the interval of that model's recall overlaps this one's, so that their order is not settled",
+                "whether that model's recall on the same users is other than this one's, by the paired interval of evaluation_pairs; where not, it is dominated by its cost",
             ),
         ],
     },

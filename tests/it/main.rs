@@ -10,6 +10,7 @@ mod cli;
 mod close;
 mod corrections;
 mod deliveries;
+mod evaluation;
 mod explain;
 mod families;
 mod ledger;

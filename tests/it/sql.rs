@@ -119,6 +119,7 @@ impl Session {
         self.engine.view("changes", changes).await?;
         for folder in [
             "features",
+            "content",
             "attribution",
             "attribution/drivers",
             "checks",

@@ -1,7 +1,8 @@
 //! Interactions held back from training, to tell when to stop.
 
 use crate::compute::{Device, Matrix, Query};
-use crate::evaluate::metrics::{Evaluation, Metric};
+use crate::evaluate::evaluation::{Evaluation, Judged};
+use crate::evaluate::metric::Metric;
 use crate::features::csr::Csr;
 use crate::model::random::Stream;
 use crate::model::{Examples, ModelError};
@@ -94,7 +95,8 @@ impl Split {
         users: &Matrix,
         items: &Matrix,
     ) -> Result<f64, ModelError> {
-        let mut evaluation = Evaluation::new(&self.train, &[K]);
+        let judged = Judged::new(&self.train, &self.held, None);
+        let mut evaluation = Evaluation::new(&[Metric::Ndcg], &[K], items.rows());
         let scorer = device.scorer(items.view(), None)?;
         for first_user in (0..users.rows()).step_by(BATCH) {
             let lists = scorer.top_k(&Query {
@@ -104,9 +106,9 @@ impl Split {
                 min_score: None,
                 k: K,
             })?;
-            evaluation.add(first_user, &lists, &self.held);
+            evaluation.add(&judged, first_user, &lists);
         }
-        let values = evaluation.values(Metric::Ndcg, K).unwrap_or(&[]);
+        let values = evaluation.values(Metric::Ndcg, K).unwrap_or_default();
         Ok(values.iter().sum::<f64>() / values.len().max(1) as f64)
     }
 }

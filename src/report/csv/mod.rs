@@ -127,6 +127,7 @@ pub fn tables(data: &ReportData) -> Result<Vec<CsvFile>, ReportError> {
         restatements(data)?,
         quality(data)?,
         units::frontier(data)?,
+        pairs(data)?,
         models(data)?,
         sources(data)?,
         quarantine(data)?,
@@ -407,9 +408,9 @@ fn quality(data: &ReportData) -> Result<CsvFile, ReportError> {
         "is_baseline",
         "metric",
         "k [items]",
-        "value [0 to 1]",
-        "low_95 [0 to 1]",
-        "high_95 [0 to 1]",
+        "value",
+        "low_95",
+        "high_95",
         "judged [users]",
         "protocol",
     ];
@@ -426,6 +427,35 @@ fn quality(data: &ReportData) -> Result<CsvFile, ReportError> {
             some(metric.high),
             metric.users.to_string(),
             metric.protocol.clone(),
+        ])?;
+    }
+    sheet.done()
+}
+
+fn pairs(data: &ReportData) -> Result<CsvFile, ReportError> {
+    let head = [
+        "model_id",
+        "other_id",
+        "metric",
+        "k [items]",
+        "difference",
+        "low_95",
+        "high_95",
+        "differs",
+        "judged [users]",
+    ];
+    let mut sheet = Sheet::new("quality_pairs.csv", &head)?;
+    for pair in &data.pairs {
+        sheet.record(vec![
+            pair.model_id.clone(),
+            pair.other_id.clone(),
+            pair.metric.clone(),
+            pair.k.to_string(),
+            pair.difference.to_string(),
+            pair.low.to_string(),
+            pair.high.to_string(),
+            pair.differs.to_string(),
+            pair.users.to_string(),
         ])?;
     }
     sheet.done()

@@ -2,7 +2,7 @@
 
 use super::{alert, marked, section};
 use crate::report::ReportError;
-use crate::report::data::{QualityMetric, ReportData};
+use crate::report::data::{QualityMetric, QualityPair, ReportData};
 use crate::report::marks::Marks;
 use crate::report::plot::{Axes, Point, scatter};
 use crate::report::svg::figure;
@@ -32,6 +32,7 @@ pub fn html(data: &ReportData, views: &[View], marks: &Marks) -> Result<String, 
     for view in views {
         body.push_str(&plot(data, view, marks, metric, k)?);
     }
+    body.push_str(&pairs(data, marks, metric, k));
     body.push_str(&table(data, marks));
     let protocols: std::collections::BTreeSet<&str> = data
         .quality
@@ -127,6 +128,74 @@ fn plot(
     Ok(out)
 }
 
+/// Each pair of models once, the one with the higher value first.
+fn pairs(data: &ReportData, marks: &Marks, metric: &str, k: u32) -> String {
+    let higher = |pair: &&QualityPair| {
+        pair.metric == metric
+            && pair.k == k
+            && (pair.difference > 0.0 || (pair.difference == 0.0 && pair.model_id < pair.other_id))
+    };
+    let mut table = Table::new(format!(
+        "{}: each two models on the same users",
+        escape(&named(metric, k))
+    ))
+    .words("Model")
+    .words("Against")
+    .numbers("Difference", "")
+    .numbers("95 % interval", "")
+    .words("Shown to be")
+    .numbers("Users judged", "");
+    for pair in data.pairs.iter().filter(higher) {
+        let (verdict, _) = verdict(metric, pair.difference, Some(pair));
+        table.row(
+            Row::Leaf,
+            vec![
+                Cell::Html(marked(&marks.model(&pair.model_id), &pair.model_id)),
+                Cell::Name(pair.other_id.clone()),
+                signed(pair.difference),
+                Cell::Number(format!("{} to {}", score(pair.low), score(pair.high))),
+                Cell::Html(verdict.to_owned()),
+                Cell::Number(count(pair.users)),
+            ],
+        );
+    }
+    if table.is_empty() {
+        return String::new();
+    }
+    let about = "The interval is of the difference, user by user; where it holds 0, these users do not show that one model is better.";
+    format!(
+        "{}<p class=\"legend\">{about}</p>\n",
+        table.sortable().html()
+    )
+}
+
+/// What a difference says in words, and whether it stands out as bad.
+fn verdict(metric: &str, difference: f64, pair: Option<&QualityPair>) -> (&'static str, bool) {
+    const NEITHER: [&str; 5] = [
+        "novelty",
+        "popularity_lift",
+        "diversity",
+        "coverage",
+        "gini",
+    ];
+    match (pair, NEITHER.contains(&metric)) {
+        (Some(pair), _) if !pair.differs => ("no difference shown", false),
+        (_, true) if difference > 0.0 => ("higher", false),
+        (_, true) if difference < 0.0 => ("lower", false),
+        (_, true) => ("the same", false),
+        (_, false) if difference > 0.0 => ("▲ better", false),
+        (Some(_), false) => ("▼ worse", true),
+        (None, false) => ("▼ not better", true),
+    }
+}
+
+fn named(metric: &str, k: u32) -> String {
+    match k {
+        0 => metric.to_owned(),
+        k => format!("{metric}@{k}"),
+    }
+}
+
 fn table(data: &ReportData, marks: &Marks) -> String {
     let mut metrics: Vec<&QualityMetric> = data.quality.iter().collect();
     metrics.sort_by_key(|found| {
@@ -138,7 +207,7 @@ fn table(data: &ReportData, marks: &Marks) -> String {
             &found.model_version,
         )
     });
-    let mut table = Table::new("Every metric, 0 to 1")
+    let mut table = Table::new("Every metric")
         .words("Model")
         .words("Metric")
         .numbers("Value", "")
@@ -151,10 +220,16 @@ fn table(data: &ReportData, marks: &Marks) -> String {
         let (difference, verdict, bad) = match base {
             None if found.is_baseline => (Cell::Empty, "baseline", false),
             None => (Cell::Missing, "no baseline", false),
-            Some(base) if found.value > base.value => {
-                (signed(found.value - base.value), "▲ better", false)
+            Some(base) => {
+                let pair = data.pairs.iter().find(|pair| {
+                    pair.model_id == found.model_id
+                        && pair.other_id == base.model_id
+                        && (&pair.metric, pair.k) == (&found.metric, found.k)
+                });
+                let difference = found.value - base.value;
+                let (verdict, bad) = verdict(&found.metric, difference, pair);
+                (signed(difference), verdict, bad)
             }
-            Some(base) => (signed(found.value - base.value), "▼ not better", true),
         };
         let interval = match (found.low, found.high) {
             (Some(low), Some(high)) => Cell::Number(format!("{} to {}", score(low), score(high))),
@@ -164,7 +239,7 @@ fn table(data: &ReportData, marks: &Marks) -> String {
             if bad { Row::Alert } else { Row::Leaf },
             vec![
                 Cell::Html(marked(&marks.model(&found.model_id), &found.model_id)),
-                Cell::Name(format!("{}@{}", found.metric, found.k)),
+                Cell::Name(named(&found.metric, found.k)),
                 Cell::Number(score(found.value)),
                 interval,
                 difference,
