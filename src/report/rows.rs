@@ -74,7 +74,7 @@ pub(super) fn unit(row: &Row<'_>) -> Result<UnitCost> {
 
 pub(super) fn frontier(row: &Row<'_>) -> Result<FrontierPoint> {
     let number = |name: &str| -> Result<Option<u64>> {
-        Ok(row.float(name)?.map(|_| row.count(name)).transpose()?)
+        row.float(name)?.map(|_| row.count(name)).transpose()
     };
     Ok(FrontierPoint {
         model_id: row.needed("model_id")?,
