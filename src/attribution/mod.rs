@@ -54,6 +54,7 @@ mod driver_query;
 pub mod explain;
 mod finish;
 mod follow;
+mod frontier;
 pub mod interval;
 mod map;
 mod matching;

@@ -10,7 +10,7 @@ use chrono::NaiveDate;
 use super::work::contract;
 pub use super::work::{Work, routing};
 use super::{Routing, Taken};
-use super::{close, outcomes, period, serve, served, version_ledger};
+use super::{close, frontier, outcomes, period, serve, served, version_ledger};
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::warehouse::store;
@@ -82,6 +82,7 @@ pub async fn run(work: Work<'_>, changed: &BTreeSet<String>) -> Result<Summary> 
         period::tables(&work, of).await?;
     }
     days(work, &mut summary).await?;
+    frontier::run(&work).await?;
     Ok(summary)
 }
 

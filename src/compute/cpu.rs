@@ -2,12 +2,14 @@
 
 use super::aligned::AlignedTable;
 use super::cpu_trainer::CpuTrainer;
+use super::kernels::score_int8::{self, Unit};
 use super::kernels::{als_cg, gram, score_topk};
 use super::{
     AlsSolve, ComputeError, Device, DeviceInfo, Isa, Kind, Matrix, MatrixView, Query, Recipe,
     Scorer, TopK, Trainer, available_items, check_als, check_tables,
 };
 use crate::features::csr::Csr;
+use std::sync::OnceLock;
 
 /// Computes on the processor. Results do not depend on the number of threads.
 #[derive(Debug)]
@@ -89,22 +91,33 @@ impl Device for CpuDevice {
     ) -> Result<Box<dyn Scorer + 'a>, ComputeError> {
         let ids = available_items(items.rows(), available)?;
         Ok(Box::new(CpuScorer {
-            panels: score_topk::Panels::new(self.isa, items, ids),
-            items: items.rows(),
-            dim: items.cols(),
+            isa: self.isa,
+            integers: score_int8::Panels::new(Unit::of(self.isa), items, &ids),
+            floats: OnceLock::new(),
+            items,
+            ids,
         }))
     }
 }
 
-struct CpuScorer {
-    panels: score_topk::Panels,
-    items: usize,
-    dim: usize,
+struct CpuScorer<'a> {
+    isa: Isa,
+    /// Where the items' rows are integers times a scale; users who are not so are scored by `floats`.
+    integers: Option<score_int8::Panels>,
+    floats: OnceLock<score_topk::Panels>,
+    items: MatrixView<'a>,
+    ids: Vec<u32>,
 }
 
-impl Scorer for CpuScorer {
+impl Scorer for CpuScorer<'_> {
     fn top_k(&self, query: &Query<'_>) -> Result<TopK, ComputeError> {
-        query.check(self.items, self.dim)?;
-        Ok(score_topk::cpu(&self.panels, query))
+        query.check(self.items.rows(), self.items.cols())?;
+        if let Some(panels) = &self.integers
+            && let Some(lists) = score_int8::cpu(panels, query)
+        {
+            return Ok(lists);
+        }
+        let panels = || score_topk::Panels::new(self.isa, self.items, self.ids.clone());
+        Ok(score_topk::cpu(self.floats.get_or_init(panels), query))
     }
 }

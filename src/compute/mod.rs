@@ -142,7 +142,7 @@ pub struct Query<'a> {
     pub k: usize,
 }
 
-impl Query<'_> {
+impl<'a> Query<'a> {
     /// Checks the query against a table of `items` × `dim`.
     fn check(&self, items: usize, dim: usize) -> Result<(), ComputeError> {
         if self.users.cols() != dim {
@@ -168,7 +168,7 @@ impl Query<'_> {
     }
 
     /// Items that user `i` of the batch must not get, ascending.
-    fn excluded(&self, i: usize) -> &[u32] {
+    fn excluded(&self, i: usize) -> &'a [u32] {
         self.exclude
             .map_or(&[][..], |csr| csr.row(self.first_user + i).0)
     }

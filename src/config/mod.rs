@@ -14,6 +14,7 @@ use serde::Deserialize;
 use crate::error::{Error, Result};
 use crate::evaluate::protocol::Protocol;
 use crate::model::Family;
+pub use crate::model::compress::Compression;
 pub use source::{Kind as SourceKind, Source};
 
 /// A pipeline file as its user wrote it, checked, with paths made absolute.
@@ -115,23 +116,31 @@ pub struct EventWeights {
     pub purchase: f64,
 }
 
-/// `[[models]]`: one model to train each night.
+/// `[[models]]`: one model to train each night, or to make from another.
 #[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(try_from = "parse::DeclaredModel")]
 pub struct Model {
     /// The model's id, as serving logs and tags name it.
     pub id: String,
-    /// How it learns; see `docs/models.md`.
+    /// How it learns; see `docs/models.md`. That of a compressed model is what it was made from, or its student's.
     pub family: Family,
     /// Hyperparameters of the family; see `docs/configuration.md`.
-    #[serde(default)]
     pub params: toml::Table,
     /// Whether training starts from the newest earlier version and takes a third of its passes.
-    #[serde(default)]
     pub warm_start: bool,
     /// Whether users and items without interactions get a vector from what the exports say of them.
-    #[serde(default)]
     pub content: bool,
+    /// What it is made from, where it is not trained itself.
+    pub compressed: Option<Compressed>,
+}
+
+/// How a model is made from another.
+#[derive(Debug, Clone)]
+pub struct Compressed {
+    /// Id of the other model, which is trained itself.
+    pub from: String,
+    /// What is left out of it.
+    pub compression: Compression,
 }
 
 /// `[recommend]`: what goes into each user's list.
@@ -386,6 +395,7 @@ impl Pipeline {
             source.resolve(&home)?;
         }
         pipeline.validate()?;
+        pipeline.resolve_models()?;
         Ok(pipeline)
     }
 

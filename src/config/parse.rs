@@ -3,11 +3,13 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use serde::de::{self, Deserialize, DeserializeOwned, Deserializer};
+use serde::Deserialize;
+use serde::de::{self, DeserializeOwned, Deserializer};
 
-use super::{Bytes, Pipeline, TimeSpan};
+use super::{Bytes, Compressed, Compression, Model, Pipeline, TimeSpan};
 use crate::error::{Error, Result, Span, nearest};
 use crate::evaluate::protocol::Protocol;
+use crate::model::{Family, ModelError, popular};
 use crate::money::Currency;
 
 /// Deserialises `text`, turning a failure into an error that shows the place and names the nearest known key.
@@ -111,7 +113,118 @@ impl<'de> Deserialize<'de> for TimeSpan {
     }
 }
 
+/// A model as the pipeline file has it: trained, or made from another.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct DeclaredModel {
+    id: String,
+    family: Option<Family>,
+    params: Option<toml::Table>,
+    warm_start: Option<bool>,
+    content: Option<bool>,
+    from: Option<String>,
+    compression: Option<Compression>,
+}
+
+impl TryFrom<DeclaredModel> for Model {
+    type Error = String;
+
+    fn try_from(declared: DeclaredModel) -> std::result::Result<Self, String> {
+        let DeclaredModel {
+            id,
+            family,
+            params,
+            warm_start,
+            content,
+            from,
+            compression,
+        } = declared;
+        let (family, compressed) = match (family, from, compression) {
+            (Some(family), None, None) => (family, None),
+            (None, Some(_), Some(_)) if params.is_some() => {
+                return Err(format!(
+                    "model `{id}` is made from another and takes its `params`; a student's belong under `compression.distil`"
+                ));
+            }
+            (None, Some(_), Some(_)) if warm_start.is_some() => {
+                return Err(format!(
+                    "model `{id}` is made from another: `warm_start` belongs to models that are trained"
+                ));
+            }
+            // The family is that of the other model: `resolve_models` looks it up.
+            (None, Some(from), Some(compression)) => {
+                (popular::FAMILY, Some(Compressed { from, compression }))
+            }
+            (Some(_), Some(_), _) => {
+                return Err(format!(
+                    "model `{id}` has both `family` and `from`: it is trained, or made from another model"
+                ));
+            }
+            (Some(_), None, Some(_)) => {
+                return Err(format!(
+                    "model `{id}` is trained and cannot be compressed as well: declare another model with `from = \"{id}\"` and this `compression`"
+                ));
+            }
+            (None, Some(_), None) => {
+                return Err(format!(
+                    "model `{id}` is made from another: missing field `compression`"
+                ));
+            }
+            (None, None, _) => return Err(format!("model `{id}`: missing field `family`")),
+        };
+        Ok(Model {
+            id,
+            family,
+            params: params.unwrap_or_default(),
+            warm_start: warm_start.unwrap_or(false),
+            content: content.unwrap_or(false),
+            compressed,
+        })
+    }
+}
+
 impl Pipeline {
+    /// Gives compressed models the family and hyperparameters that follow from what they are made from.
+    pub(super) fn resolve_models(&mut self) -> Result<()> {
+        let trained: Vec<Model> = self.models.clone();
+        for model in &mut self.models {
+            let Some(Compressed { from, compression }) = &model.compressed else {
+                continue;
+            };
+            let wrong = |message: String| {
+                Error::config(format!(
+                    "{}: model `{}`: {message}",
+                    self.file.display(),
+                    model.id
+                ))
+            };
+            let Some(parent) = trained.iter().find(|other| other.id == *from) else {
+                let error = wrong(format!(
+                    "`from = \"{from}\"`: the pipeline has no such model"
+                ));
+                let known = trained.iter().map(|other| other.id.as_str());
+                return Err(match nearest(from, known) {
+                    Some(near) => error.help(format!("did you mean `{near}`?")),
+                    None => error,
+                });
+            };
+            if let Some(further) = &parent.compressed {
+                return Err(wrong(format!(
+                    "`from = \"{from}\"`: that model is itself made from `{}`",
+                    further.from
+                ))
+                .help(
+                    "name a model that is trained; one `compression` may combine several steps",
+                ));
+            }
+            let explain = |e: ModelError| wrong(e.to_string());
+            (model.family, model.params) = compression
+                .resolve(parent.family, &parent.params)
+                .map_err(explain)?;
+        }
+        Ok(())
+    }
+
     /// Checks what one key alone cannot show.
     pub(super) fn validate(&self) -> Result<()> {
         let wrong =

@@ -1,10 +1,12 @@
 //! Model files: what was fitted, ids and metadata in one safetensors file, the same bytes for the same model.
 //!
-//! Tensors: `user_factors` and `item_factors` `[n, dim]` f32; or `neighbour_ends` u64 `[items]`, `neighbour_items` u32 and
+//! Tensors: `user_factors` and `item_factors` `[n, dim]`, f32 or f16, or i8 with `user_scales` and `item_scales` f32 `[n]`;
+//! or `neighbour_ends` u64 `[items]`, `neighbour_items` u32 and
 //! `neighbour_weights` f32 (a sparse matrix by rows) with `weight_power` f32 `[1]`; or `popularity` f32 `[items]`. Ids as
 //! `user_ids`, `item_ids` (u8, all texts joined) with `*_id_ends` (u64, where each text ends). Metadata is one JSON object with sorted keys under the key `recost`:
 //! safetensors writes several keys in hash order, which differs from run to run.
 
+use super::compress::numbers::{Numbers, from_f16, from_int8, to_f16, to_int8};
 use super::popular::Popular;
 use super::{Factors, Fitted, ModelError, Neighbours};
 use crate::compute::Matrix;
@@ -24,6 +26,9 @@ const FORMAT_KEY: &str = "format";
 pub struct ModelFile {
     /// What ranks items.
     pub fitted: Fitted,
+    /// How the numbers of factors are stored; factors hold them to the digit when they were made coarse by
+    /// [`Numbers::coarsen`].
+    pub numbers: Numbers,
     /// `[users]`; empty where users have nothing of their own in the file.
     pub user_ids: Vec<String>,
     /// `[items]`.
@@ -62,11 +67,11 @@ impl ModelFile {
     }
 }
 
-/// Writes `model` whole and durably.
+/// Writes `model` whole and durably. Returns the bytes of what was fitted, without ids.
 ///
 /// # Errors
 /// Ids that do not fit what was fitted, and those of the disk.
-pub fn write(path: &Path, model: &ModelFile) -> Result<(), ModelError> {
+pub fn write(path: &Path, model: &ModelFile) -> Result<u64, ModelError> {
     let corrupt = |reason: String| ModelError::Corrupt {
         path: path.to_owned(),
         reason,
@@ -84,15 +89,30 @@ pub fn write(path: &Path, model: &ModelFile) -> Result<(), ModelError> {
         tensors.push((names[0], Dtype::U8, vec![text.len()], Cow::Owned(text)));
         tensors.push((names[1], Dtype::U64, vec![ids.len()], Cow::Owned(ends)));
     }
+    let of_ids = tensors.len();
     let floats = |values| little_endian(values, f32::to_le_bytes);
     match &model.fitted {
         Fitted::Factors(factors) => {
-            for (name, table) in [
-                ("user_factors", &factors.users),
-                ("item_factors", &factors.items),
+            for ([name, scales_name], table) in [
+                (["user_factors", "user_scales"], &factors.users),
+                (["item_factors", "item_scales"], &factors.items),
             ] {
                 let shape = vec![table.rows(), table.cols()];
-                tensors.push((name, Dtype::F32, shape, floats(table.data())));
+                match model.numbers {
+                    Numbers::F32 => tensors.push((name, Dtype::F32, shape, floats(table.data()))),
+                    Numbers::F16 => {
+                        let halves = Cow::Owned(to_f16(table.data()));
+                        tensors.push((name, Dtype::F16, shape, halves));
+                    }
+                    Numbers::Int8 => {
+                        let (integers, scales) = to_int8(table);
+                        let integers = bytemuck::cast_slice(&integers).to_vec();
+                        let scales = scales.iter().flat_map(|s| s.to_le_bytes()).collect();
+                        tensors.push((name, Dtype::I8, shape, Cow::Owned(integers)));
+                        let rows = vec![table.rows()];
+                        tensors.push((scales_name, Dtype::F32, rows, Cow::Owned(scales)));
+                    }
+                }
             }
         }
         Fitted::Neighbours(neighbours) => {
@@ -118,6 +138,8 @@ pub fn write(path: &Path, model: &ModelFile) -> Result<(), ModelError> {
             tensors.push(("popularity", Dtype::F32, vec![scores.len()], floats(scores)));
         }
     }
+    let bytes = tensors[of_ids..].iter().map(|tensor| tensor.3.len() as u64);
+    let bytes = bytes.sum();
     let views = tensors
         .iter()
         .map(|(name, dtype, shape, data)| {
@@ -135,7 +157,8 @@ pub fn write(path: &Path, model: &ModelFile) -> Result<(), ModelError> {
         error => corrupt(error.to_string()),
     })?;
     let file = std::fs::File::open(path).map_err(io)?;
-    file.sync_all().map_err(io)
+    file.sync_all().map_err(io)?;
+    Ok(bytes)
 }
 
 /// Reads a file back; a file cut short, altered in its header or of another format is an error that says so.
@@ -172,6 +195,7 @@ pub fn read(path: &Path) -> Result<ModelFile, ModelError> {
     let tensors = Tensors(&tensors);
     let model = ModelFile {
         fitted: tensors.fitted().map_err(corrupt)?,
+        numbers: tensors.numbers(),
         user_ids: tensors.ids("user").map_err(corrupt)?,
         item_ids: tensors.ids("item").map_err(corrupt)?,
         metadata,
@@ -197,10 +221,37 @@ impl<'a> Tensors<'a> {
         Ok(numbers(view.data(), f32::from_le_bytes))
     }
 
-    fn table(&self, name: &str) -> Result<Matrix, String> {
-        let view = self.get(name, Dtype::F32, 2)?;
-        let values = numbers(view.data(), f32::from_le_bytes);
-        Matrix::new(view.shape()[0], view.shape()[1], values).map_err(|error| error.to_string())
+    /// The format of factors.
+    fn numbers(&self) -> Numbers {
+        match self.0.tensor("item_factors").map(|view| view.dtype()) {
+            Ok(Dtype::F16) => Numbers::F16,
+            Ok(Dtype::I8) => Numbers::Int8,
+            // `table` says what is wrong with others.
+            _ => Numbers::F32,
+        }
+    }
+
+    fn table(&self, side: &str) -> Result<Matrix, String> {
+        let stored = self.numbers();
+        let dtype = match stored {
+            Numbers::F32 => Dtype::F32,
+            Numbers::F16 => Dtype::F16,
+            Numbers::Int8 => Dtype::I8,
+        };
+        let view = self.get(&format!("{side}_factors"), dtype, 2)?;
+        let (rows, cols) = (view.shape()[0], view.shape()[1]);
+        let values = match stored {
+            Numbers::F32 => numbers(view.data(), f32::from_le_bytes),
+            Numbers::F16 => from_f16(view.data()),
+            Numbers::Int8 => {
+                let scales = self.floats(&format!("{side}_scales"))?;
+                if scales.len() != rows {
+                    return Err(format!("{} scales for {rows} {side}s", scales.len()));
+                }
+                from_int8(bytemuck::cast_slice(view.data()), &scales, cols)
+            }
+        };
+        Matrix::new(rows, cols, values).map_err(|error| error.to_string())
     }
 
     fn ids(&self, side: &str) -> Result<Vec<String>, String> {
@@ -230,8 +281,8 @@ impl<'a> Tensors<'a> {
             }));
         }
         Ok(Fitted::Factors(Factors {
-            users: self.table("user_factors")?,
-            items: self.table("item_factors")?,
+            users: self.table("user")?,
+            items: self.table("item")?,
         }))
     }
 }
@@ -304,6 +355,7 @@ mod tests {
         };
         ModelFile {
             fitted,
+            numbers: Numbers::F32,
             user_ids: names("u", users),
             item_ids: names("", 11),
             metadata: (0..20)
@@ -312,10 +364,49 @@ mod tests {
         }
     }
 
+    fn coarse(numbers: Numbers) -> ModelFile {
+        let mut users = matrix(7, 5, 1);
+        users.data_mut()[10..15].fill(0.0);
+        let fitted = Fitted::Factors(Factors {
+            users: numbers.coarsen(&users).unwrap(),
+            items: numbers.coarsen(&matrix(11, 5, 2)).unwrap(),
+        });
+        ModelFile {
+            numbers,
+            ..model(fitted)
+        }
+    }
+
     /// One of each kind.
-    fn models() -> [ModelFile; 3] {
+    fn models() -> [ModelFile; 5] {
         let popular = Popular::new((0..11u8).map(f32::from).collect());
-        [factors(), neighbours(), Fitted::Popular(popular)].map(model)
+        let [a, b, c] = [factors(), neighbours(), Fitted::Popular(popular)].map(model);
+        [a, b, c, coarse(Numbers::F16), coarse(Numbers::Int8)]
+    }
+
+    #[test]
+    fn coarse_numbers_take_a_half_and_a_quarter_of_the_bytes() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.safetensors");
+        let bytes = |model: &ModelFile| write(&path, model).unwrap();
+        assert_eq!(bytes(&model(factors())), 18 * 5 * 4);
+        assert_eq!(bytes(&coarse(Numbers::F16)), 18 * 5 * 2);
+        assert_eq!(bytes(&coarse(Numbers::Int8)), 18 * (5 + 4));
+        assert!(fs::metadata(&path).unwrap().len() > 18 * 9);
+    }
+
+    #[test]
+    fn scales_that_are_too_few_or_missing_are_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.safetensors");
+        write(&path, &coarse(Numbers::Int8)).unwrap();
+        let whole = fs::read(&path).unwrap();
+        let renamed = String::from_utf8_lossy(&whole).find("user_scales").unwrap();
+        let mut broken = whole.clone();
+        broken[renamed] = b'x';
+        fs::write(&path, &broken).unwrap();
+        let error = read(&path).unwrap_err();
+        assert!(matches!(error, ModelError::Corrupt { .. }), "{error}");
     }
 
     #[test]
@@ -342,6 +433,7 @@ mod tests {
                 users: Matrix::zeros(0, 5),
                 items: Matrix::zeros(0, 5),
             }),
+            numbers: Numbers::Int8,
             user_ids: Vec::new(),
             item_ids: Vec::new(),
             metadata: BTreeMap::new(),

@@ -6,9 +6,11 @@
 pub mod als;
 pub mod bpr;
 pub mod ccl;
+pub mod compress;
 pub mod content;
 mod contributions;
 pub mod file;
+pub mod fits;
 mod fitted;
 pub mod gradient;
 pub mod item_item;
@@ -219,6 +221,12 @@ impl<'de> serde::Deserialize<'de> for Family {
     }
 }
 
+impl serde::Serialize for Family {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.name())
+    }
+}
+
 /// What can go wrong while a model is trained, written or read.
 #[derive(Debug, thiserror::Error)]
 pub enum ModelError {
@@ -235,6 +243,9 @@ pub enum ModelError {
     /// A hyperparameter that the family does not have, or of another type.
     #[error("{0}")]
     Hyperparameters(String),
+    /// A compression that cannot be.
+    #[error("{0}")]
+    Compression(String),
     /// Interactions that the family cannot learn from.
     #[error("{0}")]
     Interactions(String),

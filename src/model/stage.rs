@@ -5,9 +5,11 @@ use std::path::{Path, PathBuf};
 
 use chrono::NaiveDate;
 
+use super::compress::{Compression, Numbers, rows};
 use super::file::{self, ModelFile};
+use super::fits::Fits;
 use super::tables::{self, ModelRow, Writers};
-use super::{Examples, Factors, Fitted, content, warm};
+use super::{Factors, Fitted, content};
 use crate::compute::Device;
 use crate::config::{Model, Pipeline};
 use crate::engine::{Engine, Library, Options};
@@ -66,103 +68,6 @@ impl Contents {
     }
 }
 
-/// A model as it was trained.
-pub struct Fit {
-    /// What ranks items.
-    pub fitted: Fitted,
-    /// Every hyperparameter with its value, a JSON object.
-    pub hyperparameters: String,
-    /// Where a warm start came from.
-    pub start: Option<Start>,
-}
-
-/// Where a warm start came from.
-pub struct Start {
-    /// The version.
-    pub version: String,
-    /// See [`warm::agreement`].
-    pub agreement: Option<f64>,
-}
-
-/// Trains a model of the pipeline on interactions, with a warm start from a version of `until` or before.
-///
-/// # Errors
-/// Those of the family, of the device and of the former version's file.
-pub fn fit(
-    device: &dyn Device,
-    model: &Model,
-    interactions: &Interactions,
-    (snapshot, until): (&Path, NaiveDate),
-) -> Result<Fit> {
-    let learner = model.family.configure(&model.params)?;
-    let hyperparameters = learner.hyperparameters()?;
-    let former = if model.warm_start {
-        former(snapshot, model, until, interactions, &hyperparameters)?
-    } else {
-        None
-    };
-    let examples = Examples {
-        start: former.as_ref().map(|(_, factors)| factors),
-        ..interactions.examples()
-    };
-    let fitted = learner.train(device, &examples, &mut |progress| {
-        tracing::debug!(
-            model = %model.id,
-            pass = progress.pass,
-            seconds = progress.seconds,
-            loss = progress.loss,
-            validation = progress.validation,
-            "pass"
-        );
-    })?;
-    let start = former.map(|(version, factors)| Start {
-        version,
-        agreement: match &fitted {
-            Fitted::Factors(now) => warm::agreement(&factors.items, &now.items),
-            _ => None,
-        },
-    });
-    Ok(Fit {
-        fitted,
-        hyperparameters,
-        start,
-    })
-}
-
-/// The newest version of a model, of `until` or before, on the rows of `interactions`.
-fn former(
-    snapshot: &Path,
-    model: &Model,
-    until: NaiveDate,
-    interactions: &Interactions,
-    hyperparameters: &str,
-) -> Result<Option<(String, Factors)>> {
-    let dates = store::partitions(snapshot, contract("models")?)?;
-    let days = dates.iter().filter_map(|ds| ds.parse().ok());
-    let mut days: Vec<NaiveDate> = days.filter(|day| *day <= until).collect();
-    days.sort_unstable();
-    for day in days.into_iter().rev() {
-        let path = path(snapshot, day, &model.id)?;
-        if !path.exists() {
-            continue;
-        }
-        let wanted: serde_json::Value = serde_json::from_str(hyperparameters)
-            .map_err(|e| Error::unexpected(format!("hyperparameters: {e}")))?;
-        let dim = wanted["dim"]
-            .as_u64()
-            .and_then(|dim| usize::try_from(dim).ok());
-        let ids = (&interactions.users[..], &interactions.items[..]);
-        let family = model.family.name();
-        let read = file::read(&path)?;
-        let found = warm::align(&read, family, dim, ids, &interactions.weights)?;
-        if found.is_none() {
-            tracing::info!(model = %model.id, version = %day, "too little in common for a warm start");
-        }
-        return Ok(found.map(|factors| (day.to_string(), factors)));
-    }
-    Ok(None)
-}
-
 /// Reads the interactions of `date`.
 ///
 /// # Errors
@@ -210,29 +115,39 @@ pub async fn run(
     let interactions = interactions(options, snapshot, date).await?;
     let ds = date.to_string();
     let dir = store::replace(snapshot, contract("models")?, &ds)?;
-    let mut rows: Vec<ModelRow> = vec![];
+    let mut model_rows: Vec<ModelRow> = vec![];
     let mut trained = vec![];
     let mut writers = Writers::create(snapshot, &ds)?;
     let mut models: Vec<&Model> = pipeline.models.iter().collect();
     models.sort_by(|a, b| a.id.cmp(&b.id));
+    let before = date.pred_opt().unwrap_or(date);
+    let mut fits = Fits::new(device, &pipeline.models, &interactions, (snapshot, before));
     for model in models {
-        let started = std::time::Instant::now();
-        let before = date.pred_opt().unwrap_or(date);
-        let fit = fit(device, model, &interactions, (snapshot, before))
-            .map_err(|e| e.context(format!("model `{}`", model.id)))?;
-        let seconds = started.elapsed().as_secs_f64();
+        let fit = fits.fit(model)?;
         trained.push(Trained {
             model_id: model.id.clone(),
-            seconds,
+            seconds: fit.seconds,
         });
+        let compression = model.compressed.as_ref().map(|c| &c.compression);
+        let numbers = compression.map_or(Numbers::F32, |c| c.numbers);
+        let sparse = compression.is_some_and(|c| c.min_interactions.is_some());
+        let dim = match &fit.fitted {
+            Fitted::Factors(factors) => Some(factors.items.cols()),
+            _ => None,
+        };
         let ids = (&interactions.users[..], &interactions.items[..]);
         let (fitted, user_ids, item_ids) = match (fit.fitted, &contents) {
             (Fitted::Factors(factors), Some(contents)) if model.content => {
                 contents.extend(&factors, ids)
             }
-            (Fitted::Factors(factors), _) => {
-                (Fitted::Factors(factors), ids.0.to_vec(), ids.1.to_vec())
+            // Rows without a vector take no room.
+            (Fitted::Factors(factors), _) if sparse => {
+                let (user_ids, users) = rows::gather(ids.0, &factors.users)?;
+                let (item_ids, items) = rows::gather(ids.1, &factors.items)?;
+                let factors = Factors { users, items };
+                (Fitted::Factors(factors), user_ids, item_ids)
             }
+            (fitted @ Fitted::Factors(_), _) => (fitted, ids.0.to_vec(), ids.1.to_vec()),
             (others, _) => (others, vec![], ids.1.to_vec()),
         };
         let metadata = [
@@ -245,6 +160,7 @@ pub async fn run(
         let path = dir.join(file_name(&model.id));
         let written = ModelFile {
             fitted,
+            numbers,
             user_ids,
             item_ids,
             metadata: metadata
@@ -252,10 +168,10 @@ pub async fn run(
                 .map(|(k, v)| (k.to_string(), v))
                 .collect::<BTreeMap<_, _>>(),
         };
-        file::write(&path, &written)?;
+        let bytes = file::write(&path, &written)?;
         writers.write(&model.id, &written)?;
-        let bytes = std::fs::read(&path).map_err(|e| Error::io("cannot read", &path, &e))?;
-        rows.push(ModelRow {
+        let whole = std::fs::read(&path).map_err(|e| Error::io("cannot read", &path, &e))?;
+        model_rows.push(ModelRow {
             texts: [
                 model.id.clone(),
                 ds.clone(),
@@ -264,19 +180,23 @@ pub async fn run(
                 interactions.hash.clone(),
                 device.info().name.clone(),
                 file_name(&model.id),
-                format!("{:032x}", xxhash_rust::xxh3::xxh3_128(&bytes)),
+                format!("{:032x}", xxhash_rust::xxh3::xxh3_128(&whole)),
             ],
             counts: [
                 interactions.users.len(),
                 interactions.items.len(),
                 interactions.weights.nnz(),
             ],
-            seconds,
+            seconds: fit.seconds,
             start: fit.start,
+            dim,
+            made_from: model.compressed.as_ref().map(|c| c.from.clone()),
+            compression: compression.map(Compression::json).transpose()?,
+            bytes,
         });
     }
     writers.finish()?;
-    tables::write_models(&dir, &rows)?;
+    tables::write_models(&dir, &model_rows)?;
     Ok(trained)
 }
 

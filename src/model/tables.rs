@@ -5,19 +5,21 @@ use std::path::Path;
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, AsArray, FixedSizeListArray, Float32Array, Float64Array, Int64Array, RecordBatch,
-    StringViewArray, StringViewBuilder,
+    ArrayIter, ArrayRef, AsArray, FixedSizeListArray, Float32Array, Float64Array, Int32Array,
+    Int64Array, RecordBatch, StringViewArray, StringViewBuilder,
 };
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field};
 use chrono::NaiveDate;
 
 use super::file::ModelFile;
-use super::stage::{Start, contract};
+use super::fits::Start;
+use super::stage::contract;
 use super::{Fitted, Neighbours};
 use crate::compute::Matrix;
 use crate::engine::{Engine, Options};
 use crate::error::{Error, Result};
+use crate::recommend::stage::Scored;
 use crate::warehouse::{TableWriter, store};
 
 /// Writers of the tables that hold what models learnt.
@@ -143,6 +145,13 @@ pub(super) struct ModelRow {
     /// Of training.
     pub seconds: f64,
     pub start: Option<Start>,
+    /// Length of vectors.
+    pub dim: Option<usize>,
+    /// The model that it was made from, and how, as JSON.
+    pub made_from: Option<String>,
+    pub compression: Option<String>,
+    /// Of what was fitted, without ids.
+    pub bytes: u64,
 }
 
 const TEXTS: [&str; 8] = [
@@ -172,6 +181,26 @@ pub(super) fn write_models(dir: &Path, rows: &[ModelRow]) -> Result<()> {
     let seconds = Float64Array::from_iter_values(rows.iter().map(|row| row.seconds));
     let from: StringViewArray = starts().map(|s| s.map(|s| &s.version)).collect();
     let agreement: Float64Array = starts().map(|s| s.and_then(|s| s.agreement)).collect();
+    let dims = rows
+        .iter()
+        .map(|row| row.dim.and_then(|dim| i32::try_from(dim).ok()));
+    let bytes = rows
+        .iter()
+        .map(|row| i64::try_from(row.bytes).unwrap_or(i64::MAX));
+    let text = |of: fn(&ModelRow) -> Option<&String>| -> ArrayRef {
+        Arc::new(rows.iter().map(of).collect::<StringViewArray>())
+    };
+    columns.push(("dim", Arc::new(dims.collect::<Int32Array>())));
+    columns.push(("made_from", text(|row| row.made_from.as_ref())));
+    columns.push(("compression", text(|row| row.compression.as_ref())));
+    columns.push(("bytes", Arc::new(Int64Array::from_iter_values(bytes))));
+    let nothing = || Int64Array::new_null(rows.len());
+    columns.push((
+        "scoring_seconds",
+        Arc::new(Float64Array::new_null(rows.len())),
+    ));
+    columns.push(("scored_users", Arc::new(nothing())));
+    columns.push(("recommendations", Arc::new(nothing())));
     columns.push(("seconds", Arc::new(seconds)));
     columns.push(("started_from", Arc::new(from)));
     columns.push(("agreement", Arc::new(agreement)));
@@ -195,27 +224,72 @@ pub async fn note_metrics(
     date: NaiveDate,
     metrics: &BTreeMap<String, String>,
 ) -> Result<()> {
+    amend(options, snapshot, date, |ids| {
+        let found: StringViewArray = ids.map(|id| metrics.get(id?)).collect();
+        vec![("metrics", Arc::new(found))]
+    })
+    .await
+}
+
+/// Writes what scoring took into the rows of `models`.
+///
+/// # Errors
+/// Those of reading and writing.
+pub async fn note_scoring(
+    options: &Options,
+    snapshot: &Path,
+    date: NaiveDate,
+    scored: &[Scored],
+) -> Result<()> {
+    amend(options, snapshot, date, |ids| {
+        let of: Vec<Option<&Scored>> = ids
+            .map(|id| {
+                scored
+                    .iter()
+                    .find(|scored| Some(scored.model_id.as_str()) == id)
+            })
+            .collect();
+        let seconds: Float64Array = of.iter().map(|s| s.map(|s| s.seconds)).collect();
+        let count = |number: fn(&Scored) -> u64| -> ArrayRef {
+            let numbers = of
+                .iter()
+                .map(|s| s.and_then(|s| i64::try_from(number(s)).ok()));
+            Arc::new(numbers.collect::<Int64Array>())
+        };
+        vec![
+            ("scoring_seconds", Arc::new(seconds)),
+            ("scored_users", count(|s| s.users)),
+            ("recommendations", count(|s| s.rows)),
+        ]
+    })
+    .await
+}
+
+/// Puts columns that `make` gives for model ids in place of those of `models`.
+async fn amend(
+    options: &Options,
+    snapshot: &Path,
+    date: NaiveDate,
+    make: impl for<'a> Fn(ArrayIter<&'a StringViewArray>) -> Vec<(&'static str, ArrayRef)>,
+) -> Result<()> {
     let engine = Engine::open(options, Some(snapshot), None)?;
     let sql = format!("select * from models where ds = date '{date}' order by model_id");
     let mut rows = vec![];
     for batch in engine.collect(&sql).await? {
-        let mut columns: Vec<(String, ArrayRef)> = vec![];
-        for (field, column) in batch.schema().fields().iter().zip(batch.columns()) {
-            columns.push((field.name().clone(), Arc::clone(column)));
-        }
         let ids = batch
             .column_by_name("model_id")
             .map(|c| cast(c, &DataType::Utf8View));
         let Some(ids) = ids.transpose()? else {
             continue;
         };
-        let found: StringViewArray = ids
-            .as_string_view()
-            .iter()
-            .map(|id| id.and_then(|id| metrics.get(id)))
-            .collect();
-        columns.retain(|(name, _)| name != "metrics");
-        columns.push(("metrics".into(), Arc::new(found)));
+        let changed = make(ids.as_string_view().iter());
+        let schema = batch.schema();
+        let mut columns: Vec<(&str, ArrayRef)> = vec![];
+        for (field, column) in schema.fields().iter().zip(batch.columns()) {
+            let name = field.name().as_str();
+            let new = changed.iter().find(|(changed, _)| *changed == name);
+            columns.push((name, Arc::clone(new.map_or(column, |(_, new)| new))));
+        }
         rows.push(RecordBatch::try_from_iter_with_nullable(
             columns.into_iter().map(|(name, c)| (name, c, true)),
         )?);

@@ -124,6 +124,7 @@ pub fn agreement(before: &Matrix, after: &Matrix) -> Option<f64> {
 mod tests {
     use super::*;
     use crate::compute::testing::matrix;
+    use crate::model::compress::Numbers;
     use std::collections::BTreeMap;
 
     fn ids(of: &[&str]) -> Vec<String> {
@@ -133,6 +134,7 @@ mod tests {
     fn previous() -> ModelFile {
         let metadata = [("family", "als"), ("model_version", "2026-01-31")];
         ModelFile {
+            numbers: Numbers::F32,
             fitted: Fitted::Factors(Factors {
                 users: matrix(3, 2, 1),
                 items: matrix(3, 2, 2),

@@ -90,6 +90,7 @@ impl Stage {
                 "recommendation_costs",
                 "outcomes",
                 "unit_costs",
+                "frontier",
                 "reconciliation",
             ],
             Stage::Check => &[],

@@ -15,8 +15,10 @@ use crate::config::{Exclude, Pipeline};
 use crate::engine::{Engine, Options};
 use crate::error::{Error, Result};
 use crate::features::interactions::Interactions;
+use crate::model::compress::rows;
+use crate::model::file::{self, ModelFile};
 use crate::model::popular::Popular;
-use crate::model::{Fitted, file, stage as train};
+use crate::model::{Factors, Fitted, stage as train, tables};
 use crate::warehouse::{TableWriter, store, table};
 
 /// A model that has scored.
@@ -26,6 +28,8 @@ pub struct Scored {
     pub model_id: String,
     /// Recommendations written.
     pub rows: u64,
+    /// Users whose lists were written.
+    pub users: u64,
     /// Users whose list is the popular one.
     pub popular_users: u64,
     /// Wall-clock seconds.
@@ -58,18 +62,13 @@ pub async fn run(
     for (n, model) in models.into_iter().enumerate() {
         let started = std::time::Instant::now();
         let read = file::read(&train::path(snapshot, date, &model.id)?)?;
-        let users = if read.user_ids.is_empty() {
-            &interactions.users
-        } else {
-            &read.user_ids
-        };
-        let interactions = interactions.widened(users, &read.item_ids).map_err(|e| {
-            e.context(format!(
+        let Some((fitted, interactions)) = together(read, &interactions)? else {
+            return Err(Error::check(format!(
                 "model `{}` of {date} was trained on other interactions than those that are there now",
                 model.id
             ))
-            .help("run the stage train again")
-        })?;
+            .help("run the stage train again"));
+        };
         let available: Option<Vec<bool>> = listed.as_ref().map(|listed| {
             let items = interactions.items.iter();
             items.map(|item| listed.contains(item)).collect()
@@ -92,14 +91,15 @@ pub async fn run(
             writer: TableWriter::create(table, &dir.join(format!("part-{}.parquet", 2 * n)))?,
         };
         let learner = model.family.configure(&model.params)?;
-        let contributions = learner.contributions(device, &read.fitted)?;
+        let contributions = learner.contributions(device, &fitted)?;
         let of = contributions.as_deref();
-        lists.rank(device, &read.fitted, of, &filters, &interactions)?;
+        lists.rank(device, &fitted, of, &filters, &interactions)?;
         let mut rows = lists.writer.finish()?;
         // Users of whom the model knows nothing come in a file of their own, so that each file is in order.
         lists.writer =
             TableWriter::create(table, &dir.join(format!("part-{}.parquet", 2 * n + 1)))?;
-        let strangers = strangers(&read.fitted, &interactions, &customers);
+        let strangers = strangers(&fitted, &interactions, &customers);
+        let newcomers = strangers.iter().filter(|s| s.1.is_none()).count();
         let popular = Popular::train(&interactions.weights);
         lists.write_popular(&popular, &strangers, &filters)?;
         rows += lists.writer.finish()?;
@@ -111,11 +111,51 @@ pub async fn run(
         scored.push(Scored {
             model_id: model.id.clone(),
             rows,
+            users: (interactions.users.len() + newcomers) as u64,
             popular_users: (strangers.len() + known) as u64,
             seconds: started.elapsed().as_secs_f64(),
         });
     }
+    tables::note_scoring(options, snapshot, date, &scored).await?;
     Ok(scored)
+}
+
+/// What a file holds and the interactions, both with a row for every user and item of either; `None` where it was trained
+/// on others. A file lacks rows without a vector, and has more where content gave them one.
+fn together(
+    read: ModelFile,
+    interactions: &Interactions,
+) -> Result<Option<(Fitted, Interactions)>> {
+    let ModelFile {
+        fitted,
+        user_ids,
+        item_ids,
+        metadata,
+        ..
+    } = read;
+    if metadata.get("data_hash") != Some(&interactions.hash) {
+        return Ok(None);
+    }
+    let union = |some: &[String], others: &[String]| {
+        let mut all = [some, others].concat();
+        all.sort_unstable();
+        all.dedup();
+        all
+    };
+    let users = union(&interactions.users, &user_ids);
+    let items = union(&interactions.items, &item_ids);
+    let interactions = interactions.widened(&users, &items)?;
+    let fitted = match fitted {
+        Fitted::Factors(factors) => {
+            let users = rows::spread(&users, &user_ids, factors.users);
+            let items = rows::spread(&items, &item_ids, factors.items);
+            users
+                .zip(items)
+                .map(|(users, items)| Fitted::Factors(Factors { users, items }))
+        }
+        other => (item_ids == items).then_some(other),
+    };
+    Ok(fitted.map(|fitted| (fitted, interactions)))
 }
 
 /// The items of the newest catalogue, outside of which nothing is recommended; `None` where anything may be.

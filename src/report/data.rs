@@ -35,6 +35,8 @@ pub struct ReportData {
     pub quality: Vec<QualityMetric>,
     /// Models against each other on the same users: model × other model × metric × k, in both directions.
     pub pairs: Vec<QualityPair>,
+    /// What each model of the newest night is worth and costs, the cheapest first on each basis and in each currency.
+    pub frontier: Vec<FrontierPoint>,
     /// Rows in and out, one per source.
     pub sources: Vec<SourceRows>,
     /// Rejected rows, one per source × column × reason.
@@ -467,6 +469,53 @@ pub struct QualityPair {
     pub differs: bool,
     /// Users judged.
     pub users: u64,
+}
+
+/// What a model of the newest night is worth, and what it costs on one basis in one currency.
+#[derive(Debug, Clone)]
+pub struct FrontierPoint {
+    pub model_id: String,
+    pub model_version: String,
+    pub family: String,
+    /// Length of its vectors, where it has some.
+    pub dim: Option<u64>,
+    /// The model that it was made from.
+    pub made_from: Option<String>,
+    /// JSON: how it was made from it.
+    pub compression: Option<String>,
+    /// Vectors or other parameters, without ids.
+    pub bytes: u64,
+    /// Of 1,000 users.
+    pub scoring_seconds: Option<f64>,
+    /// served or written.
+    pub basis: String,
+    /// Length of the list that is judged.
+    pub k: Option<u64>,
+    /// Value and ends of its 95 % interval.
+    pub recall: Option<f64>,
+    pub recall_low: Option<f64>,
+    pub recall_high: Option<f64>,
+    pub ndcg: Option<f64>,
+    pub ndcg_low: Option<f64>,
+    pub ndcg_high: Option<f64>,
+    /// `None` where no bill names the model yet.
+    pub currency: Option<String>,
+    /// First day or version that the cost is of.
+    pub cost_from: Option<String>,
+    /// Last day or version.
+    pub cost_to: Option<String>,
+    pub own_cost: Option<Money>,
+    /// What making the model that it was made from cost.
+    pub parent_cost: Option<Money>,
+    /// The numerator: the sum of both.
+    pub cost: Option<Money>,
+    /// The denominator.
+    pub recommendations: Option<u64>,
+    pub cost_per_1000: Option<Money>,
+    /// A model that costs no more and is no worse; `None` on the frontier.
+    pub dominated_by: Option<String>,
+    /// Whether that model's interval overlaps this one's.
+    pub intervals_overlap: Option<bool>,
 }
 
 /// Rows of one source.

@@ -4,8 +4,8 @@ use super::ReportError;
 use super::data::ReportData;
 use super::marks::Marks;
 use super::section::{
-    changes, compare, conformance, converted, costs, days, glossary, headline, making, night,
-    proof, quality, units,
+    changes, compare, conformance, converted, costs, days, frontier, glossary, headline, making,
+    night, proof, quality, units,
 };
 use super::text::{escape, label};
 use super::view::View;
@@ -62,6 +62,10 @@ pub fn page(data: &ReportData) -> Result<String, ReportError> {
     contents.push((id.to_owned(), title.to_owned()));
     contents.push(("quality".to_owned(), "Quality".to_owned()));
     body.push_str(&quality::html(data, &views, &marks)?);
+    if let Some(section) = frontier::html(data)? {
+        contents.push(("frontier".to_owned(), "Quality for money".to_owned()));
+        body.push_str(&section);
+    }
     for view in &views {
         let id = format!("proof-{}", view.code().to_lowercase());
         let title = if views.len() > 1 {

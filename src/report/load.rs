@@ -10,8 +10,8 @@ use super::data::{
 };
 use super::movers::Movers;
 use super::rows::{
-    bridge, conformance, converted, cost, day, group, machine, month, part, rate, reconciliation,
-    resource, restatement, service, source, stage, unit, version,
+    bridge, conformance, converted, cost, day, frontier, group, machine, month, part, rate,
+    reconciliation, resource, restatement, service, source, stage, unit, version,
 };
 use super::side_by_side;
 use crate::attribution::compare::compare;
@@ -187,6 +187,7 @@ impl Loader<'_> {
             models,
             quality: quality.into_iter().map(|(_, q)| q).collect(),
             pairs: self.rows("pairs", pair).await?,
+            frontier: self.rows("frontier", frontier).await?,
             sources: self.rows("sources", source).await?,
             quarantine: self.rows("quarantine", group).await?,
             without_currency,

@@ -8,6 +8,7 @@ pub mod charts;
 pub mod converted;
 pub mod csv;
 pub mod data;
+pub mod frontier;
 pub mod html;
 pub mod load;
 pub mod making;

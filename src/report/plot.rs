@@ -136,7 +136,7 @@ pub fn scatter(mut svg: Svg, points: &[Point], axes: &Axes) -> (Svg, i64) {
 }
 
 /// A step and an end of the cost axis, of which the step is a part.
-fn round_end(most: i128) -> (i128, i128) {
+pub(super) fn round_end(most: i128) -> (i128, i128) {
     let power = 10_i128.pow(most.unsigned_abs().ilog10());
     let end = [1, 2, 4, 6, 8, 10]
         .into_iter()

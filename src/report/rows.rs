@@ -1,9 +1,9 @@
 //! A row of each file of `sql/reports/` as a value of the report.
 
 use super::data::{
-    Basis, BridgeLine, Conformance, ConvertedKind, ConvertedLine, CostLine, DayCost, Line, Machine,
-    ModelMonth, QuarantineGroup, Rate, ReconciliationLine, ResourceCost, Restatement, SourceRows,
-    StageRun, Target, UnitCost, VersionCost,
+    Basis, BridgeLine, Conformance, ConvertedKind, ConvertedLine, CostLine, DayCost, FrontierPoint,
+    Line, Machine, ModelMonth, QuarantineGroup, Rate, ReconciliationLine, ResourceCost,
+    Restatement, SourceRows, StageRun, Target, UnitCost, VersionCost,
 };
 use super::movers::Part;
 use crate::engine::rows::Row;
@@ -69,6 +69,40 @@ pub(super) fn unit(row: &Row<'_>) -> Result<UnitCost> {
         overhead_cost: amount(row, "overhead_cost")?,
         making_cost: amount(row, "making_cost")?,
         full_cost: amount(row, "full_cost")?,
+    })
+}
+
+pub(super) fn frontier(row: &Row<'_>) -> Result<FrontierPoint> {
+    let number = |name: &str| -> Result<Option<u64>> {
+        row.float(name)?.map(|_| row.count(name)).transpose()
+    };
+    Ok(FrontierPoint {
+        model_id: row.needed("model_id")?,
+        model_version: row.needed("model_version")?,
+        family: row.needed("family")?,
+        dim: number("dim")?,
+        made_from: row.text("made_from")?,
+        compression: row.text("compression")?,
+        bytes: row.count("bytes")?,
+        scoring_seconds: row.float("scoring_seconds_per_1000")?,
+        basis: row.needed("basis")?,
+        k: number("k")?,
+        recall: row.float("recall")?,
+        recall_low: row.float("recall_low")?,
+        recall_high: row.float("recall_high")?,
+        ndcg: row.float("ndcg")?,
+        ndcg_low: row.float("ndcg_low")?,
+        ndcg_high: row.float("ndcg_high")?,
+        currency: row.text("currency")?,
+        cost_from: row.text("cost_from")?,
+        cost_to: row.text("cost_to")?,
+        own_cost: money(row, "own_cost")?,
+        parent_cost: money(row, "parent_cost")?,
+        cost: money(row, "cost")?,
+        recommendations: number("recommendations")?,
+        cost_per_1000: money(row, "cost_per_1000")?,
+        dominated_by: row.text("dominated_by")?,
+        intervals_overlap: row.text("intervals_overlap")?.map(|text| text == "true"),
     })
 }
 

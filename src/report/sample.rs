@@ -673,6 +673,68 @@ fn pairs(quality: &[QualityMetric]) -> Vec<QualityPair> {
     pairs
 }
 
+/// A family large, small and compressed, one model that is dominated and one that no bill names.
+fn frontier() -> Vec<FrontierPoint> {
+    let point = |model: &str, dim: u64, compression: Option<&str>, recall: f64, cents: i128| {
+        let cost = Money(cents * 10_i128.pow(16));
+        FrontierPoint {
+            model_id: model.to_owned(),
+            model_version: "2026-11-22".to_owned(),
+            family: if dim == 1 { "popular" } else { "als" }.to_owned(),
+            dim: (dim > 1).then_some(dim),
+            made_from: compression.map(|_| "als-home".to_owned()),
+            compression: compression.map(str::to_owned),
+            bytes: 40_000 * dim * if compression.is_some() { 1 } else { 4 },
+            scoring_seconds: Some(0.001 * dim as f64),
+            basis: "written".to_owned(),
+            k: Some(20),
+            recall: Some(recall),
+            recall_low: Some(recall * 0.95),
+            recall_high: Some(recall * 1.05),
+            ndcg: Some(recall * 0.5),
+            ndcg_low: None,
+            ndcg_high: None,
+            currency: Some("USD".to_owned()),
+            cost_from: Some("2026-11-15".to_owned()),
+            cost_to: Some("2026-11-21".to_owned()),
+            own_cost: Some(Money(cost.0 * 3)),
+            parent_cost: Some(Money::ZERO),
+            cost: Some(Money(cost.0 * 3)),
+            recommendations: Some(3_000),
+            cost_per_1000: Some(cost),
+            dominated_by: None,
+            intervals_overlap: None,
+        }
+    };
+    vec![
+        point("popular-email", 1, None, 0.0612, 4),
+        point(
+            "als-home-int8",
+            64,
+            Some(r#"{"numbers":"int8"}"#),
+            0.1118,
+            31,
+        ),
+        FrontierPoint {
+            dominated_by: Some("als-home-int8".to_owned()),
+            intervals_overlap: Some(true),
+            ..point("als-home-16", 16, None, 0.1016, 38)
+        },
+        point("als-home", 64, None, 0.1124, 47),
+        FrontierPoint {
+            currency: None,
+            cost_from: None,
+            cost_to: None,
+            own_cost: None,
+            parent_cost: None,
+            cost: None,
+            recommendations: None,
+            cost_per_1000: None,
+            ..point("als-new", 64, None, 0.1, 1)
+        },
+    ]
+}
+
 /// USD and EUR, three models of which one fails its baseline, nulls, a credit, rejected rows.
 pub fn shop() -> ReportData {
     let mut quality = Vec::new();
@@ -734,6 +796,7 @@ pub fn shop() -> ReportData {
         ],
         pairs: pairs(&quality),
         quality,
+        frontier: frontier(),
         sources: vec![
             source("clicks", "events", 2_000_431, 37),
             source("aws", "charges", 1_482, 2),
@@ -872,6 +935,12 @@ pub fn hostile() -> ReportData {
     data.models
         .iter_mut()
         .for_each(|model| hostile(&mut model.model_id));
+    data.frontier.iter_mut().for_each(|point| {
+        hostile(&mut point.model_id);
+        hostile(&mut point.family);
+        point.compression.iter_mut().for_each(&hostile);
+        point.dominated_by.iter_mut().for_each(&hostile);
+    });
     data.quality
         .iter_mut()
         .filter(|metric| !metric.is_baseline)
@@ -893,6 +962,7 @@ pub fn empty() -> ReportData {
         models: Vec::new(),
         quality: Vec::new(),
         pairs: Vec::new(),
+        frontier: Vec::new(),
         sources: Vec::new(),
         quarantine: Vec::new(),
         stages: Vec::new(),

@@ -169,8 +169,19 @@ unsafe fn tile_shape<V: F32x16, const MR: usize, const NV: usize>(
 const BLOCK: usize = 96;
 
 pub(crate) fn cpu(panels: &Panels, query: &Query<'_>) -> TopK {
+    lists(query, panels.ids.len(), |range, k| {
+        select_block(panels, query, range, k)
+    })
+}
+
+/// The lists of all users, of whom `select(range, k)` lists a block, out of `items` items.
+pub(crate) fn lists(
+    query: &Query<'_>,
+    items: usize,
+    select: impl Fn(std::ops::Range<usize>, usize) -> Vec<Vec<u64>> + Sync,
+) -> TopK {
     let users = query.users.rows();
-    let k = query.k.min(panels.ids.len());
+    let k = query.k.min(items);
     let mut out = TopK::default();
     if k == 0 {
         (0..users).for_each(|_| out.push([]));
@@ -182,10 +193,7 @@ pub(crate) fn cpu(panels: &Panels, query: &Query<'_>) -> TopK {
         .clamp(12, BLOCK);
     let blocks: Vec<Vec<Vec<u64>>> = (0..users.div_ceil(block))
         .into_par_iter()
-        .map(|b| {
-            let range = b * block..((b + 1) * block).min(users);
-            select_block(panels, query, range, k)
-        })
+        .map(|b| select(b * block..((b + 1) * block).min(users), k))
         .collect();
     out.offsets.reserve(users);
     out.items.reserve(users * k);
@@ -200,7 +208,7 @@ pub(crate) fn cpu(panels: &Panels, query: &Query<'_>) -> TopK {
 }
 
 /// A user's candidates so far.
-struct Candidates<'a> {
+pub(crate) struct Candidates<'a> {
     /// `!key_of(score) << 32 | item`: ascending in the order of the list.
     keys: Vec<u64>,
     /// Scores must be greater to be candidates.
@@ -210,7 +218,19 @@ struct Candidates<'a> {
     k: usize,
 }
 
-impl Candidates<'_> {
+impl<'a> Candidates<'a> {
+    /// No candidates yet, of each user of `range`.
+    pub fn of(query: &Query<'a>, range: std::ops::Range<usize>, k: usize) -> Vec<Self> {
+        range
+            .map(|user| Self {
+                keys: Vec::with_capacity(2 * k + 32),
+                threshold: floor(query.min_score),
+                excluded: query.excluded(user),
+                k,
+            })
+            .collect()
+    }
+
     /// Items come in ascending order, so one that only equals the threshold loses the tie.
     #[inline]
     fn offer(&mut self, item: u32, score: f32) {
@@ -237,7 +257,7 @@ impl Candidates<'_> {
         }
     }
 
-    fn finish(mut self) -> Vec<u64> {
+    pub fn finish(mut self) -> Vec<u64> {
         self.compact();
         self.keys.sort_unstable();
         self.keys
@@ -259,14 +279,7 @@ fn select_block(
             tiles.floats_mut()[tile + q * height + i % height] = value;
         }
     }
-    let mut users: Vec<Candidates<'_>> = range
-        .map(|user| Candidates {
-            keys: Vec::with_capacity(2 * k + 32),
-            threshold: floor(query.min_score),
-            excluded: query.excluded(user),
-            k,
-        })
-        .collect();
+    let mut users = Candidates::of(query, range, k);
     let (isa, tiles, users_ref) = (panels.isa, tiles.floats(), &mut users[..]);
     assert!(tiles.len() >= users_ref.len().next_multiple_of(height) * dim);
     assert!(panels.data.floats().len() >= panels.ids.len().next_multiple_of(panels.width) * dim);
@@ -295,24 +308,35 @@ unsafe fn score_block<V: F32x16, const MR: usize, const NV: usize>(
                     data.as_ptr().add(p * width * dim),
                 )
             };
-            for (user, scores) in users.iter_mut().zip(&scores) {
-                // SAFETY: the instruction set is the caller's.
-                let floor = unsafe { V::splat(user.threshold) };
-                for (v, &vector) in scores.iter().enumerate() {
-                    // SAFETY: as above.
-                    let mut passing = unsafe { vector.greater(floor) };
-                    if passing != 0 {
-                        let mut lanes = [0.0f32; LANES];
-                        // SAFETY: `lanes` is one vector.
-                        unsafe { vector.store(lanes.as_mut_ptr()) };
-                        while passing != 0 {
-                            let lane = passing.trailing_zeros() as usize;
-                            passing &= passing - 1;
-                            // The last panel may be filled up with zeros.
-                            if let Some(&id) = ids.get(v * LANES + lane) {
-                                user.offer(id, lanes[lane]);
-                            }
-                        }
+            // SAFETY: the instruction set is the caller's.
+            unsafe { offer_tile(users, &scores, ids) };
+        }
+    }
+}
+
+/// Offers a tile of scores, users × items, to the users' lists.
+#[inline(always)]
+pub(crate) unsafe fn offer_tile<V: F32x16, const MR: usize, const NV: usize>(
+    users: &mut [Candidates<'_>],
+    scores: &[[V; NV]; MR],
+    ids: &[u32],
+) {
+    for (user, scores) in users.iter_mut().zip(scores) {
+        // SAFETY: the instruction set is the caller's.
+        let floor = unsafe { V::splat(user.threshold) };
+        for (v, &vector) in scores.iter().enumerate() {
+            // SAFETY: as above.
+            let mut passing = unsafe { vector.greater(floor) };
+            if passing != 0 {
+                let mut lanes = [0.0f32; LANES];
+                // SAFETY: `lanes` is one vector.
+                unsafe { vector.store(lanes.as_mut_ptr()) };
+                while passing != 0 {
+                    let lane = passing.trailing_zeros() as usize;
+                    passing &= passing - 1;
+                    // The last panel may be filled up with zeros.
+                    if let Some(&id) = ids.get(v * LANES + lane) {
+                        user.offer(id, lanes[lane]);
                     }
                 }
             }

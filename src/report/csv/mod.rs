@@ -127,6 +127,7 @@ pub fn tables(data: &ReportData) -> Result<Vec<CsvFile>, ReportError> {
         restatements(data)?,
         quality(data)?,
         pairs(data)?,
+        units::frontier(data)?,
         models(data)?,
         sources(data)?,
         quarantine(data)?,

@@ -122,3 +122,67 @@ pub fn by_model(data: &ReportData) -> Result<CsvFile, ReportError> {
     }
     sheet.done()
 }
+
+/// What each model of the newest night is worth and costs.
+pub fn frontier(data: &ReportData) -> Result<CsvFile, ReportError> {
+    let head = [
+        "basis",
+        "currency",
+        "model_id",
+        "model_version",
+        "family",
+        "dim [values]",
+        "made_from",
+        "compression",
+        "size [bytes]",
+        "scoring [s per 1,000 users]",
+        "k [items]",
+        "recall [0 to 1]",
+        "recall_low_95 [0 to 1]",
+        "recall_high_95 [0 to 1]",
+        "ndcg [0 to 1]",
+        "ndcg_low_95 [0 to 1]",
+        "ndcg_high_95 [0 to 1]",
+        "cost_from",
+        "cost_to",
+        "own_cost [currency]",
+        "parent_cost [currency]",
+        "cost [currency]",
+        "recommendations",
+        "cost_per_1000 [currency]",
+        "dominated_by",
+        "intervals_overlap",
+    ];
+    let mut sheet = Sheet::new("frontier.csv", &head)?;
+    for point in &data.frontier {
+        sheet.record(vec![
+            point.basis.clone(),
+            some(point.currency.as_ref()),
+            point.model_id.clone(),
+            point.model_version.clone(),
+            point.family.clone(),
+            some(point.dim),
+            some(point.made_from.as_ref()),
+            some(point.compression.as_ref()),
+            point.bytes.to_string(),
+            some(point.scoring_seconds),
+            some(point.k),
+            some(point.recall),
+            some(point.recall_low),
+            some(point.recall_high),
+            some(point.ndcg),
+            some(point.ndcg_low),
+            some(point.ndcg_high),
+            some(point.cost_from.as_ref()),
+            some(point.cost_to.as_ref()),
+            some(point.own_cost),
+            some(point.parent_cost),
+            some(point.cost),
+            some(point.recommendations),
+            some(point.cost_per_1000),
+            some(point.dominated_by.as_ref()),
+            some(point.intervals_overlap),
+        ])?;
+    }
+    sheet.done()
+}

@@ -7,6 +7,7 @@ pub mod conformance;
 pub mod converted;
 pub mod costs;
 pub mod days;
+pub mod frontier;
 pub mod glossary;
 pub mod headline;
 pub mod losses;
