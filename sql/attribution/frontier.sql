@@ -1,5 +1,5 @@
 -- frontier: quality against cost, one row per model of the night × basis × currency.
--- Inputs: models, evaluation, unit_costs (the days of the window); model_costs, restatements (all that was attributed).
+-- Inputs: models, evaluation, evaluation_pairs, unit_costs (the days of the window); model_costs, restatements (all that was attributed).
 -- On the basis `served` a point is what the window's recommendations shown cost, by unit_costs; on `written` what the versions
 -- made in the window cost over what they wrote, of those that a bill names. There the cost of a model that was made from
 -- another holds what making the other cost, since it cannot be had without. A model that no bill names has one row, without
@@ -118,7 +118,7 @@ better as (
         point.basis,
         point.currency,
         other.model_id as dominated_by,
-        other.recall_low <= point.recall_high as intervals_overlap,
+        pairs.differs as recall_differs,
         row_number() over (
             partition by point.model_id, point.basis, point.currency
             order by other.recall desc, other.cost_per_1000, other.model_id
@@ -127,6 +127,12 @@ better as (
     join divided as other
         on other.basis = point.basis
         and other.currency = point.currency
+    left join evaluation_pairs as pairs
+        on pairs.ds = (select max(ds) from models)
+        and pairs.model_id = point.model_id
+        and pairs.other_id = other.model_id
+        and pairs.metric = 'recall'
+        and pairs.k = point.k
     where other.cost_per_1000 <= point.cost_per_1000
         and other.recall >= point.recall
         and (other.cost_per_1000 < point.cost_per_1000 or other.recall > point.recall)
@@ -136,7 +142,7 @@ select
     divided.bytes, divided.scoring_seconds_per_1000, divided.basis, divided.k,
     divided.recall, divided.recall_low, divided.recall_high, divided.ndcg, divided.ndcg_low, divided.ndcg_high,
     divided.currency, divided.cost_from, divided.cost_to, divided.own_cost, divided.parent_cost, divided.cost,
-    divided.recommendations, divided.cost_per_1000, better.dominated_by, better.intervals_overlap
+    divided.recommendations, divided.cost_per_1000, better.dominated_by, better.recall_differs
 from divided
 left join better
     on better.model_id = divided.model_id

@@ -16,7 +16,7 @@ pub async fn run(work: &Work<'_>) -> Result<()> {
     }
     let engine = work.session()?;
     let within = format!("ds between date '{first}' and date '{last}'");
-    for name in ["models", "evaluation", "unit_costs"] {
+    for name in ["models", "evaluation", "evaluation_pairs", "unit_costs"] {
         engine.restrict(name, &within).await?;
     }
     let table = contract("frontier")?;

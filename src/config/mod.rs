@@ -134,6 +134,14 @@ pub struct Model {
     pub compressed: Option<Compressed>,
 }
 
+impl Model {
+    /// Whether its file leaves out users and items that have no vector.
+    pub fn is_sparse(&self) -> bool {
+        let compressed = self.compressed.as_ref();
+        compressed.is_some_and(|c| c.compression.min_interactions.is_some())
+    }
+}
+
 /// How a model is made from another.
 #[derive(Debug, Clone)]
 pub struct Compressed {

@@ -146,9 +146,9 @@ impl TryFrom<DeclaredModel> for Model {
                     "model `{id}` is made from another and takes its `params`; a student's belong under `compression.distil`"
                 ));
             }
-            (None, Some(_), Some(_)) if warm_start.is_some() => {
+            (None, Some(_), Some(_)) if warm_start.is_some() || content.is_some() => {
                 return Err(format!(
-                    "model `{id}` is made from another: `warm_start` belongs to models that are trained"
+                    "model `{id}` is made from another: `warm_start` and `content` belong to models that are trained"
                 ));
             }
             // The family is that of the other model: `resolve_models` looks it up.

@@ -5,13 +5,14 @@ use rayon::prelude::*;
 use super::evaluation::{Evaluation, Judged};
 use super::metric::auc;
 use super::protocol::Test;
-use crate::compute::{Device, Matrix};
+use crate::compute::{Device, Matrix, TopK};
 use crate::error::{Error, Result};
 use crate::features::csr::Csr;
 use crate::model::Fitted;
+use crate::model::popular::Popular;
 use crate::recommend::neighbours::add_up;
 use crate::recommend::rank::rank;
-use crate::recommend::topk::Filters;
+use crate::recommend::topk::{Filters, popular_k};
 
 /// Items scored at a time, so that the compiler keeps their sums in vector registers.
 const LANES: usize = 16;
@@ -37,15 +38,39 @@ pub fn judge(
         ..Filters::default()
     };
     let users = &test.users;
+    let knows = |user: u32| fitted.knows(user as usize, history);
+    // Whom the model does not know is given the popular list, as when it is served.
+    let strangers = users.iter().any(|&user| !knows(user));
+    let popular = strangers.then(|| Popular::train(history));
     rank::<Error>(device, fitted, history, users, &filters, |first, lists| {
+        let lists = match &popular {
+            None => lists,
+            Some(popular) => {
+                let mut whole = TopK::default();
+                for (row, place) in (0..lists.rows()).zip(first..) {
+                    let number = u32::try_from(place).unwrap_or(u32::MAX);
+                    let given = if knows(users[place]) {
+                        None
+                    } else {
+                        Some(popular_k(popular, &[number], &filters)?)
+                    };
+                    let (items, scores) = given.as_ref().map_or(lists.row(row), |of| of.row(0));
+                    whole.push(items.iter().copied().zip(scores.iter().copied()));
+                }
+                whole
+            }
+        };
         evaluation.add(judged, first, &lists);
         Ok(())
     })?;
     match fitted {
         Fitted::Factors(factors) => {
             let table = Panels::new(&factors.items);
-            areas(test, judged, evaluation, |user, scores| {
-                table.scores(factors.users.row(user), scores);
+            areas(test, judged, evaluation, |user, scores| match &popular {
+                Some(popular) if !fitted.knows(user, history) => {
+                    scores.copy_from_slice(popular.scores());
+                }
+                _ => table.scores(factors.users.row(user), scores),
             });
         }
         Fitted::Neighbours(neighbours) => areas(test, judged, evaluation, |user, scores| {
@@ -128,7 +153,6 @@ mod tests {
     use crate::compute::testing::matrix;
     use crate::evaluate::metric::Metric;
     use crate::evaluate::protocol::testing::interactions;
-    use crate::model::popular::Popular;
     use crate::model::{Factors, Neighbours};
 
     /// Users 0 and 2 of three are judged; item 4 is unknown to training.

@@ -130,7 +130,6 @@ pub async fn run(
         });
         let compression = model.compressed.as_ref().map(|c| &c.compression);
         let numbers = compression.map_or(Numbers::F32, |c| c.numbers);
-        let sparse = compression.is_some_and(|c| c.min_interactions.is_some());
         let dim = match &fit.fitted {
             Fitted::Factors(factors) => Some(factors.items.cols()),
             _ => None,
@@ -141,7 +140,7 @@ pub async fn run(
                 contents.extend(&factors, ids)
             }
             // Rows without a vector take no room.
-            (Fitted::Factors(factors), _) if sparse => {
+            (Fitted::Factors(factors), _) if model.is_sparse() => {
                 let (user_ids, users) = rows::gather(ids.0, &factors.users)?;
                 let (item_ids, items) = rows::gather(ids.1, &factors.items)?;
                 let factors = Factors { users, items };

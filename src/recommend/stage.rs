@@ -147,8 +147,8 @@ fn together(
     let interactions = interactions.widened(&users, &items)?;
     let fitted = match fitted {
         Fitted::Factors(factors) => {
-            let users = rows::spread(&users, &user_ids, factors.users);
-            let items = rows::spread(&items, &item_ids, factors.items);
+            let users = rows::spread(&users, &user_ids, &factors.users);
+            let items = rows::spread(&items, &item_ids, &factors.items);
             users
                 .zip(items)
                 .map(|(users, items)| Fitted::Factors(Factors { users, items }))

@@ -33,10 +33,10 @@ pub struct ReportData {
     pub models: Vec<ModelVerdict>,
     /// Measured quality: model version × metric × k.
     pub quality: Vec<QualityMetric>,
-    /// Models against each other on the same users: model × other model × metric × k, in both directions.
-    pub pairs: Vec<QualityPair>,
     /// What each model of the newest night is worth and costs, the cheapest first on each basis and in each currency.
     pub frontier: Vec<FrontierPoint>,
+    /// Models against each other on the same users: model × other model × metric × k, in both directions.
+    pub pairs: Vec<QualityPair>,
     /// Rows in and out, one per source.
     pub sources: Vec<SourceRows>,
     /// Rejected rows, one per source × column × reason.
@@ -452,25 +452,6 @@ pub struct QualityMetric {
     pub protocol: String,
 }
 
-/// A model's metric less another's on the same users.
-#[derive(Debug, Clone)]
-pub struct QualityPair {
-    pub model_id: String,
-    pub other_id: String,
-    pub metric: String,
-    /// Length of the list that is judged; 0 for the whole ranking.
-    pub k: u32,
-    pub difference: f64,
-    /// Lower end of the 95 % interval.
-    pub low: f64,
-    /// Upper end of the 95 % interval.
-    pub high: f64,
-    /// Whether 0 lies outside of the interval.
-    pub differs: bool,
-    /// Users judged.
-    pub users: u64,
-}
-
 /// What a model of the newest night is worth, and what it costs on one basis in one currency.
 #[derive(Debug, Clone)]
 pub struct FrontierPoint {
@@ -514,8 +495,27 @@ pub struct FrontierPoint {
     pub cost_per_1000: Option<Money>,
     /// A model that costs no more and is no worse; `None` on the frontier.
     pub dominated_by: Option<String>,
-    /// Whether that model's interval overlaps this one's.
-    pub intervals_overlap: Option<bool>,
+    /// Whether that model's recall is another on the same users, by its paired interval.
+    pub recall_differs: Option<bool>,
+}
+
+/// A model's metric less another's on the same users.
+#[derive(Debug, Clone)]
+pub struct QualityPair {
+    pub model_id: String,
+    pub other_id: String,
+    pub metric: String,
+    /// Length of the list that is judged; 0 for the whole ranking.
+    pub k: u32,
+    pub difference: f64,
+    /// Lower end of the 95 % interval.
+    pub low: f64,
+    /// Upper end of the 95 % interval.
+    pub high: f64,
+    /// Whether 0 lies outside of the interval.
+    pub differs: bool,
+    /// Users judged.
+    pub users: u64,
 }
 
 /// Rows of one source.

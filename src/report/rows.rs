@@ -102,7 +102,7 @@ pub(super) fn frontier(row: &Row<'_>) -> Result<FrontierPoint> {
         recommendations: number("recommendations")?,
         cost_per_1000: money(row, "cost_per_1000")?,
         dominated_by: row.text("dominated_by")?,
-        intervals_overlap: row.text("intervals_overlap")?.map(|text| text == "true"),
+        recall_differs: row.text("recall_differs")?.map(|text| text == "true"),
     })
 }
 

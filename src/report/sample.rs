@@ -648,31 +648,6 @@ fn metric(model: &str, name: &str, k: u32, value: f64, interval: bool) -> Qualit
     }
 }
 
-/// Every two models; nearer than 0.01, none is shown to differ.
-fn pairs(quality: &[QualityMetric]) -> Vec<QualityPair> {
-    let mut pairs = Vec::new();
-    for one in quality {
-        let like = |other: &&QualityMetric| {
-            other.model_id != one.model_id && (&other.metric, other.k) == (&one.metric, one.k)
-        };
-        for other in quality.iter().filter(like) {
-            let difference = one.value - other.value;
-            pairs.push(QualityPair {
-                model_id: one.model_id.clone(),
-                other_id: other.model_id.clone(),
-                metric: one.metric.clone(),
-                k: one.k,
-                difference,
-                low: difference - 0.01,
-                high: difference + 0.01,
-                differs: difference.abs() > 0.01,
-                users: one.users,
-            });
-        }
-    }
-    pairs
-}
-
 /// A family large, small and compressed, one model that is dominated and one that no bill names.
 fn frontier() -> Vec<FrontierPoint> {
     let point = |model: &str, dim: u64, compression: Option<&str>, recall: f64, cents: i128| {
@@ -703,7 +678,7 @@ fn frontier() -> Vec<FrontierPoint> {
             recommendations: Some(3_000),
             cost_per_1000: Some(cost),
             dominated_by: None,
-            intervals_overlap: None,
+            recall_differs: None,
         }
     };
     vec![
@@ -717,7 +692,7 @@ fn frontier() -> Vec<FrontierPoint> {
         ),
         FrontierPoint {
             dominated_by: Some("als-home-int8".to_owned()),
-            intervals_overlap: Some(true),
+            recall_differs: Some(false),
             ..point("als-home-16", 16, None, 0.1016, 38)
         },
         point("als-home", 64, None, 0.1124, 47),
@@ -733,6 +708,31 @@ fn frontier() -> Vec<FrontierPoint> {
             ..point("als-new", 64, None, 0.1, 1)
         },
     ]
+}
+
+/// Every two models; nearer than 0.01, none is shown to differ.
+fn pairs(quality: &[QualityMetric]) -> Vec<QualityPair> {
+    let mut pairs = Vec::new();
+    for one in quality {
+        let like = |other: &&QualityMetric| {
+            other.model_id != one.model_id && (&other.metric, other.k) == (&one.metric, one.k)
+        };
+        for other in quality.iter().filter(like) {
+            let difference = one.value - other.value;
+            pairs.push(QualityPair {
+                model_id: one.model_id.clone(),
+                other_id: other.model_id.clone(),
+                metric: one.metric.clone(),
+                k: one.k,
+                difference,
+                low: difference - 0.01,
+                high: difference + 0.01,
+                differs: difference.abs() > 0.01,
+                users: one.users,
+            });
+        }
+    }
+    pairs
 }
 
 /// USD and EUR, three models of which one fails its baseline, nulls, a credit, rejected rows.
@@ -961,8 +961,8 @@ pub fn empty() -> ReportData {
         currencies: Vec::new(),
         models: Vec::new(),
         quality: Vec::new(),
-        pairs: Vec::new(),
         frontier: Vec::new(),
+        pairs: Vec::new(),
         sources: Vec::new(),
         quarantine: Vec::new(),
         stages: Vec::new(),

@@ -1246,9 +1246,9 @@ pub static TABLES: &[Table] = &[
                 "of the models on the same basis in the same currency that cost no more and have no lower recall, one of them strictly: the best, then the cheapest; null for a point of the frontier",
             ),
             opt(
-                "intervals_overlap",
+                "recall_differs",
                 Bool,
-                "whether the interval of that model's recall overlaps this one's, so that their order is not settled",
+                "whether that model's recall on the same users is other than this one's, by the paired interval of evaluation_pairs; where not, it is dominated by its cost",
             ),
         ],
     },

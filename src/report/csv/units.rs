@@ -151,7 +151,7 @@ pub fn frontier(data: &ReportData) -> Result<CsvFile, ReportError> {
         "recommendations",
         "cost_per_1000 [currency]",
         "dominated_by",
-        "intervals_overlap",
+        "recall_differs",
     ];
     let mut sheet = Sheet::new("frontier.csv", &head)?;
     for point in &data.frontier {
@@ -181,7 +181,7 @@ pub fn frontier(data: &ReportData) -> Result<CsvFile, ReportError> {
             some(point.recommendations),
             some(point.cost_per_1000),
             some(point.dominated_by.as_ref()),
-            some(point.intervals_overlap),
+            some(point.recall_differs),
         ])?;
     }
     sheet.done()

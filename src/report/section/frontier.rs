@@ -42,8 +42,8 @@ pub fn html(data: &ReportData) -> Result<Option<String>, ReportError> {
         ));
     }
     let intro = "What a model is worth against what it costs per 1,000 recommendations, full cost. A model is <em>dominated</em> \
-                 (hollow in the chart) where another costs no more and finds no less; the others are the frontier, among \
-                 which it is a matter of how much quality is worth. Costs per 1,000 shown and per 1,000 written are never \
+                 (hollow in the chart) where another costs no more and finds no less, <em>by cost alone</em> where the \
+                 two find the same but for noise; the others are the frontier, among which it is a matter of how much quality is worth. Costs per 1,000 shown and per 1,000 written are never \
                  compared.";
     Ok(Some(section("frontier", "Quality for money", intro, &body)))
 }
@@ -147,11 +147,11 @@ fn table(
                 money.map(|money| amount(money, digits)).transpose()?,
             ))
         };
-        let dominated = match (&point.dominated_by, point.intervals_overlap) {
+        let dominated = match (&point.dominated_by, point.recall_differs) {
             (None, _) if point.recall.is_none() => Cell::Missing,
             (None, _) => Cell::Html("– <small>frontier</small>".to_owned()),
-            (Some(by), Some(true)) => {
-                Cell::Html(format!("{} <small>intervals overlap</small>", label(by)))
+            (Some(by), Some(false)) => {
+                Cell::Html(format!("{} <small>by cost alone</small>", label(by)))
             }
             (Some(by), _) => Cell::Name(by.clone()),
         };
