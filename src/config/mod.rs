@@ -129,6 +129,9 @@ pub struct Model {
     /// Whether training starts from the newest earlier version and takes a third of its passes.
     #[serde(default)]
     pub warm_start: bool,
+    /// How `recost tune` searches for better hyperparameters.
+    #[serde(default)]
+    pub search: Option<crate::tune::settings::Settings>,
 }
 
 /// `[recommend]`: what goes into each user's list.
@@ -211,7 +214,7 @@ pub struct Report {
     pub after_run: bool,
 }
 
-/// A length of time, written as `"90m"`, `"24h"` or `"7d"`.
+/// A length of time, written as `"600s"`, `"90m"`, `"24h"` or `"7d"`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TimeSpan(pub chrono::TimeDelta);
 
