@@ -129,6 +129,9 @@ pub struct Model {
     /// Whether training starts from the newest earlier version and takes a third of its passes.
     #[serde(default)]
     pub warm_start: bool,
+    /// Whether users and items without interactions get a vector from what the exports say of them.
+    #[serde(default)]
+    pub content: bool,
     /// How `recost tune` searches for better hyperparameters.
     #[serde(default)]
     pub search: Option<crate::tune::settings::Settings>,

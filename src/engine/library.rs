@@ -72,6 +72,8 @@ pub const SHIPPED: &[(&str, &str)] = shipped![
     "explain/recommendations.sql",
     "explain/service_life.sql",
     "explain/service_life_days.sql",
+    "content/items.sql",
+    "content/users.sql",
     "features/interactions.sql",
     "features/item_features.sql",
     "features/sessions.sql",

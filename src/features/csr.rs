@@ -195,6 +195,33 @@ impl Csr {
         )
     }
 
+    /// The same cells in a `[rows, cols]` matrix: row `r` becomes row `row_of[r]`, column `c` column `column_of[c]`; both
+    /// ascend.
+    ///
+    /// # Errors
+    /// [`CsrError`] when they do not, or lie outside.
+    pub fn widened(
+        &self,
+        row_of: &[u32],
+        rows: usize,
+        column_of: &[u32],
+        cols: usize,
+    ) -> Result<Self, CsrError> {
+        let mut indptr = vec![0; rows + 1];
+        for (row, &to) in row_of.iter().enumerate() {
+            let length = self.indptr[row + 1] - self.indptr[row];
+            *indptr
+                .get_mut(to as usize + 1)
+                .ok_or(CsrError::RowRange { row: to, rows })? = length;
+        }
+        for row in 0..rows {
+            indptr[row + 1] += indptr[row];
+        }
+        let column = |&c: &u32| column_of.get(c as usize).copied().unwrap_or(u32::MAX);
+        let indices = self.indices.iter().map(column).collect();
+        Self::new(rows, cols, indptr, indices, self.values.clone())
+    }
+
     /// The rows of a range as a matrix of their own, with the same columns.
     pub fn slice_rows(&self, range: std::ops::Range<usize>) -> Self {
         let (from, to) = (self.indptr[range.start], self.indptr[range.end]);
@@ -256,6 +283,17 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
     use std::collections::BTreeMap;
+
+    #[test]
+    fn a_widened_matrix_has_its_cells_in_their_new_places() {
+        let small = Csr::from_triplets(2, 2, &[(0, 1, 2.0), (1, 0, 3.0)]).unwrap();
+        let wide = small.widened(&[1, 3], 4, &[0, 2], 3).unwrap();
+        let expected = Csr::from_triplets(4, 3, &[(1, 2, 2.0), (3, 0, 3.0)]).unwrap();
+        assert_eq!(wide, expected);
+        assert!(small.widened(&[1, 4], 4, &[0, 2], 3).is_err());
+        assert!(small.widened(&[1, 3], 4, &[0, 3], 3).is_err());
+        assert!(small.widened(&[1, 3], 4, &[0], 3).is_err());
+    }
 
     #[test]
     fn invalid_arrays_are_named() {

@@ -77,6 +77,37 @@ impl Interactions {
     }
 }
 
+impl Interactions {
+    /// The same interactions on the rows `users` and columns `items`, both ascending, which hold all of its own.
+    ///
+    /// # Errors
+    /// [`Error::check`] when they lack one.
+    pub fn widened(&self, users: &[String], items: &[String]) -> Result<Self> {
+        let (rows, columns) = (places(&self.users, users)?, places(&self.items, items)?);
+        let widen = |of: &Csr| {
+            of.widened(&rows, users.len(), &columns, items.len())
+                .map_err(|e| Error::unexpected(e.to_string()))
+        };
+        Ok(Self {
+            users: users.to_vec(),
+            items: items.to_vec(),
+            weights: widen(&self.weights)?,
+            times: self.times.clone(),
+            bought: widen(&self.bought)?,
+            hash: self.hash.clone(),
+        })
+    }
+}
+
+/// Where each of `some` lies among `all`, both ascending.
+fn places(some: &[String], all: &[String]) -> Result<Vec<u32>> {
+    let mut at = all.iter().zip(0u32..);
+    some.iter()
+        .map(|id| at.find(|(other, _)| *other == id).map(|(_, at)| at))
+        .collect::<Option<Vec<u32>>>()
+        .ok_or_else(|| Error::check("it lacks users or items that have interactions now"))
+}
+
 /// User, item, weight, whether it was bought, and when last.
 type Pair = (u32, u32, f32, bool, i64);
 

@@ -1,5 +1,6 @@
 //! From events to features, by SQL, and from the interaction table to the sparse matrices that models train on.
 
+pub mod content;
 pub mod csr;
 pub mod interactions;
 pub mod stage;

@@ -6,6 +6,7 @@
 pub mod als;
 pub mod bpr;
 pub mod ccl;
+pub mod content;
 mod contributions;
 pub mod file;
 mod fitted;

@@ -7,11 +7,12 @@ use chrono::NaiveDate;
 
 use super::file::{self, ModelFile};
 use super::tables::{self, ModelRow, Writers};
-use super::{Examples, Factors, Fitted, warm};
+use super::{Examples, Factors, Fitted, content, warm};
 use crate::compute::Device;
 use crate::config::{Model, Pipeline};
-use crate::engine::{Engine, Options};
+use crate::engine::{Engine, Library, Options};
 use crate::error::{Error, Kind, Result};
+use crate::features::content::Content;
 use crate::features::interactions::Interactions;
 use crate::warehouse::{Table, store, table};
 
@@ -25,6 +26,44 @@ pub struct Trained {
     pub model_id: String,
     /// Wall-clock seconds of training.
     pub seconds: f64,
+}
+
+/// What the newest exports say of items and users.
+struct Contents {
+    items: Content,
+    users: Content,
+}
+
+impl Contents {
+    async fn read(
+        library: &Library,
+        options: &Options,
+        snapshot: &Path,
+        window: (NaiveDate, NaiveDate),
+    ) -> Result<Self> {
+        let engine = Engine::open(options, Some(snapshot), None)?;
+        engine.restrict_to(window).await?;
+        Ok(Self {
+            items: Content::read(&engine, library, "items").await?,
+            users: Content::read(&engine, library, "users").await?,
+        })
+    }
+
+    /// Factors with rows for users and items that have no interactions, and the ids of all rows.
+    fn extend(
+        &self,
+        factors: &Factors,
+        (users, items): (&[String], &[String]),
+    ) -> (Fitted, Vec<String>, Vec<String>) {
+        let users = content::extend(&factors.users, users, &self.users);
+        let items = content::extend(&factors.items, items, &self.items);
+        tracing::debug!(users = ?users.lambda, items = ?items.lambda, "vectors from content");
+        let factors = Factors {
+            users: users.table,
+            items: items.table,
+        };
+        (Fitted::Factors(factors), users.ids, items.ids)
+    }
 }
 
 /// A model as it was trained.
@@ -156,11 +195,18 @@ pub async fn interactions(
 /// Those of training and writing.
 pub async fn run(
     pipeline: &Pipeline,
+    library: &Library,
     options: &Options,
     snapshot: &Path,
-    date: NaiveDate,
+    window: (NaiveDate, NaiveDate),
     device: &dyn Device,
 ) -> Result<Vec<Trained>> {
+    let date = window.1;
+    let contents = if pipeline.models.iter().any(|model| model.content) {
+        Some(Contents::read(library, options, snapshot, window).await?)
+    } else {
+        None
+    };
     let interactions = interactions(options, snapshot, date).await?;
     let ds = date.to_string();
     let dir = store::replace(snapshot, contract("models")?, &ds)?;
@@ -179,10 +225,15 @@ pub async fn run(
             model_id: model.id.clone(),
             seconds,
         });
-        let user_ids = if matches!(fit.fitted, Fitted::Factors(_)) {
-            interactions.users.clone()
-        } else {
-            vec![]
+        let ids = (&interactions.users[..], &interactions.items[..]);
+        let (fitted, user_ids, item_ids) = match (fit.fitted, &contents) {
+            (Fitted::Factors(factors), Some(contents)) if model.content => {
+                contents.extend(&factors, ids)
+            }
+            (Fitted::Factors(factors), _) => {
+                (Fitted::Factors(factors), ids.0.to_vec(), ids.1.to_vec())
+            }
+            (others, _) => (others, vec![], ids.1.to_vec()),
         };
         let metadata = [
             ("model_id", model.id.clone()),
@@ -193,9 +244,9 @@ pub async fn run(
         ];
         let path = dir.join(file_name(&model.id));
         let written = ModelFile {
-            fitted: fit.fitted,
+            fitted,
             user_ids,
-            item_ids: interactions.items.clone(),
+            item_ids,
             metadata: metadata
                 .into_iter()
                 .map(|(k, v)| (k.to_string(), v))

@@ -185,8 +185,15 @@ impl Night<'_> {
                     (written.iter().map(|(_, r)| r).sum(), parts.join(", "))
                 }
                 Stage::Train => {
-                    let trained =
-                        model::stage::run(self.pipeline, &options, &dir, self.date, device).await?;
+                    let train = model::stage::run(
+                        self.pipeline,
+                        &self.library,
+                        &options,
+                        &dir,
+                        window,
+                        device,
+                    );
+                    let trained = train.await?;
                     let work: Vec<_> = trained
                         .iter()
                         .map(|t| (t.model_id.as_str(), t.seconds))

@@ -56,7 +56,12 @@ impl Lists<'_> {
                         }
                         _ => vec![],
                     };
-                    self.write(ids, &found, fitted.reason(), &because)?;
+                    // A user with a vector and no history has it from content.
+                    let reason = |row| match history.row(first + row).0 {
+                        [] if fitted.knows(first + row, history) => "content",
+                        _ => fitted.reason(),
+                    };
+                    self.write(ids, &found, reason, &because)?;
                 }
                 Ok(())
             });
@@ -104,7 +109,7 @@ impl Lists<'_> {
             };
             let places: Vec<u32> = (0..).take(some.len()).collect();
             let found = popular_k(popular, &places, &filters)?;
-            self.write(some.iter().map(|s| s.0), &found, "popular", &[])?;
+            self.write(some.iter().map(|s| s.0), &found, |_| "popular", &[])?;
         }
         Ok(())
     }
@@ -114,7 +119,7 @@ impl Lists<'_> {
         &mut self,
         ids: impl ExactSizeIterator<Item = &'i String>,
         lists: &TopK,
-        reason: &str,
+        reason: impl Fn(usize) -> &'static str,
         because: &[Because],
     ) -> Result<()> {
         let mut because = because.iter();
@@ -122,6 +127,7 @@ impl Lists<'_> {
         while ids.peek().is_some() {
             let mut users = StringViewBuilder::new();
             let mut items = StringViewBuilder::new();
+            let mut reasons = StringViewBuilder::new();
             let mut ranks: Vec<i32> = vec![];
             let mut scores: Vec<f32> = vec![];
             let mut because_items = ListBuilder::new(StringBuilder::new());
@@ -131,6 +137,7 @@ impl Lists<'_> {
                 for (at, (item, score)) in found.iter().zip(values).enumerate() {
                     users.append_value(user);
                     items.append_value(&self.items[*item as usize]);
+                    reasons.append_value(reason(row));
                     ranks.push(i32::try_from(at + 1).unwrap_or(i32::MAX));
                     scores.push(*score);
                     for (had, share) in because.next().into_iter().flatten() {
@@ -159,7 +166,7 @@ impl Lists<'_> {
                 ("score", Arc::new(Float32Array::from(scores))),
                 ("model_id", same(self.model_id)),
                 ("model_version", same(&self.model_version)),
-                ("reason", same(reason)),
+                ("reason", Arc::new(reasons.finish())),
                 ("because", Arc::new(because_items.finish())),
                 ("because_shares", Arc::new(because_shares.finish())),
                 ("rank", Arc::new(Int32Array::from(ranks.clone()))),

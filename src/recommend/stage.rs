@@ -47,35 +47,39 @@ pub async fn run(
     let interactions = train::interactions(options, snapshot, date).await?;
     let engine = Engine::open(options, Some(snapshot), None)?;
     engine.restrict_to(window).await?;
-    let available = availability(pipeline, &engine, &interactions).await?;
-    let newcomers = newcomers(&engine, &interactions).await?;
-    let exclude = match pipeline.recommend.exclude {
-        Exclude::None => None,
-        Exclude::Bought => Some(&interactions.bought),
-        Exclude::Seen => Some(&interactions.weights),
-    };
+    let listed = listed(pipeline, &engine).await?;
+    let customers = customers(&engine).await?;
     let table =
         table("recommendations").ok_or_else(|| Error::unexpected("no table recommendations"))?;
     let dir = store::replace(snapshot, table, &date.to_string())?;
     let mut scored = vec![];
     let mut models: Vec<_> = pipeline.models.iter().collect();
     models.sort_by(|a, b| a.id.cmp(&b.id));
-    let popular = Popular::train(&interactions.weights);
     for (n, model) in models.into_iter().enumerate() {
         let started = std::time::Instant::now();
         let read = file::read(&train::path(snapshot, date, &model.id)?)?;
-        let personal = model.family.is_personal();
-        if read.item_ids != interactions.items
-            || (!read.user_ids.is_empty() && read.user_ids != interactions.users)
-        {
-            return Err(Error::check(format!(
+        let users = if read.user_ids.is_empty() {
+            &interactions.users
+        } else {
+            &read.user_ids
+        };
+        let interactions = interactions.widened(users, &read.item_ids).map_err(|e| {
+            e.context(format!(
                 "model `{}` of {date} was trained on other interactions than those that are there now",
                 model.id
             ))
-            .help("run the stage train again"));
-        }
+            .help("run the stage train again")
+        })?;
+        let available: Option<Vec<bool>> = listed.as_ref().map(|listed| {
+            let items = interactions.items.iter();
+            items.map(|item| listed.contains(item)).collect()
+        });
         let filters = Filters {
-            exclude,
+            exclude: match pipeline.recommend.exclude {
+                Exclude::None => None,
+                Exclude::Bought => Some(&interactions.bought),
+                Exclude::Seen => Some(&interactions.weights),
+            },
             available: available.as_deref(),
             min_score: pipeline.recommend.min_score,
             k: pipeline.recommend.k,
@@ -95,10 +99,11 @@ pub async fn run(
         // Users of whom the model knows nothing come in a file of their own, so that each file is in order.
         lists.writer =
             TableWriter::create(table, &dir.join(format!("part-{}.parquet", 2 * n + 1)))?;
-        let strangers = strangers(&read.fitted, &interactions, &newcomers);
+        let strangers = strangers(&read.fitted, &interactions, &customers);
+        let popular = Popular::train(&interactions.weights);
         lists.write_popular(&popular, &strangers, &filters)?;
         rows += lists.writer.finish()?;
-        let known = if personal {
+        let known = if model.family.is_personal() {
             0
         } else {
             interactions.users.len()
@@ -113,68 +118,46 @@ pub async fn run(
     Ok(scored)
 }
 
-/// Which items may be recommended; `None` for all.
-async fn availability(
-    pipeline: &Pipeline,
-    engine: &Engine,
-    interactions: &Interactions,
-) -> Result<Option<Vec<bool>>> {
+/// The items of the newest catalogue, outside of which nothing is recommended; `None` where anything may be.
+async fn listed(pipeline: &Pipeline, engine: &Engine) -> Result<Option<HashSet<String>>> {
     if !pipeline.recommend.available_only {
         return Ok(None);
     }
-    let mut listed: HashSet<String> = HashSet::new();
-    for batch in engine.collect("select item_id from items").await? {
-        let ids = cast(batch.column(0), &DataType::Utf8View)?;
-        listed.extend(ids.as_string_view().iter().flatten().map(str::to_string));
-    }
+    let listed: HashSet<String> = ids(engine, "select item_id from items").await?.collect();
     // Without any catalogue there is nothing to hold items against.
-    if listed.is_empty() {
-        return Ok(None);
-    }
-    Ok(Some(
-        interactions
-            .items
-            .iter()
-            .map(|i| listed.contains(i))
-            .collect(),
-    ))
+    Ok((!listed.is_empty()).then_some(listed))
 }
 
-/// Users of the newest user export who have no interaction, in order of their ids.
-async fn newcomers(engine: &Engine, interactions: &Interactions) -> Result<Vec<String>> {
+/// The users of the newest user export, in order of their ids.
+async fn customers(engine: &Engine) -> Result<Vec<String>> {
+    let mut customers: Vec<String> = ids(engine, "select user_id from users").await?.collect();
+    customers.sort_unstable();
+    Ok(customers)
+}
+
+/// The ids that a query of one column gives.
+async fn ids(engine: &Engine, sql: &str) -> Result<impl Iterator<Item = String>> {
     let mut ids = vec![];
-    for batch in engine.collect("select user_id from users").await? {
+    for batch in engine.collect(sql).await? {
         let column = cast(batch.column(0), &DataType::Utf8View)?;
-        let unknown = |id: &&str| {
-            interactions
-                .users
-                .binary_search_by(|u| u.as_str().cmp(id))
-                .is_err()
-        };
-        ids.extend(
-            column
-                .as_string_view()
-                .iter()
-                .flatten()
-                .filter(unknown)
-                .map(str::to_string),
-        );
+        ids.extend(column.as_string_view().iter().flatten().map(str::to_string));
     }
-    ids.sort_unstable();
-    Ok(ids)
+    Ok(ids.into_iter())
 }
 
 /// Users of whom the model knows nothing, in order of their ids, with their row of the interactions where they have one.
 fn strangers<'a>(
     fitted: &Fitted,
     interactions: &'a Interactions,
-    newcomers: &'a [String],
+    customers: &'a [String],
 ) -> Vec<(&'a String, Option<usize>)> {
     let here = interactions.users.iter().enumerate();
+    let is_new = |id: &&String| interactions.users.binary_search(id).is_err();
+    let newcomers = customers.iter().filter(is_new);
     let mut strangers: Vec<_> = here
         .filter(|(row, _)| !fitted.knows(*row, &interactions.weights))
         .map(|(row, id)| (id, Some(row)))
-        .chain(newcomers.iter().map(|id| (id, None)))
+        .chain(newcomers.map(|id| (id, None)))
         .collect();
     strangers.sort_unstable();
     strangers

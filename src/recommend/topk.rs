@@ -82,7 +82,7 @@ fn is_zero(row: &[f32]) -> bool {
 }
 
 /// The most popular items for each of some users (rows of `filters.exclude`) under the same filters, order (score
-/// descending, item ascending): for users without a vector. List `i` belongs to `users[i]`.
+/// descending, item ascending): for users without a vector. What nobody took up is not popular. List `i` belongs to `users[i]`.
 pub fn popular_k(
     popular: &Popular,
     users: &[u32],
@@ -108,7 +108,9 @@ pub fn popular_k(
             .order()
             .iter()
             .map(|&item| (item, popular.scores()[item as usize]))
-            .take_while(|&(_, score)| filters.min_score.is_none_or(|least| score >= least))
+            .take_while(|&(_, score)| {
+                score > 0.0 && filters.min_score.is_none_or(|least| score >= least)
+            })
             .filter(|&(item, _)| filters.available.is_none_or(|mask| mask[item as usize]))
             .filter(|(item, _)| excluded.binary_search(item).is_err())
             .take(filters.k);

@@ -173,6 +173,7 @@ mod tests {
             family: family.parse().unwrap(),
             params: Table::new(),
             warm_start: false,
+            content: false,
             search: None,
         };
         let settings: Settings = toml::from_str(text).unwrap();

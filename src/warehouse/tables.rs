@@ -738,12 +738,12 @@ pub static TABLES: &[Table] = &[
             req(
                 "reason",
                 Text,
-                "what ranked it: `factors`, `neighbours`, or `popular`, also where the model knows nothing of the user",
+                "what ranked it: `factors`, `content` where the user's vector is made of what the exports say, `neighbours`, or `popular`, also where the model knows nothing of the user",
             ),
             req(
                 "because",
                 TextList,
-                "items of the user's history that add most to the score, the greatest first; empty where `reason` is `popular`",
+                "items of the user's history that add most to the score, the greatest first; empty where `reason` is `popular` or `content`",
             ),
             req(
                 "because_shares",

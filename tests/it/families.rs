@@ -76,6 +76,54 @@ fn every_recommendation_has_reasons_from_its_users_own_history(shop: &Shop) {
 }
 
 #[test]
+fn users_and_items_without_interactions_get_vectors_from_what_the_exports_say() {
+    let shop = Shop::new();
+    shop.edit("family = \"als\"", "content = true\nfamily = \"als\"");
+    // A fifth of the catalogue came today, as far as interactions know.
+    let shipped = include_str!("../../sql/features/interactions.sql");
+    let own = format!("select * from ({shipped}) where item_id < 'i000400'");
+    std::fs::create_dir_all(shop.file("sql/features")).unwrap();
+    std::fs::write(shop.file("sql/features/interactions.sql"), own).unwrap();
+    shop.run_ok();
+    let cold = shop.query(
+        "with had as (select distinct item_id from interactions),
+         listed as (select * from items where ds = (select max(ds) from items)),
+         shown as (select distinct item_id from recommendations where model_id = 'home-als')
+         select count(*) > 50, count(*) filter (where v.item_id is null),
+         count(*) filter (where s.item_id is not null) > 0
+         from listed l left join item_factors v on v.item_id = l.item_id and v.model_id = 'home-als'
+         left join shown s on s.item_id = l.item_id
+         where l.item_id not in (select item_id from had)",
+    );
+    assert_eq!(cold, ["true,0,true"]);
+    // Who likes a category gets the new items of that category.
+    let liked = shop.query(
+        "with listed as (select item_id, category from items where ds = (select max(ds) from items)),
+         taste as (select i.user_id, l.category, sum(i.weight) as weight from interactions i join listed l on l.item_id = i.item_id
+           group by 1, 2),
+         favourite as (select user_id, category from (select *, row_number() over (partition by user_id order by weight desc) as n
+           from taste) where n = 1),
+         shown as (select r.user_id, l.category, row_number() over (partition by r.user_id order by r.rank) as n
+           from recommendations r join listed l on l.item_id = r.item_id
+           where r.model_id = 'home-als' and r.item_id >= 'i000400' and r.reason = 'factors')
+         select avg(case when s.category = f.category then 1.0 else 0.0 end) > 0.3, count(*) > 100
+         from shown s join favourite f on f.user_id = s.user_id where s.n = 1",
+    );
+    assert_eq!(liked, ["true,true"]);
+    let users = shop.query(
+        "select reason, count(distinct user_id) > 10, max(cardinality(because)) > 0 from recommendations
+         where model_id = 'home-als' group by reason order by reason",
+    );
+    assert_eq!(users, ["content,true,false", "factors,true,true"]);
+    // Lists of new users differ: they are no longer the popular one.
+    let lists = shop.query(
+        "select count(distinct items) > 10 from (select user_id, string_agg(item_id, ',' order by rank) as items
+         from recommendations where reason = 'content' group by user_id)",
+    );
+    assert_eq!(lists, ["true"]);
+}
+
+#[test]
 fn a_warm_start_is_as_good_as_a_fresh_one_and_says_where_it_came_from() {
     let shop = Shop::new();
     let file = shop.file("pipeline.toml");

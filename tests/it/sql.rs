@@ -119,6 +119,7 @@ impl Session {
         self.engine.view("changes", changes).await?;
         for folder in [
             "features",
+            "content",
             "attribution",
             "attribution/drivers",
             "checks",
@@ -127,6 +128,7 @@ impl Session {
             "explain",
             "exports",
             "reports",
+            "tune",
         ] {
             let schema = last(folder);
             self.execute(&format!("create schema {schema}")).await?;

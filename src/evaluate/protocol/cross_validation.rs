@@ -101,7 +101,7 @@ mod tests {
             let held = fold.train.weights.row(2).0 == [0];
             assert_eq!(fold.test.open.is_some(), held || fold.test.open.is_some());
             if held {
-                assert_eq!(fold.test.open.as_ref().unwrap()[2], false);
+                assert!(!fold.test.open.as_ref().unwrap()[2]);
                 assert!(!fold.test.relevant.indices().contains(&2));
             }
         }

@@ -1,0 +1,321 @@
+//! Vectors for rows without interactions, from their content: a ridge regression of the vectors that were learnt on the
+//! features of their rows (Gantner, Drumond, Freudenthaler, Rendle, Schmidt-Thieme, "Learning Attribute-to-Feature Mappings
+//! for Cold-Start Recommendations", ICDM 2010).
+//!
+//! `W = (FᵀF + λI)⁻¹ FᵀV` over the rows with a vector, so that a new row's vector is the sum of its features' embeddings.
+//! It works with any family that gives vectors, and takes nothing from those of rows that have interactions. λ is the
+//! one of a few that foretells a fifth of the rows best.
+
+use super::random::split_mix;
+use crate::compute::Matrix;
+use crate::features::content::Content;
+use crate::features::csr::Csr;
+use rayon::prelude::*;
+
+/// λ is chosen among these.
+const LAMBDAS: [f64; 4] = [0.3, 1.0, 3.0, 10.0];
+/// Conjugate-gradient steps at most; the system is well conditioned by λ.
+const STEPS: usize = 50;
+/// Relative residual at which they end.
+const CLOSE: f64 = 1e-6;
+
+/// A table of vectors, with those made of content.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Extended {
+    /// `[rows]`, ascending.
+    pub ids: Vec<String>,
+    /// `[rows, dim]`.
+    pub table: Matrix,
+    /// λ of the regression; `None` where there was nothing to learn from.
+    pub lambda: Option<f64>,
+}
+
+/// The rows `ids` (ascending) of `table` with every row of `content` that they lack. A row whose vector is zero gets one of
+/// its features, zero still where it has none that another row has.
+pub fn extend(table: &Matrix, ids: &[String], content: &Content) -> Extended {
+    let dim = table.cols();
+    let rows = merge(ids, &content.ids);
+    let mut extended = Matrix::zeros(rows.len(), dim);
+    let mut known: Vec<(usize, usize)> = vec![];
+    for (row, (target, (_, at, of_content))) in extended
+        .data_mut()
+        .chunks_exact_mut(dim.max(1))
+        .zip(&rows)
+        .enumerate()
+    {
+        let Some(at) = at else { continue };
+        target.copy_from_slice(table.row(*at));
+        if let Some(of_content) = of_content
+            && target.iter().any(|&value| value != 0.0)
+        {
+            known.push((row, *of_content));
+        }
+    }
+    let lambda = fill(&mut extended, &rows, &known, &content.features);
+    Extended {
+        ids: rows.into_iter().map(|row| row.0.clone()).collect(),
+        table: extended,
+        lambda,
+    }
+}
+
+/// An id with its rows in the table and in the content.
+type Row<'a> = (&'a String, Option<usize>, Option<usize>);
+
+/// Both lists of ids, ascending, as one.
+fn merge<'a>(ids: &'a [String], content: &'a [String]) -> Vec<Row<'a>> {
+    let mut rows: Vec<Row<'a>> = Vec::with_capacity(ids.len().max(content.len()));
+    let (mut a, mut b) = (
+        ids.iter().enumerate().peekable(),
+        content.iter().enumerate().peekable(),
+    );
+    loop {
+        let next = match (a.peek(), b.peek()) {
+            (None, None) => return rows,
+            (Some(_), None) => std::cmp::Ordering::Less,
+            (None, Some(_)) => std::cmp::Ordering::Greater,
+            (Some((_, x)), Some((_, y))) => x.cmp(y),
+        };
+        let from_ids = if next.is_le() { a.next() } else { None };
+        let from_content = if next.is_ge() { b.next() } else { None };
+        if let Some((_, id)) = from_ids.or(from_content) {
+            rows.push((id, from_ids.map(|f| f.0), from_content.map(|f| f.0)));
+        }
+    }
+}
+
+/// Gives the rows without a vector one of their features, learnt from the rows `known` (of the table and of the content).
+fn fill(
+    table: &mut Matrix,
+    rows: &[Row<'_>],
+    known: &[(usize, usize)],
+    features: &Csr,
+) -> Option<f64> {
+    if known.is_empty() || features.nnz() == 0 {
+        return None;
+    }
+    let unit = known
+        .iter()
+        .all(|&(row, _)| (length(table.row(row)) - 1.0).abs() < 1e-4);
+    let held = |row: &&(usize, usize)| split_mix(row.1 as u64).is_multiple_of(5);
+    let (test, train): (Vec<_>, Vec<_>) = known.iter().partition(held);
+    let lambda = LAMBDAS
+        .into_iter()
+        .map(|lambda| {
+            let weights = regress(table, &train, features, lambda);
+            let error: f64 = test
+                .iter()
+                .map(|&(row, of)| miss(table, row, &weights, features, of))
+                .sum();
+            (error, lambda)
+        })
+        .min_by(|a, b| a.0.total_cmp(&b.0))?
+        .1;
+    let weights = regress(table, known, features, lambda);
+    let dim = table.cols();
+    for (row, target) in rows.iter().zip(table.data_mut().chunks_exact_mut(dim)) {
+        let Some(of_content) = row.2 else { continue };
+        if features.row(of_content).0.is_empty() || target.iter().any(|&value| value != 0.0) {
+            continue;
+        }
+        let vector = foretell(&weights, features, of_content, dim);
+        let scale = match length_of(&vector) {
+            length if unit && length > 0.0 => 1.0 / length,
+            _ => 1.0,
+        };
+        for (target, value) in target.iter_mut().zip(vector) {
+            *target = (value * scale) as f32;
+        }
+    }
+    Some(lambda)
+}
+
+fn length(row: &[f32]) -> f64 {
+    row.iter()
+        .map(|&v| f64::from(v).powi(2))
+        .sum::<f64>()
+        .sqrt()
+}
+
+fn length_of(row: &[f64]) -> f64 {
+    row.iter().map(|v| v * v).sum::<f64>().sqrt()
+}
+
+/// Squared distance of a row's vector from what its features foretell.
+fn miss(
+    table: &Matrix,
+    row: usize,
+    weights: &[Vec<f64>],
+    features: &Csr,
+    of_content: usize,
+) -> f64 {
+    let told = foretell(weights, features, of_content, table.cols());
+    let pairs = told.iter().zip(table.row(row));
+    pairs
+        .map(|(told, &is)| (told - f64::from(is)).powi(2))
+        .sum()
+}
+
+/// The vector `[dim]` of a row of features; `weights` `[dim][features + 1]`, the last one for every row.
+fn foretell(weights: &[Vec<f64>], features: &Csr, row: usize, dim: usize) -> Vec<f64> {
+    let (columns, values) = features.row(row);
+    let mut vector = vec![0.0; dim];
+    for (value, weights) in vector.iter_mut().zip(weights) {
+        *value = weights[features.cols()];
+        for (&column, &x) in columns.iter().zip(values) {
+            *value += f64::from(x) * weights[column as usize];
+        }
+    }
+    vector
+}
+
+/// `W`, `[dim][features + 1]`, by conjugate gradients, one dimension at a time; the last feature is 1 for every row.
+fn regress(table: &Matrix, known: &[(usize, usize)], features: &Csr, lambda: f64) -> Vec<Vec<f64>> {
+    let width = features.cols() + 1;
+    // FᵀF x, row by row.
+    let normal = |x: &[f64]| {
+        let mut sum: Vec<f64> = x.iter().map(|x| lambda * x).collect();
+        for &(_, of_content) in known {
+            let (columns, values) = features.row(of_content);
+            let pairs = || columns.iter().zip(values);
+            let told: f64 = pairs().map(|(&c, &v)| f64::from(v) * x[c as usize]).sum();
+            let told = told + x[width - 1];
+            pairs().for_each(|(&c, &v)| sum[c as usize] += f64::from(v) * told);
+            sum[width - 1] += told;
+        }
+        sum
+    };
+    (0..table.cols())
+        .into_par_iter()
+        .map(|d| {
+            let mut residual = vec![0.0; width];
+            for &(row, of_content) in known {
+                let value = f64::from(table.row(row)[d]);
+                let (columns, values) = features.row(of_content);
+                for (&column, &v) in columns.iter().zip(values) {
+                    residual[column as usize] += f64::from(v) * value;
+                }
+                residual[width - 1] += value;
+            }
+            conjugate_gradients(normal, residual)
+        })
+        .collect()
+}
+
+/// Solves `A x = b` from `x = 0` (Hestenes and Stiefel, 1952).
+fn conjugate_gradients(a: impl Fn(&[f64]) -> Vec<f64>, b: Vec<f64>) -> Vec<f64> {
+    let dot = |x: &[f64], y: &[f64]| -> f64 { x.iter().zip(y).map(|(x, y)| x * y).sum() };
+    let mut x = vec![0.0; b.len()];
+    let (mut residual, mut direction) = (b.clone(), b);
+    let mut squares = dot(&residual, &residual);
+    let end = squares * CLOSE * CLOSE;
+    for _ in 0..STEPS {
+        if squares <= end {
+            break;
+        }
+        let moved = a(&direction);
+        let step = squares / dot(&direction, &moved);
+        x.iter_mut()
+            .zip(&direction)
+            .for_each(|(x, d)| *x += step * d);
+        residual
+            .iter_mut()
+            .zip(&moved)
+            .for_each(|(r, m)| *r -= step * m);
+        let before = std::mem::replace(&mut squares, dot(&residual, &residual));
+        let keep = squares / before;
+        direction
+            .iter_mut()
+            .zip(&residual)
+            .for_each(|(d, r)| *d = r + keep * *d);
+    }
+    x
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn ids(of: impl Iterator<Item = usize>) -> Vec<String> {
+        of.map(|n| format!("i{n:03}")).collect()
+    }
+
+    /// Rows of three features each, whose vectors are the sums of the features' embeddings.
+    fn shop(scale: impl Fn(usize) -> f32) -> (Content, Matrix) {
+        let features = |row: usize| [row % 5, 5 + row % 7, 12 + row % 3];
+        let cells: Vec<(u32, u32, f32)> = (0..100u32)
+            .flat_map(|row| features(row as usize).map(|f| (row, f as u32, 1.0)))
+            .collect();
+        let content = Content {
+            ids: ids(0..100),
+            names: ids(0..15),
+            features: Csr::from_triplets(100, 15, &cells).unwrap(),
+        };
+        let embedding =
+            |f: usize, d: usize| (split_mix((f * 8 + d) as u64) >> 40) as f32 / 1e7 - 0.8;
+        let mut table = Matrix::zeros(100, 4);
+        for (row, vector) in table.data_mut().chunks_exact_mut(4).enumerate() {
+            for (d, value) in vector.iter_mut().enumerate() {
+                let sum: f32 = features(row).iter().map(|&f| embedding(f, d)).sum();
+                *value = sum * scale(row);
+            }
+        }
+        (content, table)
+    }
+
+    #[test]
+    fn a_new_row_gets_the_sum_of_its_features() {
+        let (content, truth) = shop(|_| 1.0);
+        // The table knows the rows 0 to 79, and one that is in no catalogue any more.
+        let mut names = ids(0..80);
+        names.push("zzz".into());
+        let mut values = truth.data()[..320].to_vec();
+        values.extend([9.0; 4]);
+        // One of them without interactions.
+        values[40..44].fill(0.0);
+        let table = Matrix::new(81, 4, values).unwrap();
+        let extended = extend(&table, &names, &content);
+        assert_eq!(extended.ids.len(), 101);
+        assert!(extended.ids.is_sorted());
+        assert_eq!(extended.ids[100], "zzz");
+        assert_eq!(extended.table.row(100), [9.0; 4]);
+        for row in 0..100 {
+            let pairs = extended.table.row(row).iter().zip(truth.row(row));
+            let error: f32 = pairs.map(|(a, b)| (a - b).abs()).sum();
+            let learnt = row < 80 && row != 10;
+            assert!(
+                if learnt { error == 0.0 } else { error < 0.1 },
+                "{row}: {error}"
+            );
+        }
+        assert_eq!(extended.lambda, Some(0.3));
+    }
+
+    #[test]
+    fn vectors_of_length_one_stay_so() {
+        let (_, raw) = shop(|_| 1.0);
+        let (content, truth) = shop(|row| (1.0 / length(raw.row(row))) as f32);
+        let table = Matrix::new(90, 4, truth.data()[..360].to_vec()).unwrap();
+        let extended = extend(&table, &ids(0..90), &content);
+        for row in 90..100 {
+            assert!((length(extended.table.row(row)) - 1.0).abs() < 1e-5);
+        }
+    }
+
+    #[test]
+    fn what_says_nothing_leaves_rows_without_a_vector() {
+        let (content, truth) = shop(|_| 1.0);
+        let none = Content {
+            ids: ids(0..100),
+            names: vec![],
+            features: Csr::from_triplets(100, 0, &[]).unwrap(),
+        };
+        let table = Matrix::new(50, 4, truth.data()[..200].to_vec()).unwrap();
+        let extended = extend(&table, &ids(0..50), &none);
+        assert_eq!(extended.lambda, None);
+        assert_eq!(extended.table.row(70), [0.0; 4]);
+        let nobody = extend(&Matrix::zeros(0, 4), &[], &content);
+        assert_eq!((nobody.ids.len(), nobody.lambda), (100, None));
+    }
+}
