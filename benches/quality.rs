@@ -1,10 +1,11 @@
 //! Trains models on a given split and ranks all items for every user of its test part.
 //!
 //! `cargo bench --bench quality -- FOLDER [--models popular,als,softmax] [--set key=value]… [--holdout SHARE]
-//! [--device cpu]`. The folder holds `train.txt` and `test.txt`, one user a line: the user's number, then the numbers of
-//! the items, all counted from 0. `--set` changes hyperparameters from the families' defaults. `--holdout` leaves
-//! `test.txt` alone and judges by a random share of the training interactions instead, which is how hyperparameters are
-//! chosen. Threads: `RAYON_NUM_THREADS`.
+//! [--search TRIALS] [--device cpu]`. The folder holds `train.txt` and `test.txt`, one user a line: the user's number, then
+//! the numbers of the items, all counted from 0. `--set` changes hyperparameters from the families' defaults. `--holdout`
+//! leaves `test.txt` alone and judges by a random share of the training interactions instead, which is how defaults are
+//! chosen. `--search` does what `recost tune` does: so many settings of the family's own space, successive halving on a
+//! tenth of the training interactions, then a training on all of them with the best. Threads: `RAYON_NUM_THREADS`.
 #![allow(clippy::print_stdout)]
 
 use recost::compute::{Choice, Device, open};
@@ -15,13 +16,18 @@ use recost::evaluate::metric::Metric;
 use recost::evaluate::protocol::Test;
 use recost::features::csr::Csr;
 use recost::model::{Examples, Factors, Family, Fitted};
+use recost::tune::halving::Plan;
+use recost::tune::holdout::HeldOut;
+use recost::tune::search::Search;
+use recost::tune::space::Space;
+use split::{SEED, mix};
 use std::path::Path;
 use std::time::Instant;
 
+mod split;
+
 type Failure = Box<dyn std::error::Error>;
 
-/// Seed of the bootstrap and of the share held out.
-const SEED: u64 = 20_080_401;
 const K: usize = 20;
 
 struct Arguments {
@@ -29,30 +35,14 @@ struct Arguments {
     models: Vec<String>,
     settings: toml::Table,
     holdout: f64,
+    search: Option<usize>,
     device: Choice,
 }
 
 fn main() -> Result<(), Failure> {
     let arguments = arguments()?;
-    let folder = Path::new(&arguments.folder);
-    let train = pairs(&folder.join("train.txt"))?;
-    let (train, test) = if arguments.holdout > 0.0 {
-        let held = |at: u64| ((mix(at) >> 11) as f64 / (1u64 << 53) as f64) < arguments.holdout;
-        let numbered = train.into_iter().zip(0u64..);
-        let (test, train): (Vec<_>, Vec<_>) = numbered.partition(|&(_, at)| held(at));
-        let pairs = |part: Vec<((u32, u32), u64)>| part.into_iter().map(|(pair, _)| pair).collect();
-        (pairs(train), pairs(test))
-    } else {
-        (train, pairs(&folder.join("test.txt"))?)
-    };
-    let all = || train.iter().chain(&test);
-    let users = all().map(|p| p.0 as usize + 1).max().unwrap_or(0);
-    let items = all().map(|p| p.1 as usize + 1).max().unwrap_or(0);
-    let matrix = |pairs: &[(u32, u32)]| {
-        let cells: Vec<_> = pairs.iter().map(|&(u, i)| (u, i, 1.0)).collect();
-        Csr::from_triplets(users, items, &cells)
-    };
-    let (train, test) = (matrix(&train)?, matrix(&test)?);
+    let (train, test) = split::read(Path::new(&arguments.folder), arguments.holdout)?;
+    let (users, items) = (train.rows(), train.cols());
     let device = open(&arguments.device)?;
     let info = device.info();
     println!(
@@ -72,21 +62,21 @@ fn main() -> Result<(), Failure> {
         }
     );
     for name in &arguments.models {
-        try_out(name, &arguments.settings, &*device, &train, &test)?;
+        try_out(name, &arguments, &*device, &train, &test)?;
     }
     Ok(())
 }
 
 fn try_out(
     name: &str,
-    settings: &toml::Table,
+    arguments: &Arguments,
     device: &dyn Device,
     train: &Csr,
     test: &Csr,
 ) -> Result<(), Failure> {
     let family: Family = name.parse()?;
     // What is set is set for the families that have it.
-    let mut given = settings.clone();
+    let mut given = arguments.settings.clone();
     let learner = loop {
         match family.configure(&given) {
             Ok(learner) => break learner,
@@ -100,8 +90,15 @@ fn try_out(
             }
         }
     };
-    println!("{name:<9} {}", learner.hyperparameters()?);
     let examples = Examples::new(train);
+    let learner = match arguments.search {
+        Some(trials) if !family.space().is_empty() => {
+            let best = search(family, &given, trials, device, &examples)?;
+            family.configure(&best)?
+        }
+        _ => learner,
+    };
+    println!("{name:<9} {}", learner.hyperparameters()?);
     let (start, mut passes) = (Instant::now(), 0);
     let fitted = learner.train(device, &examples, &mut |progress| {
         passes += 1;
@@ -168,6 +165,44 @@ fn try_out(
     Ok(())
 }
 
+/// The best settings of the family's own space on a part of the training interactions.
+fn search(
+    family: Family,
+    given: &toml::Table,
+    trials: usize,
+    device: &dyn Device,
+    examples: &Examples<'_>,
+) -> Result<toml::Table, Failure> {
+    let start = Instant::now();
+    let all: serde_json::Value =
+        serde_json::from_str(&family.configure(given)?.hyperparameters()?)?;
+    let passes = family.passes().and_then(|key| all[key].as_u64());
+    let plan = Plan::new(trials, passes.and_then(|n| usize::try_from(n).ok()));
+    let space = Space::of_family(family, given)?;
+    let search = Search::new(family, given, &space, &plan, (Metric::Ndcg, K), 7);
+    let data = HeldOut::new(examples, 0.1, 7)?;
+    println!("{family:<9} search over {:?}", search.plan().rungs);
+    let mut done = vec![];
+    while let Some(next) = search.next(&done) {
+        let trial = search.try_out(device, &data, next)?;
+        println!(
+            "  rung {} trial {:<3} {:>3} passes {:>6.1} s  NDCG {}  {:?}",
+            trial.rung,
+            trial.trial,
+            trial.passes,
+            trial.seconds,
+            trial
+                .value
+                .map_or("diverged".into(), |v| format!("{:.4}", v.mean)),
+            trial.settings
+        );
+        done.push(trial);
+    }
+    println!("  searched {:.0} s", start.elapsed().as_secs_f64());
+    let best = search.best(&done).ok_or("every training diverged")?;
+    Ok(best.settings.clone())
+}
+
 /// Chances of the test part's pairs, beside as many pairs that neither part has.
 fn binary_examples(factors: &Factors, train: &Csr, test: &Csr) -> Vec<Example> {
     let example = |user: usize, item: u32, label: bool| {
@@ -226,39 +261,13 @@ fn print_binary(examples: &[Example]) {
     }
 }
 
-/// SplitMix64.
-fn mix(place: u64) -> u64 {
-    let mut z = (place ^ SEED).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^ (z >> 31)
-}
-
-/// Every (user, item) of a file.
-fn pairs(path: &Path) -> Result<Vec<(u32, u32)>, Failure> {
-    let text = std::fs::read_to_string(path).map_err(|e| format!("{}: {e}", path.display()))?;
-    let mut pairs = vec![];
-    for (line, text) in text.lines().enumerate() {
-        let mut numbers = text.split_whitespace().map(|word| {
-            word.parse::<u32>()
-                .map_err(|e| format!("{}:{}: `{word}`: {e}", path.display(), line + 1))
-        });
-        let Some(user) = numbers.next().transpose()? else {
-            continue;
-        };
-        for item in numbers {
-            pairs.push((user, item?));
-        }
-    }
-    Ok(pairs)
-}
-
 fn arguments() -> Result<Arguments, Failure> {
     let mut arguments = Arguments {
         folder: String::new(),
         models: ["popular", "als", "softmax"].map(str::to_string).to_vec(),
         settings: toml::Table::new(),
         holdout: 0.0,
+        search: None,
         device: "cpu".parse()?,
     };
     let mut given = std::env::args().skip(1).filter(|a| a != "--bench");
@@ -268,6 +277,7 @@ fn arguments() -> Result<Arguments, Failure> {
             "--models" => arguments.models = value()?.split(',').map(str::to_string).collect(),
             "--set" => arguments.settings.extend(value()?.parse::<toml::Table>()?),
             "--holdout" => arguments.holdout = value()?.parse()?,
+            "--search" => arguments.search = Some(value()?.parse()?),
             "--device" => arguments.device = value()?.parse()?,
             folder if !folder.starts_with('-') => arguments.folder = folder.to_string(),
             other => return Err(format!("unknown option {other}").into()),

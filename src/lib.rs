@@ -19,4 +19,5 @@ pub mod money;
 pub mod pipeline;
 pub mod recommend;
 pub mod report;
+pub mod tune;
 pub mod warehouse;

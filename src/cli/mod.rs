@@ -17,6 +17,7 @@ mod run;
 mod sql;
 mod status;
 mod tables;
+mod tune;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -68,6 +69,8 @@ enum Command {
     Plan(plan::Args),
     /// Runs a night: ingest, features, train, score, evaluate, attribute, check, publish, report.
     Run(run::Args),
+    /// Searches for better hyperparameters of a model, within a budget.
+    Tune(tune::Args),
     /// Runs the data checks on what is published.
     Check(check::Args),
     /// Closes a billing period: what comes later for it is restated, never changed.
@@ -208,6 +211,7 @@ async fn dispatch(command: Command, printer: &mut Printer) -> Result<()> {
         Command::Generate(args) => generate::run(&args, printer),
         Command::Plan(args) => plan::run(&args, printer).await,
         Command::Run(args) => run::run(&args, printer).await,
+        Command::Tune(args) => tune::run(&args, printer).await,
         Command::Check(args) => check::run(&args, printer).await,
         Command::Close(args) => close::run(&args, printer).await,
         Command::Compare(args) => compare::run(&args, printer).await,

@@ -30,15 +30,15 @@ pub struct Args {
 pub async fn run(args: &Args, printer: &mut Printer) -> Result<()> {
     let (pipeline, library, date) = args.night.load()?;
     let selection = selection(args.select.as_ref())?;
-    let device = match &args.device {
-        Some(choice) => choice.clone(),
-        None => configured_device(&pipeline)?,
-    };
+    let device = chosen_device(args.device.as_ref(), &pipeline)?;
     night(&pipeline, library, date, selection, device, printer).await
 }
 
-/// The device that the pipeline file names.
-fn configured_device(pipeline: &Pipeline) -> Result<Choice> {
+/// The device that the command line names, else the pipeline file.
+pub fn chosen_device(given: Option<&Choice>, pipeline: &Pipeline) -> Result<Choice> {
+    if let Some(choice) = given {
+        return Ok(choice.clone());
+    }
     pipeline.run.device.parse().map_err(|e| {
         crate::error::Error::config(format!("{}: [run] device: {e}", pipeline.file.display()))
     })

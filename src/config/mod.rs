@@ -130,6 +130,8 @@ pub struct Model {
     pub warm_start: bool,
     /// Whether users and items without interactions get a vector from what the exports say of them.
     pub content: bool,
+    /// How `recost tune` searches for better hyperparameters.
+    pub search: Option<crate::tune::settings::Settings>,
     /// What it is made from, where it is not trained itself.
     pub compressed: Option<Compressed>,
 }
@@ -231,7 +233,7 @@ pub struct Report {
     pub after_run: bool,
 }
 
-/// A length of time, written as `"90m"`, `"24h"` or `"7d"`.
+/// A length of time, written as `"600s"`, `"90m"`, `"24h"` or `"7d"`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TimeSpan(pub chrono::TimeDelta);
 

@@ -34,7 +34,7 @@ pub(super) fn from_toml<T: DeserializeOwned>(text: &str, file: &Path) -> Result<
 
 /// Serde lists the known names after the unknown one, all in backquotes: picks the nearest.
 fn nearest_in_message(message: &str) -> Option<&str> {
-    if !message.starts_with("unknown ") {
+    if !message.contains("unknown field `") && !message.starts_with("unknown ") {
         return None;
     }
     let mut names = message.split('`').skip(1).step_by(2);
@@ -95,19 +95,20 @@ impl<'de> Deserialize<'de> for TimeSpan {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
         let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit()).len();
-        let minutes = match text[digits..].trim() {
-            "m" => 1,
-            "h" => 60,
-            "d" => 24 * 60,
+        let seconds = match text[digits..].trim() {
+            "s" => 1,
+            "m" => 60,
+            "h" => 60 * 60,
+            "d" => 24 * 60 * 60,
             _ => 0,
         };
-        let count = text[..digits].parse::<u32>().ok().filter(|_| minutes > 0);
+        let count = text[..digits].parse::<u32>().ok().filter(|_| seconds > 0);
         count
-            .map(|n| TimeSpan(chrono::TimeDelta::minutes(i64::from(n) * minutes)))
+            .map(|n| TimeSpan(chrono::TimeDelta::seconds(i64::from(n) * seconds)))
             .filter(|span| span.0 <= chrono::TimeDelta::days(365))
             .ok_or_else(|| {
                 de::Error::custom(format!(
-                    "`{text}` is no length of time up to a year; write a whole number and m, h or d, such as \"24h\""
+                    "`{text}` is no length of time up to a year; write a whole number and s, m, h or d, such as \"24h\""
                 ))
             })
     }
@@ -122,6 +123,7 @@ pub(super) struct DeclaredModel {
     params: Option<toml::Table>,
     warm_start: Option<bool>,
     content: Option<bool>,
+    search: Option<crate::tune::settings::Settings>,
     from: Option<String>,
     compression: Option<Compression>,
 }
@@ -136,6 +138,7 @@ impl TryFrom<DeclaredModel> for Model {
             params,
             warm_start,
             content,
+            search,
             from,
             compression,
         } = declared;
@@ -146,9 +149,11 @@ impl TryFrom<DeclaredModel> for Model {
                     "model `{id}` is made from another and takes its `params`; a student's belong under `compression.distil`"
                 ));
             }
-            (None, Some(_), Some(_)) if warm_start.is_some() || content.is_some() => {
+            (None, Some(_), Some(_))
+                if warm_start.is_some() || content.is_some() || search.is_some() =>
+            {
                 return Err(format!(
-                    "model `{id}` is made from another: `warm_start` and `content` belong to models that are trained"
+                    "model `{id}` is made from another: `warm_start`, `content` and `search` belong to models that are trained"
                 ));
             }
             // The family is that of the other model: `resolve_models` looks it up.
@@ -178,6 +183,7 @@ impl TryFrom<DeclaredModel> for Model {
             params: params.unwrap_or_default(),
             warm_start: warm_start.unwrap_or(false),
             content: content.unwrap_or(false),
+            search,
             compressed,
         })
     }
@@ -284,22 +290,21 @@ impl Pipeline {
                     model.id
                 ));
             }
-            model
-                .family
-                .configure(&model.params)
-                .map(|_| ())
-                .map_err(|e| {
-                    let message = e.to_string();
-                    let error = Error::config(format!(
-                        "{}: model `{}`: {message}",
-                        self.file.display(),
-                        model.id
-                    ));
-                    match nearest_in_message(&message) {
-                        Some(near) => error.help(format!("did you mean `{near}`?")),
-                        None => error,
-                    }
-                })?;
+            let mistake = |what: &str, message: &str| {
+                let (file, id) = (self.file.display(), &model.id);
+                let error = Error::config(format!("{file}: model `{id}`: {what}{message}"));
+                match nearest_in_message(message) {
+                    Some(near) => error.help(format!("did you mean `{near}`?")),
+                    None => error,
+                }
+            };
+            let configured = model.family.configure(&model.params);
+            configured.map_err(|e| mistake("", &e.to_string()))?;
+            if let Some(search) = &model.search {
+                search
+                    .validate(model)
+                    .map_err(|e| mistake("search: ", &e))?;
+            }
         }
         if !(1..=36_500).contains(&self.run.history_days) {
             return wrong("`[run] history_days` must be between 1 and 36,500".into());

@@ -115,6 +115,7 @@ pub const SHIPPED: &[(&str, &str)] = shipped![
     "sources/items/recost.sql",
     "sources/usage/recost.sql",
     "sources/users/recost.sql",
+    "tune/machine_price.sql",
 ];
 
 /// All SQL files by their path below `sql/`.

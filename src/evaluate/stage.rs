@@ -14,8 +14,9 @@ use crate::compute::Device;
 use crate::config::{Model, Pipeline};
 use crate::engine::{Library, Options};
 use crate::error::{Error, Result};
+use crate::model::fits::Fits;
 use crate::model::popular::{self, Popular};
-use crate::model::{Fitted, stage as train, tables};
+use crate::model::{Fitted, tables};
 use crate::warehouse::{TableWriter, store, table};
 
 /// The baseline's name in the table.
@@ -88,6 +89,11 @@ pub async fn run(
         window,
     };
     let split = settings.protocol.split(&source).await?;
+    // A former version that may have seen the test gives no start.
+    let mut models: Vec<Model> = pipeline.models.clone();
+    for model in &mut models {
+        model.warm_start &= split.before.is_some();
+    }
     let longest = settings.k.iter().copied().max().unwrap_or(1);
     let mut judged_models: Vec<(&str, _, Option<Evaluation>)> =
         vec![(BASELINE, popular::FAMILY, None)];
@@ -97,11 +103,6 @@ pub async fn run(
             .iter()
             .map(|m| (m.id.as_str(), m.family, None)),
     );
-    let cold: Vec<Model> = pipeline
-        .models
-        .iter()
-        .map(|m| cold(m, split.before))
-        .collect();
     for fold in split.folds {
         let Fold { train: seen, test } = fold?;
         if test.users.is_empty() {
@@ -110,13 +111,14 @@ pub async fn run(
         let known = &seen.weights;
         let judged = Judged::new(known, &test.relevant, Some(&test.users)).in_full();
         let until = (snapshot, split.before.unwrap_or(window.1));
-        let mut fits = train::Fits::new(device, &cold, &seen, until);
+        let mut fits = Fits::new(device, &models, &seen, until);
         for (at, (_, _, evaluation)) in judged_models.iter_mut().enumerate() {
             let fitted = match at.checked_sub(1) {
                 None => Fitted::Popular(Popular::train(known)),
                 Some(at) => {
-                    let fit = fits.fit(&cold[at]);
-                    fit.map_err(|e| e.context("evaluating"))?.fitted
+                    fits.fit(&models[at])
+                        .map_err(|e| e.context("evaluating"))?
+                        .fitted
                 }
             };
             let evaluation = evaluation
@@ -156,12 +158,4 @@ pub async fn run(
         .help("look at the table evaluation of earlier nights, or set `[evaluation] publish_below_baseline = true`"));
     }
     Ok(verdict)
-}
-
-/// The model as it is trained to be judged: a former version that may have seen the test gives it no start.
-fn cold(model: &Model, before: Option<NaiveDate>) -> Model {
-    Model {
-        warm_start: model.warm_start && before.is_some(),
-        ..model.clone()
-    }
 }

@@ -19,6 +19,11 @@ use std::time::Instant;
 pub const FAMILY: Family = Family::new(&Definition {
     name: "als",
     personal: true,
+    passes: Some("iterations"),
+    space: r#"
+        alpha = { min = 1.0, max = 100.0, scale = "log" }
+        regularization = { min = 0.001, max = 10.0, scale = "log" }
+    "#,
     configure: |given| {
         let params: AlsParams = params::fill(AlsParams::default(), given)?;
         params.validate()?;

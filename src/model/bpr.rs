@@ -8,6 +8,12 @@ use crate::compute::Loss;
 pub const FAMILY: Family = Family::new(&Definition {
     name: "bpr",
     personal: true,
+    passes: Some("epochs"),
+    space: r#"
+        learning_rate = { min = 0.003, max = 0.1, scale = "log" }
+        l2 = { min = 0.00001, max = 0.01, scale = "log" }
+        negatives = [256, 512, 1024]
+    "#,
     configure: |given| gradient::configure(Bpr {}, options(), given),
 });
 

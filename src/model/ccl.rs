@@ -9,6 +9,13 @@ use crate::compute::Loss;
 pub const FAMILY: Family = Family::new(&Definition {
     name: "ccl",
     personal: true,
+    passes: Some("epochs"),
+    space: r#"
+        learning_rate = { min = 0.003, max = 0.1, scale = "log" }
+        margin = { min = 0.1, max = 0.9 }
+        negative_weight = { min = 1.0, max = 50.0, scale = "log" }
+        negatives = [256, 512, 1024]
+    "#,
     configure: |given| gradient::configure(Contrastive::default(), Options::default(), given),
 });
 

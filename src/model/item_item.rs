@@ -19,6 +19,14 @@ use std::time::Instant;
 pub const FAMILY: Family = Family::new(&Definition {
     name: "item_item",
     personal: true,
+    passes: None,
+    space: r#"
+        similarity = ["cosine", "regression"]
+        neighbours = [50, 100, 200, 400]
+        l2 = { min = 5.0, max = 500.0, scale = "log" }
+        shrinkage = { min = 1.0, max = 100.0, scale = "log" }
+        weight_power = [0.0, 0.5, 1.0]
+    "#,
     configure: |given| {
         let params: ItemItemParams = params::fill(ItemItemParams::default(), given)?;
         params.validate()?;

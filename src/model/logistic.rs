@@ -8,6 +8,13 @@ use crate::compute::Loss;
 pub const FAMILY: Family = Family::new(&Definition {
     name: "logistic",
     personal: true,
+    passes: Some("epochs"),
+    space: r#"
+        learning_rate = { min = 0.003, max = 0.1, scale = "log" }
+        l2 = { min = 0.00001, max = 0.01, scale = "log" }
+        negative_weight = { min = 0.3, max = 30.0, scale = "log" }
+        negatives = [256, 512, 1024]
+    "#,
     configure: |given| gradient::configure(Logistic::default(), options(), given),
 });
 

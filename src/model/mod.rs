@@ -10,6 +10,7 @@ pub mod compress;
 pub mod content;
 mod contributions;
 pub mod file;
+pub mod fits;
 mod fitted;
 pub mod gradient;
 pub mod item_item;
@@ -39,6 +40,10 @@ pub struct Definition {
     pub name: &'static str,
     /// Whether users get lists of their own; otherwise there is one list for everyone.
     pub personal: bool,
+    /// The hyperparameter that counts passes over the interactions, where it trains in passes.
+    pub passes: Option<&'static str>,
+    /// What a search tries where the pipeline file does not say, as TOML; empty where there is nothing to search.
+    pub space: &'static str,
     /// Checks hyperparameters as the pipeline file gives them and fills in defaults.
     pub configure: fn(&toml::Table) -> Result<Box<dyn Learner>, ModelError>,
 }
@@ -156,6 +161,16 @@ impl Family {
     /// Whether users get lists of their own.
     pub fn is_personal(self) -> bool {
         self.0.personal
+    }
+
+    /// The hyperparameter that counts passes over the interactions.
+    pub fn passes(self) -> Option<&'static str> {
+        self.0.passes
+    }
+
+    /// What a search tries by default, as TOML.
+    pub fn space(self) -> &'static str {
+        self.0.space
     }
 
     /// Checks a model's hyperparameters as the pipeline file gives them.

@@ -8,6 +8,8 @@ use crate::features::csr::Csr;
 pub const FAMILY: Family = Family::new(&Definition {
     name: "popular",
     personal: false,
+    passes: None,
+    space: "",
     configure: |given| Ok(Box::new(params::fill(PopularParams {}, given)?)),
 });
 

@@ -12,6 +12,14 @@ use crate::compute::Loss;
 pub const FAMILY: Family = Family::new(&Definition {
     name: "softmax",
     personal: true,
+    passes: Some("epochs"),
+    space: r#"
+        learning_rate = { min = 0.003, max = 0.1, scale = "log" }
+        temperature = { min = 0.05, max = 0.3, scale = "log" }
+        power = { min = 0.9, max = 1.2 }
+        dropout = [0.0, 0.1, 0.2]
+        negatives = [256, 512, 1024]
+    "#,
     configure: |given| gradient::configure(Softmax::default(), options(), given),
 });
 

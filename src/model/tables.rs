@@ -13,7 +13,8 @@ use arrow::datatypes::{DataType, Field};
 use chrono::NaiveDate;
 
 use super::file::ModelFile;
-use super::stage::{Start, contract};
+use super::fits::Start;
+use super::stage::contract;
 use super::{Fitted, Neighbours};
 use crate::compute::Matrix;
 use crate::engine::{Engine, Options};

@@ -2,6 +2,7 @@
 
 pub mod close;
 pub mod ledger;
+pub mod own_use;
 pub mod run;
 
 use std::fmt;

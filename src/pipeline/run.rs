@@ -2,12 +2,12 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
-use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringViewArray, TimestampMicrosecondArray};
+use arrow::array::RecordBatch;
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 
 use super::ledger::{Entry, Ledger, cpu_ns, peak_rss};
+use super::own_use::{Account, Spent};
 use super::{Selection, Stage};
 use crate::attribution;
 use crate::compute::{self, Choice, Device};
@@ -19,8 +19,7 @@ use crate::features;
 use crate::ingest;
 use crate::model;
 use crate::recommend;
-use crate::warehouse::store::{Staging, Warehouse, partition_dir};
-use crate::warehouse::{TableWriter, table};
+use crate::warehouse::store::{Staging, Warehouse};
 
 /// What is said while a run goes on; the command line decides how to show it.
 #[derive(Debug)]
@@ -79,7 +78,7 @@ pub fn window(pipeline: &Pipeline, date: NaiveDate) -> (NaiveDate, NaiveDate) {
 }
 
 /// What the lock file says of its holder.
-pub(super) fn lock_note() -> String {
+pub(crate) fn lock_note() -> String {
     format!(
         "process {} since {}",
         std::process::id(),
@@ -300,8 +299,8 @@ impl Night<'_> {
         Ok((snapshot, ingested, verdict, attributed))
     }
 
-    /// Writes the run's own computing into `usage`, under the resource that the pipeline file names, so that the bill for
-    /// the machine it runs on is attributed like any other. CPU time of the stage goes to its models by their seconds.
+    /// Writes the run's own computing into `usage`, under the resource that the pipeline file names. CPU time of the stage
+    /// goes to its models by their seconds.
     fn record_use(
         &self,
         snapshot: &Path,
@@ -311,61 +310,33 @@ impl Night<'_> {
         (started, cpu): (DateTime<Utc>, Option<u64>),
         device: &dyn Device,
     ) -> Result<()> {
-        let ended = Utc::now();
         let total: f64 = work.iter().map(|w| w.1).sum();
-        if work.is_empty() || total <= 0.0 {
+        if total <= 0.0 {
             return Ok(());
         }
-        let cpu_used = cpu_ns()
-            .zip(cpu)
-            .map_or(0, |(after, before)| after.saturating_sub(before));
-        let share = |seconds: f64, of: f64| (of * seconds / total) as i64;
-        let gpu = device.info().kind.is_gpu();
-        let usage = table("usage").ok_or_else(|| Error::unexpected("no table usage"))?;
-        let dir = partition_dir(snapshot, usage, &started.date_naive().to_string());
-        std::fs::create_dir_all(&dir).map_err(|e| Error::io("cannot make the folder", &dir, &e))?;
-        let path = dir.join(format!("{OWN_USE}.{run_id}.{stage}.parquet"));
-        let text = |value: &str| -> ArrayRef {
-            Arc::new(
-                work.iter()
-                    .map(|_| Some(value))
-                    .collect::<StringViewArray>(),
-            )
+        let used = cpu_ns().zip(cpu);
+        let used = used.map_or(0, |(after, before)| after.saturating_sub(before));
+        let ended = Utc::now();
+        let spent = |&(model_id, seconds)| Spent {
+            model_id,
+            started,
+            ended,
+            seconds,
+            cpu_ns: (used as f64 * seconds / total) as i64,
         };
-        let number = |f: &dyn Fn(f64) -> Option<i64>| -> ArrayRef {
-            Arc::new(work.iter().map(|w| f(w.1)).collect::<Int64Array>())
+        let account = Account {
+            resource_id: &self.pipeline.run.resource_id,
+            version: &self.date.to_string(),
+            stage,
+            run_id,
         };
-        let time = |t: DateTime<Utc>| -> ArrayRef {
-            let micros = work.iter().map(|_| t.timestamp_micros());
-            Arc::new(TimestampMicrosecondArray::from_iter_values(micros).with_timezone("UTC"))
-        };
-        let ids: StringViewArray = work.iter().map(|w| Some(w.0)).collect();
-        let mut writer = TableWriter::create(usage, &path)?;
-        writer.write(&RecordBatch::try_from_iter([
-            ("usage_start", time(started)),
-            (
-                "usage_end",
-                time(ended.max(started + TimeDelta::microseconds(1))),
-            ),
-            ("resource_id", text(&self.pipeline.run.resource_id)),
-            ("model_id", Arc::new(ids) as ArrayRef),
-            ("model_version", text(&self.date.to_string())),
-            ("stage", text(stage)),
-            ("run_id", text(run_id)),
-            ("gpu_ns", number(&|s| gpu.then_some((s * 1e9) as i64))),
-            ("cpu_ns", number(&|s| Some(share(s, cpu_used as f64)))),
-            ("bytes", number(&|_| None)),
-            ("requests", number(&|_| None)),
-            ("reserved_ns", number(&|_| None)),
-            ("capacity_ns", number(&|_| None)),
-        ])?)?;
-        writer.finish()?;
-        Ok(())
+        account.record(
+            snapshot,
+            device,
+            &work.iter().map(spent).collect::<Vec<_>>(),
+        )
     }
 }
-
-/// Start of the names of the files in `usage` that runs write about themselves.
-pub const OWN_USE: &str = "recost-run";
 
 fn models(work: &[(&str, f64)]) -> String {
     let parts: Vec<String> = work.iter().map(|(m, s)| format!("{m} {s:.2} s")).collect();

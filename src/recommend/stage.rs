@@ -18,7 +18,7 @@ use crate::features::interactions::Interactions;
 use crate::model::compress::rows;
 use crate::model::file::{self, ModelFile};
 use crate::model::popular::Popular;
-use crate::model::{Fitted, stage as train, tables};
+use crate::model::{Factors, Fitted, stage as train, tables};
 use crate::warehouse::{TableWriter, store, table};
 
 /// A model that has scored.
@@ -28,7 +28,7 @@ pub struct Scored {
     pub model_id: String,
     /// Recommendations written.
     pub rows: u64,
-    /// Users for whom there is a list, be it empty.
+    /// Users whose lists were written.
     pub users: u64,
     /// Users whose list is the popular one.
     pub popular_users: u64,
@@ -61,22 +61,14 @@ pub async fn run(
     models.sort_by(|a, b| a.id.cmp(&b.id));
     for (n, model) in models.into_iter().enumerate() {
         let started = std::time::Instant::now();
-        let mut read = file::read(&train::path(snapshot, date, &model.id)?)?;
-        if model.is_sparse() {
-            spread(&mut read, &interactions);
-        }
-        let users = if read.user_ids.is_empty() {
-            &interactions.users
-        } else {
-            &read.user_ids
-        };
-        let interactions = interactions.widened(users, &read.item_ids).map_err(|e| {
-            e.context(format!(
+        let read = file::read(&train::path(snapshot, date, &model.id)?)?;
+        let Some((fitted, interactions)) = together(read, &interactions)? else {
+            return Err(Error::check(format!(
                 "model `{}` of {date} was trained on other interactions than those that are there now",
                 model.id
             ))
-            .help("run the stage train again")
-        })?;
+            .help("run the stage train again"));
+        };
         let available: Option<Vec<bool>> = listed.as_ref().map(|listed| {
             let items = interactions.items.iter();
             items.map(|item| listed.contains(item)).collect()
@@ -99,16 +91,16 @@ pub async fn run(
             writer: TableWriter::create(table, &dir.join(format!("part-{}.parquet", 2 * n)))?,
         };
         let learner = model.family.configure(&model.params)?;
-        let contributions = learner.contributions(device, &read.fitted)?;
+        let contributions = learner.contributions(device, &fitted)?;
         let of = contributions.as_deref();
-        lists.rank(device, &read.fitted, of, &filters, &interactions)?;
+        lists.rank(device, &fitted, of, &filters, &interactions)?;
         let mut rows = lists.writer.finish()?;
         // Users of whom the model knows nothing come in a file of their own, so that each file is in order.
         lists.writer =
             TableWriter::create(table, &dir.join(format!("part-{}.parquet", 2 * n + 1)))?;
-        let strangers = strangers(&read.fitted, &interactions, &customers);
+        let strangers = strangers(&fitted, &interactions, &customers);
+        let newcomers = strangers.iter().filter(|s| s.1.is_none()).count();
         let popular = Popular::train(&interactions.weights);
-        let newcomers = strangers.iter().filter(|(_, row)| row.is_none()).count();
         lists.write_popular(&popular, &strangers, &filters)?;
         rows += lists.writer.finish()?;
         let known = if model.family.is_personal() {
@@ -128,22 +120,42 @@ pub async fn run(
     Ok(scored)
 }
 
-/// Gives users and items without a vector, whom the file leaves out, a row of zeros. A file of other interactions stays as
-/// it is, and is refused like any.
-fn spread(read: &mut ModelFile, interactions: &Interactions) {
-    let same = read.metadata.get("data_hash") == Some(&interactions.hash);
-    let Fitted::Factors(factors) = &mut read.fitted else {
-        return;
-    };
-    for (table, ids, all) in [
-        (&mut factors.users, &mut read.user_ids, &interactions.users),
-        (&mut factors.items, &mut read.item_ids, &interactions.items),
-    ] {
-        if let Some(whole) = rows::spread(all, ids, table).filter(|_| same) {
-            *table = whole;
-            ids.clone_from(all);
-        }
+/// What a file holds and the interactions, both with a row for every user and item of either; `None` where it was trained
+/// on others. A file lacks rows without a vector, and has more where content gave them one.
+fn together(
+    read: ModelFile,
+    interactions: &Interactions,
+) -> Result<Option<(Fitted, Interactions)>> {
+    let ModelFile {
+        fitted,
+        user_ids,
+        item_ids,
+        metadata,
+        ..
+    } = read;
+    if metadata.get("data_hash") != Some(&interactions.hash) {
+        return Ok(None);
     }
+    let union = |some: &[String], others: &[String]| {
+        let mut all = [some, others].concat();
+        all.sort_unstable();
+        all.dedup();
+        all
+    };
+    let users = union(&interactions.users, &user_ids);
+    let items = union(&interactions.items, &item_ids);
+    let interactions = interactions.widened(&users, &items)?;
+    let fitted = match fitted {
+        Fitted::Factors(factors) => {
+            let users = rows::spread(&users, &user_ids, &factors.users);
+            let items = rows::spread(&items, &item_ids, &factors.items);
+            users
+                .zip(items)
+                .map(|(users, items)| Fitted::Factors(Factors { users, items }))
+        }
+        other => (item_ids == items).then_some(other),
+    };
+    Ok(fitted.map(|fitted| (fitted, interactions)))
 }
 
 /// The items of the newest catalogue, outside of which nothing is recommended; `None` where anything may be.

@@ -226,6 +226,15 @@ fn what_cannot_be_made_is_refused_before_anything_is_touched() {
 }
 
 #[test]
+fn what_is_made_from_another_is_not_tuned() {
+    let shop = shop();
+    let out = shop.recost(&["tune", "pipeline.toml", "als-int8", "--device", "cpu"]);
+    let error = text(&out.stderr);
+    assert_eq!(out.status.code(), Some(2), "{error}");
+    assert!(error.contains("tune `home-als`"), "{error}");
+}
+
+#[test]
 fn to_leave_no_item_stops_the_run_and_publishes_nothing() {
     let shop = shop();
     shop.edit("min_interactions = 12", "min_interactions = 100000");

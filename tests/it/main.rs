@@ -23,5 +23,6 @@ mod routing;
 mod shop;
 mod showback;
 mod sql;
+mod tune;
 mod units;
 mod worked_example;

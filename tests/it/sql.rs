@@ -128,6 +128,7 @@ impl Session {
             "explain",
             "exports",
             "reports",
+            "tune",
         ] {
             let schema = last(folder);
             self.execute(&format!("create schema {schema}")).await?;
