@@ -100,7 +100,7 @@ fn the_same_data_give_the_same_bytes() {
         .each_ref()
         .map(|folder| write(&hostile(), folder.path(), &Format::ALL).unwrap());
     let [left, right] = &written;
-    assert_eq!(left.csv.len(), 22);
+    assert_eq!(left.csv.len(), 23);
     let pairs = left
         .csv
         .iter()
