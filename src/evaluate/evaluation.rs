@@ -12,7 +12,7 @@ use crate::model::random::split_mix;
 
 /// Users at most for whom diversity and the area under the ROC curve are worked out: both cost more than a list. They are the
 /// same for every model.
-const SAMPLE: usize = 10_000;
+const SAMPLE: usize = 2_000;
 /// Lists that one thread judges at a time.
 const CHUNK: usize = 64;
 

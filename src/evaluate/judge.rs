@@ -92,7 +92,8 @@ fn areas(
     evaluation: &mut Evaluation,
     score: impl Fn(usize, &mut [f32]) + Sync,
 ) {
-    let open = |item: usize| test.open.as_ref().is_none_or(|open| open[item]);
+    let open = test.open.iter().flatten().zip(0u32..);
+    let closed: Vec<u32> = open.filter(|(open, _)| !**open).map(|(_, i)| i).collect();
     let items = test.relevant.cols();
     let found: Vec<(usize, f64)> = judged
         .sample()
@@ -102,7 +103,7 @@ fn areas(
             let of = |&row: &usize| {
                 score(test.users[row] as usize, &mut scores);
                 let (had, relevant) = (test.seen.row(row).0, test.relevant.row(row).0);
-                (row, auc(&scores, had, relevant, open))
+                (row, auc(&scores, had, relevant, &closed))
             };
             rows.iter().map(of).collect::<Vec<_>>()
         })

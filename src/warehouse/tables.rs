@@ -776,7 +776,7 @@ pub static TABLES: &[Table] = &[
             req(
                 "metric",
                 Text,
-                "recall, precision, f1, ndcg, map, mrr, hit_rate, novelty, popularity_lift, diversity, auc, coverage or gini",
+                "recall, precision, f1, ndcg, map, mrr, hit_rate, novelty, popularity_lift, diversity, auc, coverage, gini, cold_recall or cold_ndcg",
             ),
             req("k", Int32, "length of the list that is judged; 0 for the whole ranking (auc)"),
             req(
@@ -787,7 +787,7 @@ pub static TABLES: &[Table] = &[
             opt("low", Float64, "lower end of the 95 % bootstrap interval"),
             opt("high", Float64, "upper end of the 95 % bootstrap interval"),
             req("protocol", Text, "how the test was held out"),
-            req("users", Int64, "users judged (diversity and auc: at most 10,000 of them)"),
+            req("users", Int64, "users judged (diversity and auc: at most 2,000 of them)"),
         ],
     },
     Table {
