@@ -15,13 +15,14 @@ use recost::features::csr::Csr;
 use recost::model::compress::{Compression, Numbers};
 use recost::model::{Examples, Factors, Family, Fitted};
 use recost::recommend::topk::{Filters, top_k};
+use split::SEED;
 use std::path::Path;
 use std::time::Instant;
 
+mod split;
+
 type Failure = Box<dyn std::error::Error>;
 
-/// Seed of the bootstrap and of the share held out.
-const SEED: u64 = 20_080_401;
 const K: usize = 20;
 /// Scoring is timed this often, and the best is told.
 const TIMES: usize = 3;
@@ -47,25 +48,8 @@ struct Bench<'a> {
 
 fn main() -> Result<(), Failure> {
     let arguments = arguments()?;
-    let folder = Path::new(&arguments.folder);
-    let train = pairs(&folder.join("train.txt"))?;
-    let (train, test) = if arguments.holdout > 0.0 {
-        let held = |at: u64| ((mix(at) >> 11) as f64 / (1u64 << 53) as f64) < arguments.holdout;
-        let numbered = train.into_iter().zip(0u64..);
-        let (test, train): (Vec<_>, Vec<_>) = numbered.partition(|&(_, at)| held(at));
-        let pairs = |part: Vec<((u32, u32), u64)>| part.into_iter().map(|(pair, _)| pair).collect();
-        (pairs(train), pairs(test))
-    } else {
-        (train, pairs(&folder.join("test.txt"))?)
-    };
-    let all = || train.iter().chain(&test);
-    let users = all().map(|p| p.0 as usize + 1).max().unwrap_or(0);
-    let items = all().map(|p| p.1 as usize + 1).max().unwrap_or(0);
-    let matrix = |pairs: &[(u32, u32)]| {
-        let cells: Vec<_> = pairs.iter().map(|&(u, i)| (u, i, 1.0)).collect();
-        Csr::from_triplets(users, items, &cells)
-    };
-    let (train, test) = (matrix(&train)?, matrix(&test)?);
+    let (train, test) = split::read(Path::new(&arguments.folder), arguments.holdout)?;
+    let (users, items) = (train.rows(), train.cols());
     let device = open(&arguments.device)?;
     let info = device.info();
     println!(
@@ -176,7 +160,8 @@ impl Bench<'_> {
             best = best.min(start.elapsed().as_secs_f64());
         }
         let judged = Judged::new(self.train, self.test, None);
-        let mut evaluation = Evaluation::new(&[Metric::Recall, Metric::Ndcg], &[K], items.rows());
+        let metrics = [Metric::Recall, Metric::Ndcg];
+        let mut evaluation = Evaluation::new(&metrics, &[K], items.rows());
         top_k::<Error>(self.device, users, items, &filters, |first, lists| {
             evaluation.add(&judged, first, &lists);
             Ok(())
@@ -192,7 +177,7 @@ impl Bench<'_> {
             (rows * row) as f64 / 1e6
         );
         let estimates = evaluation.estimates(SEED);
-        for wanted in [Metric::Recall, Metric::Ndcg] {
+        for wanted in metrics {
             for (_, _, e) in estimates.iter().filter(|(metric, _, _)| *metric == wanted) {
                 print!(" {:.4} | {:.4} to {:.4} |", e.mean, e.low, e.high);
             }
@@ -200,33 +185,6 @@ impl Bench<'_> {
         println!();
         Ok(())
     }
-}
-
-/// SplitMix64.
-fn mix(place: u64) -> u64 {
-    let mut z = (place ^ SEED).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^ (z >> 31)
-}
-
-/// Every (user, item) of a file.
-fn pairs(path: &Path) -> Result<Vec<(u32, u32)>, Failure> {
-    let text = std::fs::read_to_string(path).map_err(|e| format!("{}: {e}", path.display()))?;
-    let mut pairs = vec![];
-    for (line, text) in text.lines().enumerate() {
-        let mut numbers = text.split_whitespace().map(|word| {
-            word.parse::<u32>()
-                .map_err(|e| format!("{}:{}: `{word}`: {e}", path.display(), line + 1))
-        });
-        let Some(user) = numbers.next().transpose()? else {
-            continue;
-        };
-        for item in numbers {
-            pairs.push((user, item?));
-        }
-    }
-    Ok(pairs)
 }
 
 fn arguments() -> Result<Arguments, Failure> {

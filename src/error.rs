@@ -245,7 +245,9 @@ impl From<crate::model::ModelError> for Error {
             | M::Parameter { .. }
             | M::Hyperparameters(_)
             | M::WarmStart { .. } => Error::config(error.to_string()),
-            M::Interactions(_) | M::Diverged { .. } => Error::check(error.to_string()),
+            M::Interactions(_) | M::Compression(_) | M::Diverged { .. } => {
+                Error::check(error.to_string())
+            }
             M::Io { .. } => Error::new(Kind::Io, error.to_string()),
             _ => Error::unexpected(error.to_string()),
         }

@@ -19,6 +19,8 @@ use crate::warehouse::{Partition, Warehouse, store, table};
 
 /// Tables that are written only when something comes for a closed billing period.
 const OF_CLOSED: [&str; 2] = ["late_allocations", "restatements"];
+/// The table of attribution that has the night alone.
+const OF_THE_NIGHT: &str = "frontier";
 
 /// Arguments of `recost plan`.
 #[derive(Debug, clap::Args)]
@@ -125,7 +127,7 @@ pub async fn run(args: &Args, printer: &mut Printer) -> Result<()> {
                         Partition::BillingPeriod if OF_CLOSED.contains(name) => {
                             "where the bill of a closed period came later".into()
                         }
-                        Partition::Day if stage == Stage::Attribute => {
+                        Partition::Day if stage == Stage::Attribute && *name != OF_THE_NIGHT => {
                             format!("every day from {} to {}", window.0, window.1)
                         }
                         Partition::Day if there.contains(&date.to_string()) => {

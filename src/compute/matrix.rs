@@ -64,6 +64,17 @@ impl Matrix {
         &self.data[row * self.cols..(row + 1) * self.cols]
     }
 
+    /// A table of `rows` in which row `r` of this one is row `places[r]`, where it has a place; the others are zero.
+    pub fn placed(&self, places: &[Option<usize>], rows: usize) -> Self {
+        let mut placed = Self::zeros(rows, self.cols);
+        for (row, place) in places.iter().enumerate() {
+            if let Some(at) = place {
+                placed.data[at * self.cols..(at + 1) * self.cols].copy_from_slice(self.row(row));
+            }
+        }
+        placed
+    }
+
     /// The whole table, borrowed.
     pub fn view(&self) -> MatrixView<'_> {
         MatrixView {

@@ -6,6 +6,7 @@
 
 pub mod binary;
 pub mod bootstrap;
+mod cold;
 pub mod evaluation;
 pub mod judge;
 pub mod metric;

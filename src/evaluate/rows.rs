@@ -8,13 +8,14 @@ use arrow::array::{
 };
 
 use super::bootstrap::{Estimate, Resampled};
+use super::cold::Figures;
 use super::evaluation::Evaluation;
 use super::metric::Metric;
 use crate::error::Result;
 use crate::model::Family;
 
 /// Seed of the bootstrap: intervals are the same from run to run.
-const SEED: u64 = 20_080_401;
+pub(super) const SEED: u64 = 20_080_401;
 
 /// A model that was judged.
 pub(super) struct Found {
@@ -24,6 +25,8 @@ pub(super) struct Found {
     resampled: Resampled,
     /// Figures over the catalogue, without intervals.
     catalogue: Vec<(&'static str, usize, f64)>,
+    /// Of new items, where they were judged.
+    pub cold: Figures,
     users: usize,
 }
 
@@ -39,6 +42,7 @@ impl Found {
             columns: evaluation.columns().to_vec(),
             resampled: evaluation.resampled(SEED),
             catalogue: coverage.chain(named("gini", evaluation.gini())).collect(),
+            cold: vec![],
             users: evaluation.users(),
         }
     }
@@ -62,6 +66,8 @@ impl Found {
                 figures.push((metric.name(), *k, estimate.mean, Some(estimate)));
             }
         }
+        let cold = self.cold.iter();
+        figures.extend(cold.map(|&(name, k, e)| (name, k, e.mean, Some(e))));
         figures.sort_by_key(|&(name, k, ..)| (name, k));
         figures
     }

@@ -1,10 +1,12 @@
 //! The stage `evaluate`: trains each model again without the test that the protocol holds out, and ranks all items for the
 //! users of the test, next to popularity.
 
+use std::collections::HashMap;
 use std::path::Path;
 
 use chrono::NaiveDate;
 
+use super::cold::{Cold, Figures};
 use super::evaluation::{Evaluation, Judged};
 use super::judge::judge;
 use super::metric::Metric;
@@ -14,6 +16,7 @@ use crate::compute::Device;
 use crate::config::{Model, Pipeline};
 use crate::engine::{Library, Options};
 use crate::error::{Error, Result};
+use crate::features::content::Contents;
 use crate::model::fits::Fits;
 use crate::model::popular::{self, Popular};
 use crate::model::{Fitted, tables};
@@ -89,6 +92,13 @@ pub async fn run(
         window,
     };
     let split = settings.protocol.split(&source).await?;
+    let contents = if pipeline.models.iter().any(|model| model.content) {
+        Some(Contents::read(library, options, snapshot, window).await?)
+    } else {
+        None
+    };
+    // Of new items, by model.
+    let mut cold_figures: HashMap<&str, Figures> = HashMap::new();
     // A former version that may have seen the test gives no start.
     let mut models: Vec<Model> = pipeline.models.clone();
     for model in &mut models {
@@ -104,15 +114,23 @@ pub async fn run(
             .map(|m| (m.id.as_str(), m.family, None)),
     );
     for fold in split.folds {
-        let Fold { train: seen, test } = fold?;
+        let Fold {
+            train: seen,
+            test,
+            unseen,
+        } = fold?;
         if test.users.is_empty() {
             continue;
         }
         let known = &seen.weights;
         let judged = Judged::new(known, &test.relevant, Some(&test.users)).in_full();
         let until = (snapshot, split.before.unwrap_or(window.1));
+        let cold = match &contents {
+            Some(contents) => Cold::new(&contents.items, &seen, &unseen)?,
+            None => None,
+        };
         let mut fits = Fits::new(device, &models, &seen, until);
-        for (at, (_, _, evaluation)) in judged_models.iter_mut().enumerate() {
+        for (at, (id, _, evaluation)) in judged_models.iter_mut().enumerate() {
             let fitted = match at.checked_sub(1) {
                 None => Fitted::Popular(Popular::train(known)),
                 Some(at) => {
@@ -121,6 +139,15 @@ pub async fn run(
                         .fitted
                 }
             };
+            if let Some(cold) = &cold {
+                let ks = &settings.k;
+                let figures = match at.checked_sub(1) {
+                    None => Some(cold.baseline(device, ks)?),
+                    Some(at) if models[at].content => cold.judge(device, &fitted, ks)?,
+                    Some(_) => None,
+                };
+                cold_figures.extend(figures.map(|figures| (*id, figures)));
+            }
             let evaluation = evaluation
                 .get_or_insert_with(|| Evaluation::new(&Metric::ALL, &settings.k, known.cols()));
             judge(device, &fitted, known, &test, &judged, longest, evaluation)?;
@@ -128,7 +155,11 @@ pub async fn run(
     }
     let found: Vec<Found> = judged_models
         .iter()
-        .filter_map(|(id, family, e)| Some(Found::new(id, *family, e.as_ref()?)))
+        .filter_map(|(id, family, e)| {
+            let mut found = Found::new(id, *family, e.as_ref()?);
+            found.cold = cold_figures.remove(id).unwrap_or_default();
+            Some(found)
+        })
         .collect();
     let Some(users) = judged_models[0].2.as_ref().map(Evaluation::users) else {
         tracing::warn!(

@@ -1,15 +1,46 @@
 //! What is known of items or users without any interaction: a sparse matrix of features, from a file of `sql/content/`.
 
 use std::collections::HashMap;
+use std::path::Path;
 
 use arrow::array::{Array, AsArray};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Float64Type};
+use chrono::NaiveDate;
 use futures::StreamExt;
 
 use super::csr::Csr;
-use crate::engine::{Engine, Library};
+use crate::engine::{Engine, Library, Options};
 use crate::error::{Error, Result};
+
+/// What the newest exports say of items and users.
+#[derive(Debug, Clone)]
+pub struct Contents {
+    /// Of items.
+    pub items: Content,
+    /// Of users.
+    pub users: Content,
+}
+
+impl Contents {
+    /// As of the end of `window`.
+    ///
+    /// # Errors
+    /// As [`Content::read`].
+    pub async fn read(
+        library: &Library,
+        options: &Options,
+        snapshot: &Path,
+        window: (NaiveDate, NaiveDate),
+    ) -> Result<Self> {
+        let engine = Engine::open(options, Some(snapshot), None)?;
+        engine.restrict_to(window).await?;
+        Ok(Self {
+            items: Content::read(&engine, library, "items").await?,
+            users: Content::read(&engine, library, "users").await?,
+        })
+    }
+}
 
 /// Rows and their features.
 #[derive(Debug, Clone)]

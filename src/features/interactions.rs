@@ -9,6 +9,7 @@ use futures::StreamExt;
 use xxhash_rust::xxh3::Xxh3;
 
 use super::csr::Csr;
+use super::ids::places;
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::model::Examples;
@@ -81,9 +82,18 @@ impl Interactions {
     /// The same interactions on the rows `users` and columns `items`, both ascending, which hold all of its own.
     ///
     /// # Errors
-    /// [`Error::check`] when they lack one.
+    /// When they lack one.
     pub fn widened(&self, users: &[String], items: &[String]) -> Result<Self> {
-        let (rows, columns) = (places(&self.users, users)?, places(&self.items, items)?);
+        let all_there = |own: &[String], all: &[String]| -> Result<Vec<u32>> {
+            let found = places(own, all).into_iter().collect::<Option<Vec<usize>>>();
+            let found =
+                found.ok_or_else(|| Error::unexpected("ids that were to be kept are gone"))?;
+            found.into_iter().map(index).collect()
+        };
+        let (rows, columns) = (
+            all_there(&self.users, users)?,
+            all_there(&self.items, items)?,
+        );
         let widen = |of: &Csr| {
             of.widened(&rows, users.len(), &columns, items.len())
                 .map_err(|e| Error::unexpected(e.to_string()))
@@ -97,15 +107,6 @@ impl Interactions {
             hash: self.hash.clone(),
         })
     }
-}
-
-/// Where each of `some` lies among `all`, both ascending.
-fn places(some: &[String], all: &[String]) -> Result<Vec<u32>> {
-    let mut at = all.iter().zip(0u32..);
-    some.iter()
-        .map(|id| at.find(|(other, _)| *other == id).map(|(_, at)| at))
-        .collect::<Option<Vec<u32>>>()
-        .ok_or_else(|| Error::check("it lacks users or items that have interactions now"))
 }
 
 /// User, item, weight, whether it was bought, and when last.

@@ -2,5 +2,6 @@
 
 pub mod content;
 pub mod csr;
+pub mod ids;
 pub mod interactions;
 pub mod stage;

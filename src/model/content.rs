@@ -7,9 +7,11 @@
 //! one of a few that foretells a fifth of the rows best.
 
 use super::random::split_mix;
+use super::{Factors, Fitted};
 use crate::compute::Matrix;
-use crate::features::content::Content;
+use crate::features::content::{Content, Contents};
 use crate::features::csr::Csr;
+use crate::features::ids::{places, union};
 use rayon::prelude::*;
 
 /// λ is chosen among these.
@@ -30,67 +32,52 @@ pub struct Extended {
     pub lambda: Option<f64>,
 }
 
+/// Factors with rows for the users and items that have no interactions, and the ids of all rows.
+pub fn extend_both(
+    factors: &Factors,
+    (users, items): (&[String], &[String]),
+    contents: &Contents,
+) -> (Fitted, Vec<String>, Vec<String>) {
+    let users = extend(&factors.users, users, &contents.users);
+    let items = extend(&factors.items, items, &contents.items);
+    tracing::debug!(users = ?users.lambda, items = ?items.lambda, "vectors from content");
+    let factors = Factors {
+        users: users.table,
+        items: items.table,
+    };
+    (Fitted::Factors(factors), users.ids, items.ids)
+}
+
 /// The rows `ids` (ascending) of `table` with every row of `content` that they lack. A row whose vector is zero gets one of
 /// its features, zero still where it has none that another row has.
 pub fn extend(table: &Matrix, ids: &[String], content: &Content) -> Extended {
-    let dim = table.cols();
-    let rows = merge(ids, &content.ids);
-    let mut extended = Matrix::zeros(rows.len(), dim);
-    let mut known: Vec<(usize, usize)> = vec![];
-    for (row, (target, (_, at, of_content))) in extended
-        .data_mut()
-        .chunks_exact_mut(dim.max(1))
-        .zip(&rows)
-        .enumerate()
-    {
-        let Some(at) = at else { continue };
-        target.copy_from_slice(table.row(*at));
-        if let Some(of_content) = of_content
-            && target.iter().any(|&value| value != 0.0)
-        {
-            known.push((row, *of_content));
+    let all = union(ids, &content.ids);
+    let mut extended = table.placed(&places(ids, &all), all.len());
+    let mut rows: Vec<Option<usize>> = vec![None; all.len()];
+    for (row, at) in places(&content.ids, &all).into_iter().enumerate() {
+        if let Some(at) = at {
+            rows[at] = Some(row);
         }
     }
-    let lambda = fill(&mut extended, &rows, &known, &content.features);
+    let lambda = fill(&mut extended, &rows, &content.features);
     Extended {
-        ids: rows.into_iter().map(|row| row.0.clone()).collect(),
+        ids: all,
         table: extended,
         lambda,
     }
 }
 
-/// An id with its rows in the table and in the content.
-type Row<'a> = (&'a String, Option<usize>, Option<usize>);
-
-/// Both lists of ids, ascending, as one.
-fn merge<'a>(ids: &'a [String], content: &'a [String]) -> Vec<Row<'a>> {
-    let mut rows: Vec<Row<'a>> = Vec::with_capacity(ids.len().max(content.len()));
-    let (mut a, mut b) = (
-        ids.iter().enumerate().peekable(),
-        content.iter().enumerate().peekable(),
-    );
-    loop {
-        let next = match (a.peek(), b.peek()) {
-            (None, None) => return rows,
-            (Some(_), None) => std::cmp::Ordering::Less,
-            (None, Some(_)) => std::cmp::Ordering::Greater,
-            (Some((_, x)), Some((_, y))) => x.cmp(y),
-        };
-        let from_ids = if next.is_le() { a.next() } else { None };
-        let from_content = if next.is_ge() { b.next() } else { None };
-        if let Some((_, id)) = from_ids.or(from_content) {
-            rows.push((id, from_ids.map(|f| f.0), from_content.map(|f| f.0)));
-        }
-    }
-}
-
-/// Gives the rows without a vector one of their features, learnt from the rows `known` (of the table and of the content).
-fn fill(
-    table: &mut Matrix,
-    rows: &[Row<'_>],
-    known: &[(usize, usize)],
-    features: &Csr,
-) -> Option<f64> {
+/// Gives the rows without a vector one of their features, learnt from those with one; `rows` says where a row's features
+/// are. Returns λ.
+fn fill(table: &mut Matrix, rows: &[Option<usize>], features: &Csr) -> Option<f64> {
+    // Rows of the table and of the features.
+    let has_vector = |row: usize| table.row(row).iter().any(|&value| value != 0.0);
+    let known: Vec<(usize, usize)> = rows
+        .iter()
+        .enumerate()
+        .filter_map(|(row, of_content)| Some((row, (*of_content)?)))
+        .filter(|&(row, _)| has_vector(row))
+        .collect();
     if known.is_empty() || features.nnz() == 0 {
         return None;
     }
@@ -111,10 +98,10 @@ fn fill(
         })
         .min_by(|a, b| a.0.total_cmp(&b.0))?
         .1;
-    let weights = regress(table, known, features, lambda);
+    let weights = regress(table, &known, features, lambda);
     let dim = table.cols();
     for (row, target) in rows.iter().zip(table.data_mut().chunks_exact_mut(dim)) {
-        let Some(of_content) = row.2 else { continue };
+        let Some(of_content) = *row else { continue };
         if features.row(of_content).0.is_empty() || target.iter().any(|&value| value != 0.0) {
             continue;
         }

@@ -14,7 +14,7 @@ use crate::compute::Device;
 use crate::config::{Model, Pipeline};
 use crate::engine::{Engine, Library, Options};
 use crate::error::{Error, Kind, Result};
-use crate::features::content::Content;
+use crate::features::content::Contents;
 use crate::features::interactions::Interactions;
 use crate::warehouse::{Table, store, table};
 
@@ -28,44 +28,6 @@ pub struct Trained {
     pub model_id: String,
     /// Wall-clock seconds of training.
     pub seconds: f64,
-}
-
-/// What the newest exports say of items and users.
-struct Contents {
-    items: Content,
-    users: Content,
-}
-
-impl Contents {
-    async fn read(
-        library: &Library,
-        options: &Options,
-        snapshot: &Path,
-        window: (NaiveDate, NaiveDate),
-    ) -> Result<Self> {
-        let engine = Engine::open(options, Some(snapshot), None)?;
-        engine.restrict_to(window).await?;
-        Ok(Self {
-            items: Content::read(&engine, library, "items").await?,
-            users: Content::read(&engine, library, "users").await?,
-        })
-    }
-
-    /// Factors with rows for users and items that have no interactions, and the ids of all rows.
-    fn extend(
-        &self,
-        factors: &Factors,
-        (users, items): (&[String], &[String]),
-    ) -> (Fitted, Vec<String>, Vec<String>) {
-        let users = content::extend(&factors.users, users, &self.users);
-        let items = content::extend(&factors.items, items, &self.items);
-        tracing::debug!(users = ?users.lambda, items = ?items.lambda, "vectors from content");
-        let factors = Factors {
-            users: users.table,
-            items: items.table,
-        };
-        (Fitted::Factors(factors), users.ids, items.ids)
-    }
 }
 
 /// Reads the interactions of `date`.
@@ -137,7 +99,7 @@ pub async fn run(
         let ids = (&interactions.users[..], &interactions.items[..]);
         let (fitted, user_ids, item_ids) = match (fit.fitted, &contents) {
             (Fitted::Factors(factors), Some(contents)) if model.content => {
-                contents.extend(&factors, ids)
+                content::extend_both(&factors, ids, contents)
             }
             // Rows without a vector take no room.
             (Fitted::Factors(factors), _) if model.is_sparse() => {

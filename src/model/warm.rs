@@ -4,6 +4,7 @@ use super::file::ModelFile;
 use super::{Factors, Fitted, ModelError};
 use crate::compute::Matrix;
 use crate::features::csr::Csr;
+use crate::features::ids::places;
 
 /// Passes of a warm start, of the `full` ones that training from nothing takes.
 pub fn passes(full: usize) -> usize {
@@ -47,9 +48,11 @@ pub fn align(
             factors.items.cols()
         ));
     }
+    let placed =
+        |table: &Matrix, had: &[String], now: &[String]| table.placed(&places(had, now), now.len());
     let aligned = Factors {
-        users: rows(&factors.users, &previous.user_ids, users),
-        items: rows(&factors.items, &previous.item_ids, items),
+        users: placed(&factors.users, &previous.user_ids, users),
+        items: placed(&factors.items, &previous.item_ids, items),
     };
     let has = |table: &Matrix, row: usize| table.row(row).iter().any(|&value| value != 0.0);
     let known_items: Vec<bool> = (0..items.len())
@@ -62,20 +65,6 @@ pub fn align(
         .count();
     let enough = known as f64 >= LEAST_KNOWN * weights.nnz() as f64;
     Ok(enough.then_some(aligned))
-}
-
-/// The rows of `table`, which belong to `had` (ascending), for the ids `now` (ascending).
-fn rows(table: &Matrix, had: &[String], now: &[String]) -> Matrix {
-    let mut aligned = Matrix::zeros(now.len(), table.cols());
-    let dim = table.cols().max(1);
-    let mut former = had.iter().enumerate().peekable();
-    for (id, row) in now.iter().zip(aligned.data_mut().chunks_exact_mut(dim)) {
-        while former.next_if(|(_, before)| *before < id).is_some() {}
-        if let Some((at, _)) = former.next_if(|(_, same)| *same == id) {
-            row.copy_from_slice(table.row(at));
-        }
-    }
-    aligned
 }
 
 /// Puts the rows of `former` that are not zero in place of those of `table`.

@@ -14,8 +14,8 @@ use crate::compute::Device;
 use crate::config::{Exclude, Pipeline};
 use crate::engine::{Engine, Options};
 use crate::error::{Error, Result};
+use crate::features::ids::{places, union};
 use crate::features::interactions::Interactions;
-use crate::model::compress::rows;
 use crate::model::file::{self, ModelFile};
 use crate::model::popular::Popular;
 use crate::model::{Factors, Fitted, stage as train, tables};
@@ -136,26 +136,22 @@ fn together(
     if metadata.get("data_hash") != Some(&interactions.hash) {
         return Ok(None);
     }
-    let union = |some: &[String], others: &[String]| {
-        let mut all = [some, others].concat();
-        all.sort_unstable();
-        all.dedup();
-        all
-    };
     let users = union(&interactions.users, &user_ids);
     let items = union(&interactions.items, &item_ids);
     let interactions = interactions.widened(&users, &items)?;
     let fitted = match fitted {
-        Fitted::Factors(factors) => {
-            let users = rows::spread(&users, &user_ids, &factors.users);
-            let items = rows::spread(&items, &item_ids, &factors.items);
-            users
-                .zip(items)
-                .map(|(users, items)| Fitted::Factors(Factors { users, items }))
-        }
-        other => (item_ids == items).then_some(other),
+        Fitted::Factors(factors) => Fitted::Factors(Factors {
+            users: factors
+                .users
+                .placed(&places(&user_ids, &users), users.len()),
+            items: factors
+                .items
+                .placed(&places(&item_ids, &items), items.len()),
+        }),
+        other if item_ids == items => other,
+        _ => return Ok(None),
     };
-    Ok(fitted.map(|fitted| (fitted, interactions)))
+    Ok(Some((fitted, interactions)))
 }
 
 /// The items of the newest catalogue, outside of which nothing is recommended; `None` where anything may be.

@@ -37,10 +37,10 @@ enum Costs {
         step: i128,
         end: i128,
     },
-    /// Exponents of ten, of the unit in the last place of [`Money`].
+    /// Ends that are 1, 2 or 5 times a power of ten.
     Logarithmic {
-        from: u32,
-        to: u32,
+        from: i128,
+        to: i128,
     },
 }
 
@@ -54,9 +54,12 @@ impl Costs {
             .unwrap_or(0)
             .max(1);
         if least > 0 && most / least >= FAR {
-            let from = least.unsigned_abs().ilog10();
-            let to = (most - 1).unsigned_abs().ilog10() + 1;
-            return Self::Logarithmic { from, to };
+            let from = round_values().take_while(|&value| value <= least).last();
+            let to = round_values().find(|&value| value >= most);
+            return Self::Logarithmic {
+                from: from.unwrap_or(1),
+                to: to.unwrap_or(i128::MAX),
+            };
         }
         let (step, end) = round_end(most);
         Self::Linear { step, end }
@@ -67,7 +70,8 @@ impl Costs {
             Self::Linear { end, .. } => scale(cost.0, *end, room),
             Self::Logarithmic { from, to } => {
                 // A place on paper, not an amount.
-                let share = ((cost.0 as f64).log10() - f64::from(*from)) / f64::from(to - from);
+                let [cost, from, to] = [cost.0, *from, *to].map(|value| (value as f64).log10());
+                let share = (cost - from) / (to - from);
                 #[allow(clippy::cast_possible_truncation)] // 0 to `room`
                 let place = (share.clamp(0.0, 1.0) * room as f64).round() as i64;
                 place
@@ -78,12 +82,20 @@ impl Costs {
     fn ticks(&self) -> Vec<Money> {
         match self {
             Self::Linear { step, end } => (0..=end / step).map(|n| Money(n * step)).collect(),
-            Self::Logarithmic { from, to } => (*from..=*to)
-                .filter_map(|power| 10_i128.checked_pow(power))
+            Self::Logarithmic { from, to } => round_values()
+                .skip_while(|value| value < from)
+                .take_while(|value| value <= to)
                 .map(Money)
                 .collect(),
         }
     }
+}
+
+/// 1, 2, 5, 10, 20, 50 and so on.
+fn round_values() -> impl Iterator<Item = i128> {
+    (0..38u32)
+        .filter_map(|power| 10_i128.checked_pow(power))
+        .flat_map(|power| [1, 2, 5].map(|factor| power.saturating_mul(factor)))
 }
 
 /// Ends of the axis of quality on round values, and the step between its lines.
@@ -196,20 +208,52 @@ pub fn draw(mut svg: Svg, spots: &[Spot], cost: &str, quality: &str) -> (Svg, i6
             );
         }
     }
-    // Names where there is room for them; the table has all.
+    // Names of the frontier, the best first, where there is room for them; the table has all.
     if svg.width > 6000 {
-        for spot in judged().filter(|spot| !spot.dominated) {
+        let mut taken: Vec<[i64; 4]> = judged()
+            .map(|spot| (x(spot.cost), y(spot.value)))
+            .map(|(at, up)| [at - RADIUS, up - RADIUS, at + RADIUS, up + RADIUS])
+            .collect();
+        let mut named: Vec<&Spot> = judged().filter(|spot| !spot.dominated).collect();
+        named.reverse();
+        for spot in named {
             let (at, up) = (x(spot.cost), y(spot.value));
             let name = shorten(&spot.name, 34);
-            let (anchor, side) = if at > left + room * 2 / 3 {
-                (Anchor::End, -110)
-            } else {
-                (Anchor::Start, 110)
-            };
-            svg.text(at + side, up - 90, anchor, "label", &name);
+            // About 7.5 px a character.
+            let length = i64::try_from(name.chars().count()).unwrap_or(34) * 75;
+            let places = [
+                (
+                    Anchor::End,
+                    at - 120,
+                    [at - 120 - length, up - 160, at - 120, up - 30],
+                ),
+                (
+                    Anchor::Start,
+                    at + 120,
+                    [at + 120, up - 160, at + 120 + length, up - 30],
+                ),
+                (
+                    Anchor::Start,
+                    at + 120,
+                    [at + 120, up + 60, at + 120 + length, up + 190],
+                ),
+            ];
+            let free = places.into_iter().find(|(_, _, room)| {
+                let inside = room[0] >= left && room[2] <= svg.width;
+                inside && !taken.iter().any(|other| meet(*room, *other))
+            });
+            if let Some((anchor, side, room)) = free {
+                svg.text(side, room[3], anchor, "label", &name);
+                taken.push(room);
+            }
         }
     }
     (svg, base + 420)
+}
+
+/// Whether two boxes, `[left, top, right, bottom]`, lie over each other.
+fn meet(one: [i64; 4], other: [i64; 4]) -> bool {
+    one[0] < other[2] && other[0] < one[2] && one[1] < other[3] && other[1] < one[3]
 }
 
 #[cfg(test)]
@@ -237,7 +281,8 @@ mod tests {
         assert_eq!(near.ticks().first(), Some(&Money(0)));
         let far = Costs::of(&[spot(1, 10, 0.1, false), spot(2, 1000, 0.2, false)]);
         assert_eq!(far.place(Money(100), 1000), 500);
-        assert_eq!(far.ticks(), [Money(10), Money(100), Money(1000)]);
+        let ticks = [10, 20, 50, 100, 200, 500, 1000].map(Money);
+        assert_eq!(far.ticks(), ticks);
         // Without cost there is no logarithm.
         let free = Costs::of(&[spot(1, 0, 0.1, false), spot(2, 1000, 0.2, false)]);
         assert_eq!(free.place(Money(0), 1000), 0);

@@ -181,7 +181,17 @@ impl Tuning<'_> {
 
     fn model(&self) -> Result<&Model> {
         let models = &self.pipeline.models;
-        models.iter().find(|m| m.id == self.model).ok_or_else(|| {
+        let found = models.iter().find(|m| m.id == self.model);
+        if let Some(compressed) = found.and_then(|m| m.compressed.as_ref()) {
+            return Err(Error::config(format!(
+                "{}: model `{}` is made from `{}` and has no hyperparameters of its own",
+                self.pipeline.file.display(),
+                self.model,
+                compressed.from
+            ))
+            .help(format!("tune `{}`", compressed.from)));
+        }
+        found.ok_or_else(|| {
             let error = Error::config(format!(
                 "{}: there is no model `{}`",
                 self.pipeline.file.display(),

@@ -776,7 +776,7 @@ pub static TABLES: &[Table] = &[
             req(
                 "metric",
                 Text,
-                "recall, precision, f1, ndcg, map, mrr, hit_rate, novelty, popularity_lift, diversity, auc, coverage or gini",
+                "recall, precision, f1, ndcg, map, mrr, hit_rate, novelty, popularity_lift, diversity, auc, coverage, gini, cold_recall or cold_ndcg",
             ),
             req("k", Int32, "length of the list that is judged; 0 for the whole ranking (auc)"),
             req(

@@ -115,6 +115,12 @@ fn users_and_items_without_interactions_get_vectors_from_what_the_exports_say() 
          where model_id = 'home-als' group by reason order by reason",
     );
     assert_eq!(users, ["content,true,false", "factors,true,true"]);
+    // New items are found by those who then took them up: better than by the popularity of their category.
+    let judged = shop.query(
+        "select a.metric, a.value > b.value from evaluation a join evaluation b on a.metric = b.metric and a.k = b.k
+         where a.model_id = 'home-als' and b.model_id = 'popularity' and a.k = 10 and a.metric like 'cold%' order by 1",
+    );
+    assert_eq!(judged, ["cold_ndcg,true", "cold_recall,true"]);
     // Lists of new users differ: they are no longer the popular one.
     let lists = shop.query(
         "select count(distinct items) > 10 from (select user_id, string_agg(item_id, ',' order by rank) as items

@@ -8,6 +8,7 @@ mod bills;
 mod checks;
 mod cli;
 mod close;
+mod compress;
 mod corrections;
 mod deliveries;
 mod evaluation;

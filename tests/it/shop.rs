@@ -76,7 +76,7 @@ impl Shop {
     }
 
     /// Hash of every published file, by its path below the snapshot. Left out is what holds seconds and so differs from run
-    /// to run: the rows that runs write about themselves into `usage`, and those of `models`.
+    /// to run: the rows that runs write about themselves into `usage`, and those of `models` and `frontier`.
     pub fn published(&self) -> Vec<(String, u64)> {
         let root = self.file("warehouse/current").canonicalize().unwrap();
         let mut files = vec![];
@@ -87,7 +87,8 @@ impl Shop {
                 .to_string_lossy()
                 .into_owned();
             let timed = name.contains("/recost-run.")
-                || (name.starts_with("models/") && name.ends_with(".parquet"));
+                || ((name.starts_with("models/") || name.starts_with("frontier/"))
+                    && name.ends_with(".parquet"));
             if !timed {
                 let bytes = std::fs::read(path).unwrap();
                 files.push((name, xxhash_rust::xxh3::xxh3_64(&bytes)));

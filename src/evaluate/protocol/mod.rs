@@ -110,12 +110,18 @@ pub struct Fold {
     pub train: Interactions,
     /// What they are judged by.
     pub test: Test,
+    /// Who, as a row of the training, took up which item that it does not know.
+    pub unseen: Vec<(u32, String)>,
 }
 
 impl Fold {
     fn new(train: Interactions, test: &[(u32, u32)]) -> Result<Self> {
         let test = Test::new(&train.weights, test)?;
-        Ok(Self { train, test })
+        Ok(Self {
+            train,
+            test,
+            unseen: vec![],
+        })
     }
 
     /// Trains on `all` but the pairs at the places `held` (ascending), and is judged by those.

@@ -39,21 +39,26 @@ pub(super) async fn split(source: &Source<'_>) -> Result<Split> {
     );
     let columns: HashMap<&str, u32> = train.items.iter().map(String::as_str).zip(0u32..).collect();
     let mut test: Vec<(u32, u32)> = vec![];
+    let mut unseen: Vec<(u32, String)> = vec![];
     for batch in engine.collect(&sql).await? {
         let text = |n: usize| cast(batch.column(n), &DataType::Utf8View);
         let (users, items) = (text(0)?, text(1)?);
         let pairs = users.as_string_view().iter().zip(items.as_string_view());
         for (user, item) in pairs.filter_map(|(user, item)| user.zip(item)) {
             let row = train.users.binary_search_by(|u| u.as_str().cmp(user));
-            if let (Ok(row), Some(&column)) = (row, columns.get(item)) {
-                test.push((u32::try_from(row).unwrap_or(u32::MAX), column));
+            let Ok(row) = row else { continue };
+            let row = u32::try_from(row).unwrap_or(u32::MAX);
+            match columns.get(item) {
+                Some(&column) => test.push((row, column)),
+                None => unseen.push((row, item.to_string())),
             }
         }
     }
     test.sort_unstable();
-    Ok(Split::one(
-        description,
-        Some(split),
-        Fold::new(train, &test)?,
-    ))
+    unseen.sort_unstable();
+    let fold = Fold {
+        unseen,
+        ..Fold::new(train, &test)?
+    };
+    Ok(Split::one(description, Some(split), fold))
 }

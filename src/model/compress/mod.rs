@@ -51,7 +51,7 @@ impl Compression {
             parts.push(format!("student of {} dimensions", distil.dim));
         }
         if let Some(least) = self.min_interactions {
-            parts.push(format!("rows with {least} interactions"));
+            parts.push(format!("rows of {least} interactions and more"));
         }
         if let Some(keep) = self.dimensions {
             parts.push(format!("{keep} dimensions"));

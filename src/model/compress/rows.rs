@@ -64,25 +64,12 @@ pub fn gather(ids: &[String], table: &Matrix) -> Result<(Vec<String>, Matrix), M
     ))
 }
 
-/// A row for each of `all`, zeros where `ids` lacks it; `None` where `ids`, the rows of `table`, are not some of `all` in
-/// their order.
-pub fn spread(all: &[String], ids: &[String], table: &Matrix) -> Option<Matrix> {
-    let mut out = Matrix::zeros(all.len(), table.cols());
-    let cols = table.cols();
-    let mut at = 0;
-    for (row, id) in ids.iter().enumerate() {
-        at += all.get(at..)?.iter().position(|other| other == id)?;
-        out.data_mut()[at * cols..(at + 1) * cols].copy_from_slice(table.row(row));
-        at += 1;
-    }
-    Some(out)
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
     use crate::compute::testing::matrix;
+    use crate::features::ids::places;
 
     fn ids(names: &str) -> Vec<String> {
         names.chars().map(String::from).collect()
@@ -137,13 +124,12 @@ mod tests {
     }
 
     #[test]
-    fn what_was_gathered_is_spread_again() {
+    fn what_was_gathered_goes_back_to_its_place() {
         let mut table = matrix(4, 3, 1);
         table.data_mut()[3..6].fill(0.0);
         let (kept, rows) = gather(&ids("abcd"), &table).unwrap();
         assert_eq!((kept.as_slice(), rows.rows()), (ids("acd").as_slice(), 3));
-        assert_eq!(spread(&ids("abcd"), &kept, &rows).unwrap(), table);
-        assert_eq!(spread(&ids("abc"), &kept, &rows), None, "d is unknown");
-        assert_eq!(spread(&ids("cabd"), &kept, &rows), None, "another order");
+        let again = rows.placed(&places(&kept, &ids("abcd")), 4);
+        assert_eq!(again, table);
     }
 }

@@ -125,18 +125,18 @@ fn table(
     ))
     .words("Model")
     .numbers("No.", "in the chart")
+    .numbers(quality, "")
+    .numbers("95 % interval", "")
+    .numbers("Cost", "per 1,000")
+    .words("Dominated by")
     .words("Family")
     .numbers("Dimensions", "")
     .words("Made smaller by")
     .numbers("Size", "without ids")
     .numbers("Scoring", "s per 1,000 users")
-    .numbers(quality, "")
-    .numbers("95 % interval", "")
     .numbers("NDCG", "")
-    .numbers("Cost", "per 1,000")
     .numbers("Cost", "in all")
-    .numbers(if what == "shown" { "Shown" } else { "Written" }, "")
-    .words("Dominated by");
+    .numbers(if what == "shown" { "Shown" } else { "Written" }, "");
     for (place, point) in group.iter().enumerate() {
         let interval = match (point.recall_low, point.recall_high) {
             (Some(low), Some(high)) => Cell::Number(format!("{} to {}", score(low), score(high))),
@@ -160,18 +160,18 @@ fn table(
             vec![
                 Cell::Name(point.model_id.clone()),
                 Cell::Number((place + 1).to_string()),
+                Cell::number(point.recall.map(score)),
+                interval,
+                money(point.cost_per_1000, digits)?,
+                dominated,
                 Cell::Name(point.family.clone()),
                 Cell::number(point.dim.map(count)),
                 Cell::name(compression(point).as_deref()),
                 Cell::Number(size(point.bytes)),
                 Cell::number(point.scoring_seconds.map(seconds)),
-                Cell::number(point.recall.map(score)),
-                interval,
                 Cell::number(point.ndcg.map(score)),
-                money(point.cost_per_1000, digits)?,
                 money(point.cost, 2)?,
                 Cell::number(point.recommendations.map(count)),
-                dominated,
             ],
         );
     }
