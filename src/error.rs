@@ -74,6 +74,7 @@ struct Inner {
     message: String,
     help: Option<String>,
     span: Option<Span>,
+    device_failed: bool,
 }
 
 /// The result type used throughout.
@@ -87,10 +88,16 @@ impl Error {
             message: message.into(),
             help: None,
             span: None,
+            device_failed: false,
         };
         Error {
             inner: Box::new(inner),
         }
+    }
+
+    /// Whether a device failed at what another may do.
+    pub fn is_device_failure(&self) -> bool {
+        self.inner.device_failed
     }
 
     /// A wrong command line or pipeline file.
@@ -232,7 +239,13 @@ impl From<crate::compute::ComputeError> for Error {
             C::Lost { .. } => Kind::Io,
             _ => Kind::Unexpected,
         };
-        Error::new(kind, error.to_string())
+        let device_failed = matches!(
+            error,
+            C::Lost { .. } | C::OutOfMemory { .. } | C::Refused { .. } | C::TooLarge { .. }
+        );
+        let mut error = Error::new(kind, error.to_string());
+        error.inner.device_failed = device_failed;
+        error
     }
 }
 

@@ -28,8 +28,8 @@ impl Cholesky {
         Some(Self { n, upper: matrix })
     }
 
-    /// Turns `b` `[n]` into the solution of `Uᵀ z = b`: then `zᵀz' = bᵀA⁻¹b'` for any two.
-    pub fn half_solve(&self, b: &mut [f64]) {
+    /// Turns `b` `[n]` into the solution of `A x = b`.
+    pub fn solve(&self, b: &mut [f64]) {
         let n = self.n;
         for k in 0..n {
             let row = &self.upper[k * n..(k + 1) * n];
@@ -38,12 +38,6 @@ impl Cholesky {
             let pairs = rest.iter_mut().zip(&row[k + 1..]);
             pairs.for_each(|(r, u)| *r -= done[k] * u);
         }
-    }
-
-    /// Turns `b` `[n]` into the solution of `A x = b`.
-    pub fn solve(&self, b: &mut [f64]) {
-        let n = self.n;
-        self.half_solve(b);
         for k in (0..n).rev() {
             let row = &self.upper[k * n..(k + 1) * n];
             let pairs = row[k + 1..].iter().zip(&b[k + 1..n]);

@@ -84,10 +84,22 @@ pub struct Run {
     pub history_days: u32,
     /// `auto`, `cpu`, `gpu`, or part of an adapter's name.
     pub device: String,
+    /// What becomes of a night whose device fails.
+    pub on_device_failure: OnDeviceFailure,
     /// The resource under which the run's own computing is recorded in `usage`, as the bill names it.
     pub resource_id: String,
     /// Published snapshots that are kept beside the current one, for readers that still hold them.
     pub keep_snapshots: usize,
+}
+
+/// What becomes of a night whose GPU is lost, out of memory or refuses a command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnDeviceFailure {
+    /// It ends with the error, and nothing is published.
+    Stop,
+    /// The stage begins again on the CPU, and the stages after it run there.
+    Cpu,
 }
 
 /// `[features]`: weights and windows.
@@ -267,6 +279,7 @@ impl Default for Run {
         Run {
             history_days: 30,
             device: "auto".into(),
+            on_device_failure: OnDeviceFailure::Stop,
             resource_id: "recost-nightly".into(),
             keep_snapshots: 2,
         }

@@ -28,8 +28,7 @@ impl Contributions for Alike<'_> {
         for &item in items {
             let wanted = self.0.row(item as usize);
             for &other in had {
-                let pairs = wanted.iter().zip(self.0.row(other as usize));
-                found.push(pairs.map(|(x, y)| x * y).sum());
+                found.push(dot(wanted, self.0.row(other as usize)));
             }
         }
         found
@@ -95,20 +94,35 @@ impl Contributions for Solved<'_> {
         let Some(cholesky) = Cholesky::new(system, dim) else {
             return vec![0.0; items.len() * had.len()];
         };
-        for (_, y) in &mut of_history {
-            cholesky.half_solve(y);
-        }
+        // c_j · A⁻¹ y_j of each item of the history; then an inner product per recommendation.
+        let solved: Vec<Vec<f32>> = of_history
+            .into_iter()
+            .map(|(confidence, mut y)| {
+                cholesky.solve(&mut y);
+                y.into_iter().map(|x| (confidence * x) as f32).collect()
+            })
+            .collect();
         let mut found = Vec::with_capacity(items.len() * had.len());
         for &item in items {
-            let mut wanted = vector(item);
-            cholesky.half_solve(&mut wanted);
-            for (confidence, z) in &of_history {
-                let product: f64 = wanted.iter().zip(z).map(|(x, z)| x * z).sum();
-                found.push((confidence * product) as f32);
-            }
+            let wanted = self.items.row(item as usize);
+            found.extend(solved.iter().map(|solved| dot(wanted, solved)));
         }
         found
     }
+}
+
+/// An inner product in eight sums, which the compiler keeps in vector registers.
+fn dot(x: &[f32], y: &[f32]) -> f32 {
+    let (x, x_rest) = x.as_chunks::<8>();
+    let (y, y_rest) = y.as_chunks::<8>();
+    let mut sums = [0.0; 8];
+    for (x, y) in x.iter().zip(y) {
+        for (sum, (x, y)) in sums.iter_mut().zip(x.iter().zip(y)) {
+            *sum += x * y;
+        }
+    }
+    let rest: f32 = x_rest.iter().zip(y_rest).map(|(x, y)| x * y).sum();
+    sums.iter().sum::<f32>() + rest
 }
 
 #[cfg(test)]

@@ -65,7 +65,7 @@ impl Default for ItemItemParams {
         Self {
             similarity: Similarity::Regression,
             neighbours: 200,
-            l2: 50.0,
+            l2: 200.0,
             shrinkage: 10.0,
             weight_power: 0.0,
         }

@@ -1,6 +1,7 @@
 //! A night: which stages run, over what, in which order; what was done is written down, and published in one step.
 
 pub mod close;
+mod devices;
 pub mod ledger;
 pub mod own_use;
 pub mod run;

@@ -6,11 +6,12 @@ use std::path::{Path, PathBuf};
 use arrow::array::RecordBatch;
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 
+use super::devices::Devices;
 use super::ledger::{Entry, Ledger, cpu_ns, peak_rss};
 use super::own_use::{Account, Spent};
 use super::{Selection, Stage};
 use crate::attribution;
-use crate::compute::{self, Choice, Device};
+use crate::compute::{self, Choice, CpuDevice, Device};
 use crate::config::Pipeline;
 use crate::engine::{Engine, Library, Options};
 use crate::error::{Error, Kind, Result};
@@ -106,9 +107,9 @@ impl Night<'_> {
         let lock = warehouse.lock(&lock_note())?;
         let mut ledger = Ledger::start(&warehouse, self.date, &device.info().name)?;
         let staging = warehouse.stage(&ledger.run_id, &lock)?;
-        let result = self
-            .stages(staging, &mut ledger, device.as_ref(), observer)
-            .await;
+        let cpu = CpuDevice::new();
+        let devices = Devices::new(device.as_ref(), &cpu, self.pipeline.run.on_device_failure);
+        let result = self.stages(staging, &mut ledger, devices, observer).await;
         ledger.finish(result.as_ref().err())?;
         let (snapshot, ingest, verdict, attribution) = result?;
         Ok(Outcome {
@@ -124,11 +125,11 @@ impl Night<'_> {
         })
     }
 
-    async fn stages(
+    async fn stages<'d>(
         &self,
         staging: Staging,
         ledger: &mut Ledger,
-        device: &dyn Device,
+        mut devices: Devices<'d>,
         observer: &mut (dyn FnMut(Progress<'_>) + Send),
     ) -> Result<(
         PathBuf,
@@ -185,15 +186,11 @@ impl Night<'_> {
                     (written.iter().map(|(_, r)| r).sum(), parts.join(", "))
                 }
                 Stage::Train => {
-                    let train = model::stage::run(
-                        self.pipeline,
-                        &self.library,
-                        &options,
-                        &dir,
-                        window,
-                        device,
-                    );
-                    let trained = train.await?;
+                    let train = |device: &'d dyn Device| {
+                        let (pipeline, library) = (self.pipeline, &self.library);
+                        model::stage::run(pipeline, library, &options, &dir, window, device)
+                    };
+                    let trained = devices.compute(observer, train).await?;
                     let work: Vec<_> = trained
                         .iter()
                         .map(|t| (t.model_id.as_str(), t.seconds))
@@ -204,14 +201,15 @@ impl Night<'_> {
                         "training",
                         &work,
                         (started, cpu),
-                        device,
+                        devices.now(),
                     )?;
                     (trained.len() as u64, models(&work))
                 }
                 Stage::Score => {
-                    let scored =
+                    let score = |device: &'d dyn Device| {
                         recommend::stage::run(self.pipeline, &options, &dir, window, device)
-                            .await?;
+                    };
+                    let scored = devices.compute(observer, score).await?;
                     let work: Vec<_> = scored
                         .iter()
                         .map(|s| (s.model_id.as_str(), s.seconds))
@@ -222,20 +220,16 @@ impl Night<'_> {
                         "deployment",
                         &work,
                         (started, cpu),
-                        device,
+                        devices.now(),
                     )?;
                     (scored.iter().map(|s| s.rows).sum(), models(&work))
                 }
                 Stage::Evaluate => {
-                    let run = evaluate::stage::run(
-                        self.pipeline,
-                        &self.library,
-                        &options,
-                        &dir,
-                        window,
-                        device,
-                    );
-                    verdict = run.await?;
+                    let evaluate = |device: &'d dyn Device| {
+                        let (pipeline, library) = (self.pipeline, &self.library);
+                        evaluate::stage::run(pipeline, library, &options, &dir, window, device)
+                    };
+                    verdict = devices.compute(observer, evaluate).await?;
                     for (model, recall) in verdict.below() {
                         observer(Progress::Warning(&format!(
                             "model `{model}` does not beat popularity: recall@{} {recall:.4} against {:.4}",

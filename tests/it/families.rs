@@ -215,6 +215,22 @@ fn a_family_or_hyperparameter_that_does_not_exist_is_refused_with_the_nearest() 
     }
 }
 
+#[test]
+fn every_family_has_an_example_that_can_be_planned() {
+    let shop = Shop::new();
+    for family in Family::ALL {
+        let example = format!("pipelines/examples/families/{family}.toml");
+        let text_of = std::fs::read_to_string(&example).unwrap();
+        assert!(
+            text_of.contains(&format!("family = \"{family}\"")),
+            "{example}"
+        );
+        std::fs::write(shop.file("example.toml"), text_of).unwrap();
+        let out = shop.recost(&["plan", "example.toml", "--date", "2026-10-31"]);
+        assert!(out.status.success(), "{example}: {}", text(&out.stderr));
+    }
+}
+
 /// SplitMix64 at a counter.
 fn mix(place: u64) -> u64 {
     let mut z = place.wrapping_mul(0x9e37_79b9_7f4a_7c15);

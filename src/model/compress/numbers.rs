@@ -77,14 +77,17 @@ impl Numbers {
     }
 }
 
-/// What an integer of the row is worth: its largest value over 127, up to 17 significant bits; 0 for a row of zeros, `None`
-/// for one with a value that is not finite.
+/// What an integer of the row is worth: its largest value over 127, up to 17 significant bits; `None` for a row with a value
+/// that is not finite. It is 0 for a row of zeros, and for one of nothing above 1.5e-36, since smaller scales have fewer bits.
 pub fn scale(row: &[f32]) -> Option<f32> {
     const DROPPED: u32 = (1 << 7) - 1;
     if row.iter().any(|x| !x.is_finite()) {
         return None;
     }
     let most = row.iter().fold(0.0f32, |most, x| most.max(x.abs()));
+    if most / MOST < f32::MIN_POSITIVE {
+        return Some(0.0);
+    }
     let bits = (most / MOST).to_bits();
     Some(f32::from_bits((bits + DROPPED) & !DROPPED))
 }
