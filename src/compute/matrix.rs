@@ -64,6 +64,17 @@ impl Matrix {
         &self.data[row * self.cols..(row + 1) * self.cols]
     }
 
+    /// Some rows, in the order given.
+    pub fn gathered(&self, which: impl IntoIterator<Item = usize>) -> Self {
+        let (mut rows, mut data) = (0, vec![]);
+        for row in which {
+            data.extend_from_slice(self.row(row));
+            rows += 1;
+        }
+        let cols = self.cols;
+        Self { rows, cols, data }
+    }
+
     /// A table of `rows` in which row `r` of this one is row `places[r]`, where it has a place; the others are zero.
     pub fn placed(&self, places: &[Option<usize>], rows: usize) -> Self {
         let mut placed = Self::zeros(rows, self.cols);

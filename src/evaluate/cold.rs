@@ -10,10 +10,11 @@ use super::bootstrap::Estimate;
 use super::evaluation::{Evaluation, Judged};
 use super::metric::Metric;
 use super::rows::SEED;
-use crate::compute::{Device, Matrix};
+use crate::compute::Device;
 use crate::error::{Error, Result};
 use crate::features::content::Content;
 use crate::features::csr::Csr;
+use crate::features::ids::places;
 use crate::features::interactions::Interactions;
 use crate::model::popular::Popular;
 use crate::model::{Factors, Fitted, content};
@@ -96,17 +97,16 @@ impl<'a> Cold<'a> {
             return Ok(None);
         };
         let extended = content::extend(&factors.items, &self.train.items, self.content);
-        let dim = factors.items.cols();
-        let mut vectors = Vec::with_capacity(self.items.len() * dim);
-        for &row in &self.items {
-            match extended.ids.binary_search(&self.content.ids[row]) {
-                Ok(at) => vectors.extend_from_slice(extended.table.row(at)),
-                Err(_) => return Err(Error::unexpected("content lost an item")),
-            }
-        }
+        // Extended by all of the content, so every new item is there.
+        let ids: Vec<String> = self
+            .items
+            .iter()
+            .map(|&row| self.content.ids[row].clone())
+            .collect();
+        let rows = places(&ids, &extended.ids).into_iter().flatten();
         let fitted = Fitted::Factors(Factors {
             users: factors.users.clone(),
-            items: Matrix::new(self.items.len(), dim, vectors)?,
+            items: extended.table.gathered(rows),
         });
         self.figures(device, &fitted, &self.users, ks).map(Some)
     }
@@ -176,7 +176,7 @@ impl<'a> Cold<'a> {
 mod tests {
     use super::super::protocol::testing::interactions;
     use super::*;
-    use crate::compute::CpuDevice;
+    use crate::compute::{CpuDevice, Matrix};
 
     /// Items 0 to 3 are known, 4 to 7 new; even ones are shoes, odd ones hats. Users 0 and 1 like shoes, 2 hats.
     fn content() -> Content {

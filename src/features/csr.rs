@@ -222,6 +222,28 @@ impl Csr {
         Self::new(rows, cols, indptr, indices, self.values.clone())
     }
 
+    /// The same matrix with only those cells whose place among [`Csr::indices`] `keep` accepts.
+    pub fn filtered(&self, keep: impl Fn(usize) -> bool) -> Self {
+        let mut indptr = vec![0];
+        let (mut indices, mut values) = (vec![], vec![]);
+        for row in 0..self.rows {
+            for at in self.indptr[row] as usize..self.indptr[row + 1] as usize {
+                if keep(at) {
+                    indices.push(self.indices[at]);
+                    values.push(self.values[at]);
+                }
+            }
+            indptr.push(indices.len() as u64);
+        }
+        Self {
+            rows: self.rows,
+            cols: self.cols,
+            indptr,
+            indices,
+            values,
+        }
+    }
+
     /// The rows of a range as a matrix of their own, with the same columns.
     pub fn slice_rows(&self, range: std::ops::Range<usize>) -> Self {
         let (from, to) = (self.indptr[range.start], self.indptr[range.end]);
@@ -283,6 +305,16 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
     use std::collections::BTreeMap;
+
+    #[test]
+    fn a_filtered_matrix_keeps_the_places_that_were_asked_for() {
+        let cells = [(0, 0, 1.0), (0, 2, 2.0), (2, 1, 3.0)];
+        let whole = Csr::from_triplets(3, 3, &cells).unwrap();
+        let kept = whole.filtered(|at| at != 1);
+        let expected = Csr::from_triplets(3, 3, &[cells[0], cells[2]]).unwrap();
+        assert_eq!(kept, expected);
+        assert_eq!(whole.filtered(|_| true), whole);
+    }
 
     #[test]
     fn a_widened_matrix_has_its_cells_in_their_new_places() {

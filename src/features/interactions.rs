@@ -48,30 +48,26 @@ impl Interactions {
         let mut hash = Xxh3::new();
         hash.update(self.hash.as_bytes());
         held.iter().for_each(|at| hash.update(&at.to_le_bytes()));
-        let (mut held, mut at) = (held.iter().peekable(), 0);
-        let (mut cells, mut bought, mut times) = (vec![], vec![], vec![]);
-        for row in 0..self.weights.rows() {
+        let keep = |at: usize| held.binary_search(&at).is_err();
+        let weights = self.weights.filtered(keep);
+        let times = self.times.iter().enumerate();
+        let mut bought = vec![];
+        for row in 0..weights.rows() {
             let user = index(row)?;
-            let (items, weights) = self.weights.row(row);
-            for (&item, &weight) in items.iter().zip(weights) {
-                if held.next_if(|&&held| held == at).is_none() {
-                    cells.push((user, item, weight));
-                    times.push(self.times[at]);
-                    if self.bought.row(row).0.binary_search(&item).is_ok() {
-                        bought.push((user, item, 1.0));
-                    }
-                }
-                at += 1;
-            }
+            let (items, _) = self.bought.row(row);
+            let kept = items
+                .iter()
+                .filter(|item| weights.row(row).0.binary_search(item).is_ok());
+            bought.extend(kept.map(|&item| (user, item, 1.0)));
         }
-        let matrix = |cells: &[(u32, u32, f32)]| {
-            Csr::from_triplets(self.weights.rows(), self.weights.cols(), cells)
-                .map_err(|e| Error::unexpected(e.to_string()))
-        };
         Ok(Self {
-            weights: matrix(&cells)?,
-            bought: matrix(&bought)?,
-            times,
+            bought: Csr::from_triplets(weights.rows(), weights.cols(), &bought)
+                .map_err(|e| Error::unexpected(e.to_string()))?,
+            times: times
+                .filter(|(at, _)| keep(*at))
+                .map(|(_, &time)| time)
+                .collect(),
+            weights,
             hash: format!("{:032x}", hash.digest128()),
             ..self.clone()
         })

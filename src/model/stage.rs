@@ -103,8 +103,8 @@ pub async fn run(
             }
             // Rows without a vector take no room.
             (Fitted::Factors(factors), _) if model.is_sparse() => {
-                let (user_ids, users) = rows::gather(ids.0, &factors.users)?;
-                let (item_ids, items) = rows::gather(ids.1, &factors.items)?;
+                let (user_ids, users) = rows::gather(ids.0, &factors.users);
+                let (item_ids, items) = rows::gather(ids.1, &factors.items);
                 let factors = Factors { users, items };
                 (Fitted::Factors(factors), user_ids, item_ids)
             }

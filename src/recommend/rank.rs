@@ -27,7 +27,9 @@ pub fn rank<E: From<ComputeError>>(
             let vectors = if all {
                 &factors.users
             } else {
-                chosen = rows(&factors.users, users)?;
+                chosen = factors
+                    .users
+                    .gathered(users.iter().map(|&user| user as usize));
                 &chosen
             };
             let available = with_vector(&factors.items, filters.available);
@@ -74,15 +76,6 @@ fn with_vector(items: &Matrix, available: Option<&[bool]>) -> Option<Vec<bool>> 
         }
     }
     Some(mask)
-}
-
-/// The rows `which` of a table.
-fn rows(table: &Matrix, which: &[u32]) -> Result<Matrix, ComputeError> {
-    let mut values = Vec::with_capacity(which.len() * table.cols());
-    for &row in which {
-        values.extend_from_slice(table.row(row as usize));
-    }
-    Matrix::new(which.len(), table.cols(), values)
 }
 
 #[cfg(test)]

@@ -3,11 +3,7 @@
 use crate::error::{Error, Result};
 use crate::evaluate::protocol::Test;
 use crate::features::csr::Csr;
-use crate::model::Examples;
-use crate::model::random::Stream;
-
-/// Purpose of the random numbers of a split without times.
-const SPLIT: u64 = 5;
+use crate::model::{Examples, held_out};
 
 /// A training part and what it is judged by.
 #[derive(Debug)]
@@ -25,35 +21,21 @@ impl HeldOut {
     /// `Kind::Check` when that leaves nothing to judge by.
     pub fn new(examples: &Examples<'_>, share: f64, seed: u64) -> Result<Self> {
         let weights = examples.weights;
-        let count = (weights.nnz() as f64 * share) as usize;
-        let stream = Stream::new(seed, SPLIT);
-        let mut order: Vec<usize> = (0..weights.nnz()).collect();
-        order.sort_unstable_by_key(|&at| match examples.times {
-            // Entries of one moment are told apart at random, so that no user's are held back together for their place.
-            Some(times) => (times[at], stream.bits(at as u64), at),
-            None => (0, stream.bits(at as u64), at),
+        let is_held = held_out::newest(examples, share, seed);
+        let train = weights.filtered(|at| !is_held[at]);
+        let times = examples.times.map(|times| {
+            let kept = times.iter().zip(&is_held).filter(|(_, held)| !**held);
+            kept.map(|(&time, _)| time).collect()
         });
-        let mut held = vec![false; weights.nnz()];
-        order
-            .iter()
-            .rev()
-            .take(count)
-            .for_each(|&at| held[at] = true);
-        let (mut cells, mut pairs, mut times, mut at) = (vec![], vec![], vec![], 0);
-        for user in 0..weights.rows() {
-            let (items, values) = weights.row(user);
-            for (&item, &value) in items.iter().zip(values) {
-                if held[at] {
-                    pairs.push((user as u32, item));
-                } else {
-                    cells.push((user as u32, item, value));
-                    times.extend(examples.times.map(|times| times[at]));
-                }
-                at += 1;
-            }
-        }
-        let train = Csr::from_triplets(weights.rows(), weights.cols(), &cells)
-            .map_err(|e| Error::unexpected(e.to_string()))?;
+        let held = weights.filtered(|at| is_held[at]);
+        let pairs: Vec<(u32, u32)> = (0..held.rows())
+            .flat_map(|user| {
+                held.row(user)
+                    .0
+                    .iter()
+                    .map(move |&item| (user as u32, item))
+            })
+            .collect();
         let test = Test::new(&train, &pairs)?;
         if test.users.is_empty() {
             return Err(Error::check(format!(
@@ -62,11 +44,7 @@ impl HeldOut {
             ))
             .help("raise `validation` of the search, or wait for more interactions"));
         }
-        Ok(Self {
-            train,
-            times: examples.times.map(|_| times),
-            test,
-        })
+        Ok(Self { train, times, test })
     }
 
     /// What settings are trained on.

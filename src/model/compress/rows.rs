@@ -45,23 +45,11 @@ pub fn with_vector(table: &Matrix) -> Vec<bool> {
 }
 
 /// The rows that have a vector, with their ids.
-///
-/// # Errors
-/// None that can happen.
-pub fn gather(ids: &[String], table: &Matrix) -> Result<(Vec<String>, Matrix), ModelError> {
-    let kept: Vec<usize> = with_vector(table)
-        .into_iter()
-        .enumerate()
-        .filter_map(|(row, has)| has.then_some(row))
-        .collect();
-    let values: Vec<f32> = kept
-        .iter()
-        .flat_map(|&row| table.row(row).iter().copied())
-        .collect();
-    Ok((
-        kept.iter().map(|&row| ids[row].clone()).collect(),
-        Matrix::new(kept.len(), table.cols(), values)?,
-    ))
+pub fn gather(ids: &[String], table: &Matrix) -> (Vec<String>, Matrix) {
+    let rows = with_vector(table).into_iter().enumerate();
+    let kept: Vec<usize> = rows.filter_map(|(row, has)| has.then_some(row)).collect();
+    let ids = kept.iter().map(|&row| ids[row].clone()).collect();
+    (ids, table.gathered(kept))
 }
 
 #[cfg(test)]
@@ -127,7 +115,7 @@ mod tests {
     fn what_was_gathered_goes_back_to_its_place() {
         let mut table = matrix(4, 3, 1);
         table.data_mut()[3..6].fill(0.0);
-        let (kept, rows) = gather(&ids("abcd"), &table).unwrap();
+        let (kept, rows) = gather(&ids("abcd"), &table);
         assert_eq!((kept.as_slice(), rows.rows()), (ids("acd").as_slice(), 3));
         let again = rows.placed(&places(&kept, &ids("abcd")), 4);
         assert_eq!(again, table);

@@ -4,11 +4,8 @@ use crate::compute::{Device, Matrix, Query};
 use crate::evaluate::evaluation::{Evaluation, Judged};
 use crate::evaluate::metric::Metric;
 use crate::features::csr::Csr;
-use crate::model::random::Stream;
-use crate::model::{Examples, ModelError};
+use crate::model::{Examples, ModelError, held_out};
 
-/// Purpose of the random numbers of a split without times.
-const SPLIT: u64 = 2;
 /// Length of the lists that are judged.
 const K: usize = 20;
 /// Users of a batch.
@@ -33,35 +30,9 @@ impl Split {
                 weights.nnz()
             )));
         }
-        let mut order: Vec<usize> = (0..weights.nnz()).collect();
-        match examples.times {
-            // Entries of one moment are told apart by their place.
-            Some(times) => order.sort_unstable_by_key(|&at| (times[at], at)),
-            None => {
-                let stream = Stream::new(seed, SPLIT);
-                order.sort_unstable_by_key(|&at| (stream.bits(at as u64), at));
-            }
-        }
-        let mut is_held = vec![false; weights.nnz()];
-        for &at in &order[weights.nnz() - count..] {
-            is_held[at] = true;
-        }
-        let part = |held: bool| {
-            let mut at = 0;
-            let mut cells = Vec::with_capacity(if held { count } else { weights.nnz() - count });
-            for user in 0..weights.rows() {
-                let (items, values) = weights.row(user);
-                for (&item, &value) in items.iter().zip(values) {
-                    if is_held[at] == held {
-                        cells.push((user as u32, item, value));
-                    }
-                    at += 1;
-                }
-            }
-            Csr::from_triplets(weights.rows(), weights.cols(), &cells)
-                .map_err(|error| ModelError::Interactions(error.to_string()))
-        };
-        let (train, mut held) = (part(false)?, part(true)?);
+        let is_held = held_out::newest(examples, f64::from(share), seed);
+        let train = weights.filtered(|at| !is_held[at]);
+        let mut held = weights.filtered(|at| is_held[at]);
         // Who or what is new in the part held back cannot be ranked yet.
         let mut known = vec![false; train.cols()];
         train
