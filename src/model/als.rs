@@ -6,6 +6,7 @@
 
 use super::contributions::{self, Solved};
 use super::fitted::check_finite;
+use super::normal::Normal;
 use super::random::split_mix;
 use super::{
     Contributions, Definition, Examples, Factors, Family, Fitted, Learner, ModelError, Progress,
@@ -34,6 +35,16 @@ pub const FAMILY: Family = Family::new(&Definition {
 /// What to change when factors are not finite.
 const REMEDY: &str = "Raise the regularization or lower alpha";
 
+/// How a row is solved while the other side is held.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Solver {
+    /// A few steps from its former value, on the device.
+    ConjugateGradients,
+    /// Exactly, on the processor.
+    Cholesky,
+}
+
 /// Hyperparameters; unknown keys are refused.
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -46,6 +57,8 @@ pub struct AlsParams {
     pub regularization: f32,
     /// Confidence per unit of weight, above 0.
     pub alpha: f32,
+    /// How a row is solved.
+    pub solver: Solver,
     /// Conjugate-gradient steps per row and iteration, 1 to 100.
     pub cg_steps: usize,
     /// Seed of the initial factors.
@@ -59,6 +72,7 @@ impl Default for AlsParams {
             iterations: 10,
             regularization: 0.01,
             alpha: 10.0,
+            solver: Solver::ConjugateGradients,
             cg_steps: 3,
             seed: 7,
         }
@@ -114,8 +128,9 @@ impl Learner for AlsParams {
         let Fitted::Factors(factors) = fitted else {
             return Ok(contributions::of_fitted(fitted));
         };
-        let gram = device.gram(factors.items.view(), self.regularization)?;
-        Ok(Some(Box::new(Solved::new(factors, &gram, self.alpha))))
+        let items = &factors.items;
+        let normal = Normal::new(device, items, self.alpha, self.regularization)?;
+        Ok(Some(Box::new(Solved { items, normal })))
     }
 }
 
@@ -141,14 +156,33 @@ pub fn train(
         iterations = warm::passes(iterations);
     }
     for iteration in 1..=iterations {
-        device.als_half(items.view(), interactions, params.solve(), &mut users)?;
-        device.als_half(users.view(), &by_item, params.solve(), &mut items)?;
+        half(device, &items, interactions, params, &mut users)?;
+        half(device, &users, &by_item, params, &mut items)?;
         observer(iteration, start.elapsed().as_secs_f64());
     }
     for table in [&users, &items] {
         check_finite(table, REMEDY)?;
     }
     Ok(Factors { users, items })
+}
+
+/// Improves every row of `x` while `fixed` is held.
+fn half(
+    device: &dyn Device,
+    fixed: &Matrix,
+    interactions: &Csr,
+    params: &AlsParams,
+    x: &mut Matrix,
+) -> Result<(), ModelError> {
+    match params.solver {
+        Solver::ConjugateGradients => {
+            device.als_half(fixed.view(), interactions, params.solve(), x)?;
+        }
+        Solver::Cholesky => {
+            Normal::new(device, fixed, params.alpha, params.regularization)?.solve(interactions, x);
+        }
+    }
+    Ok(())
 }
 
 /// Steps for rows that start from nothing: enough that the result no longer depends on the start.
@@ -198,6 +232,7 @@ mod tests {
         iterations: 6,
         regularization: 0.1,
         alpha: 5.0,
+        solver: Solver::ConjugateGradients,
         cg_steps: 3,
         seed: 7,
     };
@@ -337,6 +372,19 @@ mod tests {
             loss(&warm, &interactions, &params),
         );
         assert!(warm < 1.01 * full, "{warm} after {full}");
+    }
+
+    #[test]
+    fn solved_exactly_it_comes_to_no_worse_a_loss() {
+        let interactions = csr(60, 50, 5, 1);
+        let with = |solver| {
+            let params = AlsParams { solver, ..PARAMS };
+            let examples = Examples::new(&interactions);
+            let factors = train(&CpuDevice::new(), &examples, &params, &mut quiet).unwrap();
+            loss(&factors, &interactions, &params)
+        };
+        let (exact, steps) = (with(Solver::Cholesky), with(Solver::ConjugateGradients));
+        assert!(exact < 1.01 * steps, "{exact}, {steps}");
     }
 
     #[test]

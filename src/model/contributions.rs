@@ -1,7 +1,8 @@
 //! Why an item scores as it does: what each item of the user's history adds to it.
 
-use super::{Factors, Fitted, Neighbours};
-use crate::compute::{Cholesky, Matrix};
+use super::normal::Normal;
+use super::{Fitted, Neighbours};
+use crate::compute::Matrix;
 
 /// What each item of a history adds to the score of others. Below 0 it speaks against them.
 pub trait Contributions: Sync {
@@ -55,50 +56,23 @@ impl Contributions for Stated<'_> {
 /// `c_uj · y_iᵀ (YᵀY + λI + Σ_j (c_uj − 1) y_j y_jᵀ)⁻¹ y_j`, whose sum is the score of the user's exact solution (Hu,
 /// Koren, Volinsky, ICDM 2008, section 5).
 pub(super) struct Solved<'a> {
-    items: &'a Matrix,
-    /// `YᵀY + λI`, `[dim, dim]`.
-    gram: Vec<f64>,
-    alpha: f64,
-}
-
-impl<'a> Solved<'a> {
-    /// `gram` is `YᵀY + λI` of the items.
-    pub fn new(factors: &'a Factors, gram: &Matrix, alpha: f32) -> Self {
-        Self {
-            items: &factors.items,
-            gram: gram.data().iter().map(|&value| f64::from(value)).collect(),
-            alpha: f64::from(alpha),
-        }
-    }
+    pub items: &'a Matrix,
+    pub normal: Normal<'a>,
 }
 
 impl Contributions for Solved<'_> {
     fn of(&self, (had, weights): (&[u32], &[f32]), items: &[u32]) -> Vec<f32> {
-        let dim = self.items.cols();
-        let vector = |item: u32| -> Vec<f64> {
-            let row = self.items.row(item as usize).iter();
-            row.map(|&value| f64::from(value)).collect()
-        };
-        let mut system = self.gram.clone();
-        let mut of_history: Vec<(f64, Vec<f64>)> = Vec::with_capacity(had.len());
-        for (&other, &weight) in had.iter().zip(weights) {
-            let (extra, y) = (self.alpha * f64::from(weight), vector(other));
-            for (i, row) in system.chunks_exact_mut(dim).enumerate() {
-                let factor = extra * y[i];
-                let pairs = row[i..].iter_mut().zip(&y[i..]);
-                pairs.for_each(|(a, y)| *a += factor * y);
-            }
-            of_history.push((1.0 + extra, y));
-        }
-        // λ > 0 makes it positive definite but for the last bits of huge weights.
-        let Some(cholesky) = Cholesky::new(system, dim) else {
+        let Some(system) = self.normal.factorised((had, weights)) else {
             return vec![0.0; items.len() * had.len()];
         };
         // c_j · A⁻¹ y_j of each item of the history; then an inner product per recommendation.
-        let solved: Vec<Vec<f32>> = of_history
-            .into_iter()
-            .map(|(confidence, mut y)| {
-                cholesky.solve(&mut y);
+        let solved: Vec<Vec<f32>> = had
+            .iter()
+            .zip(weights)
+            .map(|(&other, &weight)| {
+                let mut y = self.normal.vector(other);
+                system.solve(&mut y);
+                let confidence = self.normal.confidence(weight);
                 y.into_iter().map(|x| (confidence * x) as f32).collect()
             })
             .collect();
@@ -130,8 +104,9 @@ fn dot(x: &[f32], y: &[f32]) -> f32 {
 mod tests {
     use super::*;
     use crate::compute::testing::{csr, exact_als, matrix};
-    use crate::compute::{AlsSolve, CpuDevice, Device};
+    use crate::compute::{AlsSolve, CpuDevice};
     use crate::features::csr::Csr;
+    use crate::model::Factors;
 
     const USERS: usize = 12;
     const ITEMS: usize = 20;
@@ -166,15 +141,12 @@ mod tests {
             steps: 1,
         };
         let exact = exact_als(&factors.items, &history, solve);
-        let gram = CpuDevice::new().gram(factors.items.view(), lambda).unwrap();
-        adds_up(
-            &Solved::new(&factors, &gram, alpha),
-            &history,
-            |user, item| {
-                let y = factors.items.row(item).iter().map(|&y| f64::from(y));
-                exact[user].iter().zip(y).map(|(x, y)| x * y).sum()
-            },
-        );
+        let items = &factors.items;
+        let normal = Normal::new(&CpuDevice::new(), items, alpha, lambda).unwrap();
+        adds_up(&Solved { items, normal }, &history, |user, item| {
+            let y = factors.items.row(item).iter().map(|&y| f64::from(y));
+            exact[user].iter().zip(y).map(|(x, y)| x * y).sum()
+        });
     }
 
     #[test]

@@ -16,6 +16,7 @@ pub mod gradient;
 pub mod held_out;
 pub mod item_item;
 pub mod logistic;
+mod normal;
 mod params;
 pub mod popular;
 pub(crate) mod random;
