@@ -130,6 +130,29 @@ fn users_and_items_without_interactions_get_vectors_from_what_the_exports_say() 
 }
 
 #[test]
+fn a_feature_that_is_not_a_number_stops_the_run_and_is_named() {
+    let shop = Shop::new();
+    shop.edit("family = \"als\"", "content = true\nfamily = \"als\"");
+    std::fs::create_dir_all(shop.file("sql/content")).unwrap();
+    let own = "select item_id as id, 'size=M' as feature,
+        case when item_id = 'i000007' then cast('NaN' as double) else 1 end as weight from items";
+    std::fs::write(shop.file("sql/content/items.sql"), own).unwrap();
+    let out = shop.run();
+    let error = text(&out.stderr);
+    assert_eq!(out.status.code(), Some(3), "{error}");
+    let words: Vec<&str> = error.split_whitespace().collect();
+    let error = words.join(" ");
+    for wanted in [
+        "content/items.sql",
+        "`size=M` of `i000007` is not a number",
+        "leave the row out",
+    ] {
+        assert!(error.contains(wanted), "{error}");
+    }
+    assert!(!shop.file("warehouse/current").exists());
+}
+
+#[test]
 fn a_warm_start_is_as_good_as_a_fresh_one_and_says_where_it_came_from() {
     let shop = Shop::new();
     let file = shop.file("pipeline.toml");
