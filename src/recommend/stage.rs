@@ -1,5 +1,6 @@
 //! The stage `score`: each model's list for every user, from the model files that `train` wrote.
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 use std::path::Path;
 
@@ -125,7 +126,7 @@ pub async fn run(
 fn together(
     read: ModelFile,
     interactions: &Interactions,
-) -> Result<Option<(Fitted, Interactions)>> {
+) -> Result<Option<(Fitted, Cow<'_, Interactions>)>> {
     let ModelFile {
         fitted,
         user_ids,
@@ -136,22 +137,25 @@ fn together(
     if metadata.get("data_hash") != Some(&interactions.hash) {
         return Ok(None);
     }
+    let same_users = user_ids.is_empty() || user_ids == interactions.users;
+    if same_users && item_ids == interactions.items {
+        return Ok(Some((fitted, Cow::Borrowed(interactions))));
+    }
     let users = union(&interactions.users, &user_ids);
     let items = union(&interactions.items, &item_ids);
     let interactions = interactions.widened(&users, &items)?;
-    let fitted = match fitted {
-        Fitted::Factors(factors) => Fitted::Factors(Factors {
-            users: factors
-                .users
-                .placed(&places(&user_ids, &users), users.len()),
-            items: factors
-                .items
-                .placed(&places(&item_ids, &items), items.len()),
-        }),
-        other if item_ids == items => other,
-        _ => return Ok(None),
+    let Fitted::Factors(factors) = fitted else {
+        return Ok(None);
     };
-    Ok(Some((fitted, interactions)))
+    let fitted = Fitted::Factors(Factors {
+        users: factors
+            .users
+            .placed(&places(&user_ids, &users), users.len()),
+        items: factors
+            .items
+            .placed(&places(&item_ids, &items), items.len()),
+    });
+    Ok(Some((fitted, Cow::Owned(interactions))))
 }
 
 /// The items of the newest catalogue, outside of which nothing is recommended; `None` where anything may be.
