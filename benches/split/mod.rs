@@ -6,8 +6,8 @@ use std::path::Path;
 
 type Failure = Box<dyn std::error::Error>;
 
-/// Seed of the bootstrap and of the share held out.
-pub const SEED: u64 = 20_080_401;
+/// Seed of the bootstrap, and of the share held out.
+pub use recost::evaluate::bootstrap::SEED;
 
 /// The training part and the test part of `folder`, `[users, items]`; with a `holdout`, that share of the training part in
 /// place of the test.

@@ -86,6 +86,11 @@ impl Matrix {
         placed
     }
 
+    /// Whether all values of a row are 0, as of a user or an item without a vector.
+    pub fn is_zero(&self, row: usize) -> bool {
+        self.view().is_zero(row)
+    }
+
     /// The whole table, borrowed.
     pub fn view(&self) -> MatrixView<'_> {
         MatrixView {
@@ -102,6 +107,11 @@ impl Matrix {
 }
 
 impl<'a> MatrixView<'a> {
+    /// Whether all values of a row are 0.
+    pub fn is_zero(self, row: usize) -> bool {
+        self.row(row).iter().all(|&value| value == 0.0)
+    }
+
     /// Number of rows.
     pub fn rows(self) -> usize {
         self.rows

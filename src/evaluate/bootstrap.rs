@@ -6,6 +6,9 @@
 
 use rayon::prelude::*;
 
+/// Seed with which models are judged: intervals are the same from run to run.
+pub const SEED: u64 = 20_080_401;
+
 /// A mean over users with its uncertainty.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Estimate {

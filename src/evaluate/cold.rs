@@ -6,10 +6,9 @@
 
 use std::collections::HashMap;
 
-use super::bootstrap::Estimate;
+use super::bootstrap::{Estimate, SEED};
 use super::evaluation::{Evaluation, Judged};
 use super::metric::Metric;
-use super::rows::SEED;
 use crate::compute::Device;
 use crate::error::{Error, Result};
 use crate::features::content::Content;

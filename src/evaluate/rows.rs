@@ -7,15 +7,12 @@ use arrow::array::{
     ArrayRef, BooleanArray, Float64Array, Int32Array, Int64Array, RecordBatch, StringViewArray,
 };
 
-use super::bootstrap::{Estimate, Resampled};
+use super::bootstrap::{Estimate, Resampled, SEED};
 use super::cold::Figures;
 use super::evaluation::Evaluation;
 use super::metric::Metric;
 use crate::error::Result;
 use crate::model::Family;
-
-/// Seed of the bootstrap: intervals are the same from run to run.
-pub(super) const SEED: u64 = 20_080_401;
 
 /// A model that was judged.
 pub(super) struct Found {

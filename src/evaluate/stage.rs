@@ -16,7 +16,7 @@ use crate::compute::Device;
 use crate::config::{Model, Pipeline};
 use crate::engine::{Library, Options};
 use crate::error::{Error, Result};
-use crate::features::content::Contents;
+use crate::features::content::Content;
 use crate::model::fits::Fits;
 use crate::model::popular::{self, Popular};
 use crate::model::{Fitted, tables};
@@ -92,8 +92,8 @@ pub async fn run(
         window,
     };
     let split = settings.protocol.split(&source).await?;
-    let contents = if pipeline.models.iter().any(|model| model.content) {
-        Some(Contents::read(library, options, snapshot, window).await?)
+    let content = if pipeline.models.iter().any(|model| model.content) {
+        Some(Content::newest(library, options, snapshot, window, "items").await?)
     } else {
         None
     };
@@ -125,8 +125,8 @@ pub async fn run(
         let known = &seen.weights;
         let judged = Judged::new(known, &test.relevant, Some(&test.users)).in_full();
         let until = (snapshot, split.before.unwrap_or(window.1));
-        let cold = match &contents {
-            Some(contents) => Cold::new(&contents.items, &seen, &unseen)?,
+        let cold = match &content {
+            Some(content) => Cold::new(content, &seen, &unseen)?,
             None => None,
         };
         let mut fits = Fits::new(device, &models, &seen, until);

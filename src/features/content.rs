@@ -33,11 +33,9 @@ impl Contents {
         snapshot: &Path,
         window: (NaiveDate, NaiveDate),
     ) -> Result<Self> {
-        let engine = Engine::open(options, Some(snapshot), None)?;
-        engine.restrict_to(window).await?;
         Ok(Self {
-            items: Content::read(&engine, library, "items").await?,
-            users: Content::read(&engine, library, "users").await?,
+            items: Content::newest(library, options, snapshot, window, "items").await?,
+            users: Content::newest(library, options, snapshot, window, "users").await?,
         })
     }
 }
@@ -54,6 +52,22 @@ pub struct Content {
 }
 
 impl Content {
+    /// Of `items` or `users`, as of the end of `window`.
+    ///
+    /// # Errors
+    /// As [`Content::read`].
+    pub async fn newest(
+        library: &Library,
+        options: &Options,
+        snapshot: &Path,
+        window: (NaiveDate, NaiveDate),
+        side: &str,
+    ) -> Result<Self> {
+        let engine = Engine::open(options, Some(snapshot), None)?;
+        engine.restrict_to(window).await?;
+        Self::read(&engine, library, side).await
+    }
+
     /// Reads the rows of the library's file `content/<side>.sql` (id, feature, weight). Rows without an id or a feature say
     /// nothing; several rows of one id and feature add up; what a single id has says nothing of others and is left out.
     ///

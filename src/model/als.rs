@@ -130,7 +130,7 @@ impl Learner for AlsParams {
         };
         let items = &factors.items;
         let normal = Normal::new(device, items, self.alpha, self.regularization)?;
-        Ok(Some(Box::new(Solved { items, normal })))
+        Ok(Some(Box::new(Solved(normal))))
     }
 }
 

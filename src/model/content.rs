@@ -71,12 +71,11 @@ pub fn extend(table: &Matrix, ids: &[String], content: &Content) -> Extended {
 /// are. Returns λ.
 fn fill(table: &mut Matrix, rows: &[Option<usize>], features: &Csr) -> Option<f64> {
     // Rows of the table and of the features.
-    let has_vector = |row: usize| table.row(row).iter().any(|&value| value != 0.0);
     let known: Vec<(usize, usize)> = rows
         .iter()
         .enumerate()
         .filter_map(|(row, of_content)| Some((row, (*of_content)?)))
-        .filter(|&(row, _)| has_vector(row))
+        .filter(|&(row, _)| !table.is_zero(row))
         .collect();
     if known.is_empty() || features.nnz() == 0 {
         return None;

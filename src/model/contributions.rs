@@ -55,14 +55,11 @@ impl Contributions for Stated<'_> {
 
 /// `c_uj · y_iᵀ (YᵀY + λI + Σ_j (c_uj − 1) y_j y_jᵀ)⁻¹ y_j`, whose sum is the score of the user's exact solution (Hu,
 /// Koren, Volinsky, ICDM 2008, section 5).
-pub(super) struct Solved<'a> {
-    pub items: &'a Matrix,
-    pub normal: Normal<'a>,
-}
+pub(super) struct Solved<'a>(pub Normal<'a>);
 
 impl Contributions for Solved<'_> {
     fn of(&self, (had, weights): (&[u32], &[f32]), items: &[u32]) -> Vec<f32> {
-        let Some(system) = self.normal.factorised((had, weights)) else {
+        let Some(system) = self.0.factorised((had, weights)) else {
             return vec![0.0; items.len() * had.len()];
         };
         // c_j · A⁻¹ y_j of each item of the history; then an inner product per recommendation.
@@ -70,15 +67,15 @@ impl Contributions for Solved<'_> {
             .iter()
             .zip(weights)
             .map(|(&other, &weight)| {
-                let mut y = self.normal.vector(other);
+                let mut y = self.0.vector(other);
                 system.solve(&mut y);
-                let confidence = self.normal.confidence(weight);
+                let confidence = self.0.confidence(weight);
                 y.into_iter().map(|x| (confidence * x) as f32).collect()
             })
             .collect();
         let mut found = Vec::with_capacity(items.len() * had.len());
         for &item in items {
-            let wanted = self.items.row(item as usize);
+            let wanted = self.0.row(item);
             found.extend(solved.iter().map(|solved| dot(wanted, solved)));
         }
         found
@@ -143,7 +140,7 @@ mod tests {
         let exact = exact_als(&factors.items, &history, solve);
         let items = &factors.items;
         let normal = Normal::new(&CpuDevice::new(), items, alpha, lambda).unwrap();
-        adds_up(&Solved { items, normal }, &history, |user, item| {
+        adds_up(&Solved(normal), &history, |user, item| {
             let y = factors.items.row(item).iter().map(|&y| f64::from(y));
             exact[user].iter().zip(y).map(|(x, y)| x * y).sum()
         });

@@ -129,7 +129,8 @@ fn fit(
     let learner = model.family.configure(&model.params)?;
     let hyperparameters = learner.hyperparameters()?;
     let former = if model.warm_start {
-        former(snapshot, model, until, interactions, &hyperparameters)?
+        let dim = learner.whole_number("dim")?;
+        former(snapshot, model, until, interactions, dim)?
     } else {
         None
     };
@@ -168,7 +169,7 @@ fn former(
     model: &Model,
     until: NaiveDate,
     interactions: &Interactions,
-    hyperparameters: &str,
+    dim: Option<usize>,
 ) -> Result<Option<(String, Factors)>> {
     let dates = store::partitions(snapshot, contract("models")?)?;
     let days = dates.iter().filter_map(|ds| ds.parse().ok());
@@ -179,11 +180,6 @@ fn former(
         if !path.exists() {
             continue;
         }
-        let wanted: serde_json::Value = serde_json::from_str(hyperparameters)
-            .map_err(|e| Error::unexpected(format!("hyperparameters: {e}")))?;
-        let dim = wanted["dim"]
-            .as_u64()
-            .and_then(|dim| usize::try_from(dim).ok());
         let ids = (&interactions.users[..], &interactions.items[..]);
         let family = model.family.name();
         let read = file::read(&path)?;

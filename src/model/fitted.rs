@@ -58,7 +58,7 @@ impl Fitted {
     /// Whether it can rank for the user whose row of `history` `[users, items]` this is.
     pub fn knows(&self, user: usize, history: &Csr) -> bool {
         match self {
-            Self::Factors(factors) => factors.users.row(user).iter().any(|&value| value != 0.0),
+            Self::Factors(factors) => !factors.users.is_zero(user),
             Self::Neighbours(neighbours) => {
                 let mut had = history.row(user).0.iter();
                 had.any(|&item| !neighbours.weights.row(item as usize).0.is_empty())

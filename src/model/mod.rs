@@ -58,6 +58,17 @@ pub trait Learner: Send + Sync {
     /// None that can happen.
     fn hyperparameters(&self) -> Result<String, ModelError>;
 
+    /// A hyperparameter that is a whole number, by its name; `None` where the family has no such one.
+    ///
+    /// # Errors
+    /// None that can happen.
+    fn whole_number(&self, name: &str) -> Result<Option<usize>, ModelError> {
+        let all: serde_json::Value = serde_json::from_str(&self.hyperparameters()?)
+            .map_err(|error| ModelError::Hyperparameters(error.to_string()))?;
+        let number = all.get(name).and_then(serde_json::Value::as_u64);
+        Ok(number.and_then(|number| usize::try_from(number).ok()))
+    }
+
     /// Trains on `examples`. The same input gives the same bits on the same device.
     ///
     /// # Errors

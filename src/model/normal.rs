@@ -37,9 +37,14 @@ impl<'a> Normal<'a> {
         1.0 + self.alpha * f64::from(weight)
     }
 
-    /// The vector of an entry.
+    /// The vector of an entry as it is.
+    pub fn row(&self, entry: u32) -> &[f32] {
+        self.fixed.row(entry as usize)
+    }
+
+    /// The vector of an entry, to be solved for.
     pub fn vector(&self, entry: u32) -> Vec<f64> {
-        let row = self.fixed.row(entry as usize).iter();
+        let row = self.row(entry).iter();
         row.map(|&value| f64::from(value)).collect()
     }
 
@@ -76,7 +81,7 @@ impl<'a> Normal<'a> {
                 let mut b = vec![0.0; dim];
                 for (&entry, &weight) in entries.iter().zip(weights) {
                     let confidence = self.confidence(weight);
-                    let pairs = b.iter_mut().zip(self.fixed.row(entry as usize));
+                    let pairs = b.iter_mut().zip(self.row(entry));
                     pairs.for_each(|(b, &y)| *b += confidence * f64::from(y));
                 }
                 system.solve(&mut b);

@@ -54,12 +54,11 @@ pub fn align(
         users: placed(&factors.users, &previous.user_ids, users),
         items: placed(&factors.items, &previous.item_ids, items),
     };
-    let has = |table: &Matrix, row: usize| table.row(row).iter().any(|&value| value != 0.0);
     let known_items: Vec<bool> = (0..items.len())
-        .map(|item| has(&aligned.items, item))
+        .map(|item| !aligned.items.is_zero(item))
         .collect();
     let known = (0..users.len())
-        .filter(|&user| has(&aligned.users, user))
+        .filter(|&user| !aligned.users.is_zero(user))
         .flat_map(|user| weights.row(user).0)
         .filter(|&&item| known_items[item as usize])
         .count();
@@ -80,10 +79,9 @@ pub(super) fn lay_over(former: &Matrix, table: &mut Matrix) -> Result<(), ModelE
         )));
     }
     let dim = table.cols().max(1);
-    let rows = table.data_mut().chunks_exact_mut(dim);
-    for (row, before) in rows.zip(former.data().chunks_exact(dim)) {
-        if before.iter().any(|&value| value != 0.0) {
-            row.copy_from_slice(before);
+    for (at, row) in table.data_mut().chunks_exact_mut(dim).enumerate() {
+        if !former.is_zero(at) {
+            row.copy_from_slice(former.row(at));
         }
     }
     Ok(())

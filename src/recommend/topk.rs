@@ -50,11 +50,7 @@ pub fn top_k<E: From<ComputeError>>(
             let mut kept = TopK::default();
             for row in 0..lists.rows() {
                 let (items, scores) = lists.row(row);
-                let length = if is_zero(batch.row(row)) {
-                    0
-                } else {
-                    items.len()
-                };
+                let length = if batch.is_zero(row) { 0 } else { items.len() };
                 kept.push(
                     items
                         .iter()
@@ -73,12 +69,8 @@ pub fn top_k<E: From<ComputeError>>(
 /// Users whose vector is all zeros: those whom training saw without interactions.
 pub fn without_vector(users: MatrixView<'_>) -> Vec<u32> {
     (0..users.rows() as u32)
-        .filter(|&user| is_zero(users.row(user as usize)))
+        .filter(|&user| users.is_zero(user as usize))
         .collect()
-}
-
-fn is_zero(row: &[f32]) -> bool {
-    row.iter().all(|&value| value == 0.0)
 }
 
 /// The most popular items for each of some users (rows of `filters.exclude`) under the same filters, order (score

@@ -286,10 +286,7 @@ fn passes(model: &Model) -> Result<Option<usize>> {
     let Some(key) = model.family.passes() else {
         return Ok(None);
     };
-    let json = model.family.configure(&model.params)?.hyperparameters()?;
-    let all: serde_json::Value = serde_json::from_str(&json)
-        .map_err(|e| Error::unexpected(format!("hyperparameters: {e}")))?;
-    let passes = all[key].as_u64().and_then(|n| usize::try_from(n).ok());
+    let passes = model.family.configure(&model.params)?.whole_number(key)?;
     passes
         .map(Some)
         .ok_or_else(|| Error::unexpected(format!("the family {} has no {key}", model.family)))

@@ -11,15 +11,12 @@ use super::holdout::HeldOut;
 use super::space::Space;
 use crate::compute::Device;
 use crate::error::{Error, Result};
-use crate::evaluate::bootstrap::Estimate;
+use crate::evaluate::bootstrap::{Estimate, SEED};
 use crate::evaluate::evaluation::{Evaluation, Judged};
 use crate::evaluate::judge::judge;
 use crate::evaluate::metric::Metric;
 use crate::model::{Family, ModelError};
 use crate::pipeline::ledger::cpu_ns;
-
-/// Seed of the bootstrap.
-const SEED: u64 = 20_080_401;
 
 /// A metric at a list length, 0 for the whole ranking.
 pub type Target = (Metric, usize);

@@ -133,9 +133,8 @@ mod tests {
             items: matrix(15, 3, 2),
         };
         let examples = Examples {
-            weights: &weights,
             times: Some(&times),
-            start: None,
+            ..Examples::new(&weights)
         };
         let distil = distil("dim = 2\nlists = 3\nweight = 0.5");
         let (lessons, when) = distil
@@ -179,11 +178,7 @@ mod tests {
             users: matrix(20, 3, 1),
             items: matrix(15, 3, 2),
         };
-        let examples = Examples {
-            weights: &weights,
-            times: None,
-            start: None,
-        };
+        let examples = Examples::new(&weights);
         let (lessons, times) = distil("dim = 2\nlists = 0")
             .lessons(&CpuDevice::new(), &teacher, &examples)
             .unwrap();

@@ -75,7 +75,7 @@ impl Compression {
         if *self == Self::default() {
             return wrong("`compression` changes nothing: write `numbers`, `dimensions`, `min_interactions` or `distil`".into());
         }
-        let Some(dim) = dim(family, given)? else {
+        let Some(dim) = family.configure(given)?.whole_number("dim")? else {
             return wrong(format!(
                 "a model of the family `{family}` has no vectors to compress"
             ));
@@ -128,9 +128,8 @@ impl Compression {
         if let Some(distil) = &self.distil {
             let (weights, times) = distil.lessons(device, &factors, examples)?;
             let lessons = Examples {
-                weights: &weights,
                 times: times.as_deref(),
-                start: None,
+                ..Examples::new(&weights)
             };
             let student = family
                 .configure(given)?
@@ -159,13 +158,4 @@ fn of(model: &Fitted) -> Result<&Factors, ModelError> {
             "the model has no vectors to compress".into(),
         )),
     }
-}
-
-/// Length of the vectors of a family with these hyperparameters; `None` where it has none.
-fn dim(family: Family, given: &toml::Table) -> Result<Option<usize>, ModelError> {
-    let json = family.configure(given)?.hyperparameters()?;
-    let all: serde_json::Value = serde_json::from_str(&json)
-        .map_err(|error| ModelError::Hyperparameters(error.to_string()))?;
-    let dim = all.get("dim").and_then(serde_json::Value::as_u64);
-    Ok(dim.and_then(|dim| usize::try_from(dim).ok()))
 }

@@ -39,9 +39,7 @@ pub fn prune(factors: &mut Factors, weights: &Csr, least: usize) -> Result<(), M
 
 /// `[rows]`: which rows have a vector, one that is not all zeros.
 pub fn with_vector(table: &Matrix) -> Vec<bool> {
-    (0..table.rows())
-        .map(|row| table.row(row).iter().any(|&x| x != 0.0))
-        .collect()
+    (0..table.rows()).map(|row| !table.is_zero(row)).collect()
 }
 
 /// The rows that have a vector, with their ids.
