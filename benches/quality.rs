@@ -11,13 +11,13 @@
 use recost::compute::{Choice, Device, open};
 use recost::evaluate::binary::{Confusion, Example, auc, estimate};
 use recost::evaluate::evaluation::{Evaluation, Judged};
+use recost::evaluate::held_out::HeldOut;
 use recost::evaluate::judge::judge;
 use recost::evaluate::metric::Metric;
 use recost::evaluate::protocol::Test;
 use recost::features::csr::Csr;
 use recost::model::{Examples, Factors, Family, Fitted};
 use recost::tune::halving::Plan;
-use recost::tune::holdout::HeldOut;
 use recost::tune::search::Search;
 use recost::tune::space::Space;
 use split::{SEED, mix};
@@ -180,7 +180,7 @@ fn search(
     let plan = Plan::new(trials, passes.and_then(|n| usize::try_from(n).ok()));
     let space = Space::of_family(family, given)?;
     let search = Search::new(family, given, &space, &plan, (Metric::Ndcg, K), 7);
-    let data = HeldOut::new(examples, 0.1, 7)?;
+    let data = HeldOut::new(examples, 0.1, 7)?.ok_or("nobody to judge settings by")?;
     println!("{family:<9} search over {:?}", search.plan().rungs);
     let mut done = vec![];
     while let Some(next) = search.next(&done) {

@@ -8,6 +8,7 @@ pub mod binary;
 pub mod bootstrap;
 mod cold;
 pub mod evaluation;
+pub mod held_out;
 pub mod judge;
 pub mod metric;
 pub mod protocol;

@@ -13,7 +13,6 @@ pub mod file;
 pub mod fits;
 mod fitted;
 pub mod gradient;
-pub mod held_out;
 pub mod item_item;
 pub mod logistic;
 mod normal;

@@ -6,7 +6,6 @@
 
 pub mod budget;
 pub mod halving;
-pub mod holdout;
 pub mod run;
 pub mod search;
 pub mod settings;

@@ -10,7 +10,6 @@ use xxhash_rust::xxh3::xxh3_128;
 
 use super::budget::{self, Budget, Price};
 use super::halving::Plan;
-use super::holdout::HeldOut;
 use super::search::{Search, Trial};
 use super::settings::Settings;
 use super::table::{self, Of};
@@ -18,6 +17,7 @@ use crate::compute::{self, Choice, Device};
 use crate::config::{Model, Pipeline};
 use crate::engine::{Library, Options};
 use crate::error::{Error, Kind, Result, nearest};
+use crate::evaluate::held_out::HeldOut;
 use crate::evaluate::protocol::Source;
 use crate::features::interactions::Interactions;
 use crate::pipeline::ledger::Ledger;
@@ -107,7 +107,16 @@ impl Tuning<'_> {
         let options = Options::of(self.pipeline, self.date);
         let (until, words) = self.budget(&settings, &options, &snapshot).await?;
         let training = self.training(&options, &snapshot).await?;
-        let data = HeldOut::new(&training.examples(), settings.validation, settings.seed)?;
+        let examples = training.examples();
+        let data = HeldOut::new(&examples, settings.validation, settings.seed)?;
+        let data = data.ok_or_else(|| {
+            Error::check(format!(
+                "holding back {} of {} interactions leaves no user to judge settings by",
+                settings.validation,
+                examples.weights.nnz()
+            ))
+            .help("raise `validation` of the search, or wait for more interactions")
+        })?;
         let search_id = self.id(
             model,
             &settings,

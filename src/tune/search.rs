@@ -7,12 +7,12 @@ use chrono::{DateTime, Utc};
 use toml::{Table, Value};
 
 use super::halving::Plan;
-use super::holdout::HeldOut;
 use super::space::Space;
 use crate::compute::Device;
 use crate::error::{Error, Result};
 use crate::evaluate::bootstrap::{Estimate, SEED};
 use crate::evaluate::evaluation::{Evaluation, Judged};
+use crate::evaluate::held_out::HeldOut;
 use crate::evaluate::judge::judge;
 use crate::evaluate::metric::Metric;
 use crate::model::{Family, ModelError};
@@ -219,7 +219,9 @@ mod tests {
             .filter(|&(u, i, _)| u % 2 == i % 2 && (u + 3 * i) % 5 != 0)
             .collect();
         let weights = crate::features::csr::Csr::from_triplets(40, 40, &cells).unwrap();
-        HeldOut::new(&Examples::new(&weights), 0.2, 7).unwrap()
+        HeldOut::new(&Examples::new(&weights), 0.2, 7)
+            .unwrap()
+            .unwrap()
     }
 
     fn search(

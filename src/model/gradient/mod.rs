@@ -5,7 +5,6 @@
 
 mod options;
 mod sample;
-mod split;
 #[cfg(test)]
 mod tests;
 mod train;
@@ -76,6 +75,5 @@ impl<O: Objective> Learner for Gradient<O> {
             &self.options,
             observer,
         )
-        .map(Fitted::Factors)
     }
 }

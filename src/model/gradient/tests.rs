@@ -227,3 +227,23 @@ fn one_user_and_two_items_are_enough() {
         assert!(score(&factors, 0, 1) > 0.0, "{family}");
     }
 }
+
+#[test]
+fn a_validation_without_rows_is_refused() {
+    let weights = Csr::from_triplets(2, 3, &[(0, 1, 1.0), (1, 2, 1.0)]).unwrap();
+    // Nothing is held back, or a user whom nothing else is known of.
+    for validation in [0.1f64, 0.5] {
+        let family: Family = "softmax".parse().unwrap();
+        let learner = family
+            .configure(&toml::toml! { validation = validation })
+            .unwrap();
+        let error = learner
+            .train(&CpuDevice::new(), &Examples::new(&weights), &mut |_| {})
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.starts_with(&format!("validation = {validation} of 2 interactions")),
+            "{error}"
+        );
+    }
+}

@@ -4,13 +4,13 @@ use std::time::Instant;
 
 use super::Options;
 use super::sample::{Drawn, Sampler};
-use super::split::Split;
 use crate::compute::{Batch, Device, Loss, Matrix, Recipe};
+use crate::evaluate::held_out::HeldOut;
 use crate::features::csr::Csr;
 use crate::model::check_weights;
 use crate::model::fitted::check_finite;
 use crate::model::random::Stream;
-use crate::model::{Examples, Factors, ModelError, Progress, warm};
+use crate::model::{Examples, Factors, Fitted, ModelError, Progress, warm};
 
 /// Purposes of random numbers.
 const USERS: u64 = 3;
@@ -27,7 +27,7 @@ pub(super) fn train(
     loss: Loss,
     options: &Options,
     observer: &mut dyn FnMut(Progress),
-) -> Result<Factors, ModelError> {
+) -> Result<Fitted, ModelError> {
     check_weights(examples.weights)?;
     if examples.weights.cols() < 2 || examples.weights.values().iter().all(|&w| w == 0.0) {
         return Err(ModelError::Interactions(
@@ -42,14 +42,29 @@ pub(super) fn train(
         start: Instant::now(),
     };
     if options.validation == 0.0 {
-        let (_, factors) = training.run(examples.weights, options.epochs, None, observer)?;
-        return Ok(factors);
+        let (_, fitted) = training.run(examples.weights, options.epochs, None, observer)?;
+        return Ok(fitted);
     }
-    let split = Split::new(examples, options.validation, options.seed)?;
-    let (best, _) = training.run(&split.train, options.epochs, Some(&split), observer)?;
-    drop(split);
-    let (_, factors) = training.run(examples.weights, best, None, observer)?;
-    Ok(factors)
+    let held = hold_out(examples, options)?;
+    let known = held.examples().weights;
+    let (best, _) = training.run(known, options.epochs, Some(&held), observer)?;
+    drop(held);
+    let (_, fitted) = training.run(examples.weights, best, None, observer)?;
+    Ok(fitted)
+}
+
+/// Holds back what passes are judged by.
+fn hold_out(examples: &Examples<'_>, options: &Options) -> Result<HeldOut, ModelError> {
+    let share = options.validation;
+    let held = HeldOut::new(examples, f64::from(share), options.seed)
+        .map_err(|error| ModelError::Interactions(error.to_string()))?;
+    held.ok_or_else(|| {
+        ModelError::Interactions(format!(
+            "validation = {share} of {} interactions holds back nothing of a user and an item that others know: write \
+             another share, or 0 to train a fixed number of passes",
+            examples.weights.nnz()
+        ))
+    })
 }
 
 struct Training<'a> {
@@ -61,15 +76,15 @@ struct Training<'a> {
 }
 
 impl Training<'_> {
-    /// Trains to the pass `last`, or with a `split` until its validation no longer gets better. Returns the best pass and its
+    /// Trains to the pass `last`, or with `held` until what is held back no longer gets better. Returns the best pass and its
     /// embeddings. A warm start continues the schedule where its last third begins.
     fn run(
         &self,
         interactions: &Csr,
         last: usize,
-        split: Option<&Split>,
+        held: Option<&HeldOut>,
         observer: &mut dyn FnMut(Progress),
-    ) -> Result<(usize, Factors), ModelError> {
+    ) -> Result<(usize, Fitted), ModelError> {
         let options = self.options;
         let sampler = Sampler::new(interactions, options);
         let [mut users, mut items] = [(interactions.rows(), USERS), (interactions.cols(), ITEMS)]
@@ -93,7 +108,7 @@ impl Training<'_> {
         // The rate falls over the passes that were asked for, wherever training stops.
         let steps = sampler.steps() * options.epochs;
         let mut drawn = Drawn::default();
-        let mut best: Option<(f64, usize, Factors)> = None;
+        let mut best: Option<(f64, usize, Fitted)> = None;
         for pass in done + 1..=last {
             let order = sampler.order(pass);
             let mut losses = 0.0;
@@ -109,11 +124,11 @@ impl Training<'_> {
                 };
                 losses += trainer.step(&batch, options.rate(total, steps))?;
             }
-            let judged = match split {
+            let judged = match held {
                 None => None,
-                Some(split) => {
-                    let factors = self.serve(trainer.tables()?, interactions)?;
-                    let value = split.judge(self.device, &factors.users, &factors.items)?;
+                Some(held) => {
+                    let factors = Fitted::Factors(self.serve(trainer.tables()?, interactions)?);
+                    let value = held.ndcg::<ModelError>(self.device, &factors)?;
                     if best.as_ref().is_none_or(|(before, ..)| value > *before) {
                         best = Some((value, pass, factors));
                     }
@@ -134,8 +149,11 @@ impl Training<'_> {
             }
         }
         match best {
-            Some((_, pass, factors)) => Ok((pass, factors)),
-            None => Ok((last, self.serve(trainer.tables()?, interactions)?)),
+            Some((_, pass, fitted)) => Ok((pass, fitted)),
+            None => Ok((
+                last,
+                Fitted::Factors(self.serve(trainer.tables()?, interactions)?),
+            )),
         }
     }
 
