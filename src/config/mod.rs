@@ -142,6 +142,8 @@ pub struct Model {
     pub warm_start: bool,
     /// Whether users and items without interactions get a vector from what the exports say of them.
     pub content: bool,
+    /// Whether items that few have taken up are fused with what content says of them.
+    pub fusion: bool,
     /// How `recost tune` searches for better hyperparameters.
     pub search: Option<crate::tune::settings::Settings>,
     /// What it is made from, where it is not trained itself.

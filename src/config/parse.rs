@@ -123,6 +123,7 @@ pub(super) struct DeclaredModel {
     params: Option<toml::Table>,
     warm_start: Option<bool>,
     content: Option<bool>,
+    fusion: Option<bool>,
     search: Option<crate::tune::settings::Settings>,
     from: Option<String>,
     compression: Option<Compression>,
@@ -138,6 +139,7 @@ impl TryFrom<DeclaredModel> for Model {
             params,
             warm_start,
             content,
+            fusion,
             search,
             from,
             compression,
@@ -150,10 +152,13 @@ impl TryFrom<DeclaredModel> for Model {
                 ));
             }
             (None, Some(_), Some(_))
-                if warm_start.is_some() || content.is_some() || search.is_some() =>
+                if warm_start.is_some()
+                    || content.is_some()
+                    || fusion.is_some()
+                    || search.is_some() =>
             {
                 return Err(format!(
-                    "model `{id}` is made from another: `warm_start`, `content` and `search` belong to models that are trained"
+                    "model `{id}` is made from another: `warm_start`, `content`, `fusion` and `search` belong to models that are trained"
                 ));
             }
             // The family is that of the other model: `resolve_models` looks it up.
@@ -177,12 +182,18 @@ impl TryFrom<DeclaredModel> for Model {
             }
             (None, None, _) => return Err(format!("model `{id}`: missing field `family`")),
         };
+        if fusion == Some(true) && content != Some(true) {
+            return Err(format!(
+                "model `{id}`: `fusion` weighs what was learnt against content: write `content = true` as well"
+            ));
+        }
         Ok(Model {
             id,
             family,
             params: params.unwrap_or_default(),
             warm_start: warm_start.unwrap_or(false),
             content: content.unwrap_or(false),
+            fusion: fusion.unwrap_or(false),
             search,
             compressed,
         })

@@ -129,7 +129,7 @@ pub async fn run(
             Some(content) => Cold::new(content, &seen, &unseen)?,
             None => None,
         };
-        let mut fits = Fits::new(device, &models, &seen, until);
+        let mut fits = Fits::new(device, &models, &seen, content.as_ref(), until);
         for (at, (id, _, evaluation)) in judged_models.iter_mut().enumerate() {
             let fitted = match at.checked_sub(1) {
                 None => Fitted::Popular(Popular::train(known)),

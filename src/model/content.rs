@@ -6,9 +6,11 @@
 //! It works with any family that gives vectors, and takes nothing from those of rows that have interactions. λ is the
 //! one of a few that foretells a fifth of the rows best.
 
+use super::contributions::Described;
 use super::random::split_mix;
-use super::{Factors, Fitted};
+use super::{Contributions, Factors, Fitted};
 use crate::compute::Matrix;
+use crate::error::{Error, Result};
 use crate::features::content::{Content, Contents};
 use crate::features::csr::Csr;
 use crate::features::ids::{places, union};
@@ -53,67 +55,191 @@ pub fn extend_both(
 pub fn extend(table: &Matrix, ids: &[String], content: &Content) -> Extended {
     let all = union(ids, &content.ids);
     let mut extended = table.placed(&places(ids, &all), all.len());
-    let mut rows: Vec<Option<usize>> = vec![None; all.len()];
-    for (row, at) in places(&content.ids, &all).into_iter().enumerate() {
-        if let Some(at) = at {
-            rows[at] = Some(row);
+    let map = Map::learn(&extended, &all, content);
+    if let Some(map) = &map {
+        let dim = extended.cols();
+        for (row, vector) in extended.data_mut().chunks_exact_mut(dim).enumerate() {
+            if vector.iter().all(|&value| value == 0.0) {
+                map.write(row, vector);
+            }
         }
     }
-    let lambda = fill(&mut extended, &rows, &content.features);
     Extended {
         ids: all,
         table: extended,
-        lambda,
+        lambda: map.map(|map| map.lambda),
     }
 }
 
-/// Gives the rows without a vector one of their features, learnt from those with one; `rows` says where a row's features
-/// are. Returns λ.
-fn fill(table: &mut Matrix, rows: &[Option<usize>], features: &Csr) -> Option<f64> {
-    // Rows of the table and of the features.
-    let known: Vec<(usize, usize)> = rows
-        .iter()
-        .enumerate()
-        .filter_map(|(row, of_content)| Some((row, (*of_content)?)))
-        .filter(|&(row, _)| !table.is_zero(row))
-        .collect();
-    if known.is_empty() || features.nnz() == 0 {
-        return None;
-    }
-    let unit = known
-        .iter()
-        .all(|&(row, _)| (length(table.row(row)) - 1.0).abs() < 1e-4);
-    let held = |row: &&(usize, usize)| split_mix(row.1 as u64).is_multiple_of(5);
-    let (test, train): (Vec<_>, Vec<_>) = known.iter().partition(held);
-    let lambda = LAMBDAS
-        .into_iter()
-        .map(|lambda| {
-            let weights = regress(table, &train, features, lambda);
-            let error: f64 = test
-                .iter()
-                .map(|&(row, of)| miss(table, row, &weights, features, of))
-                .sum();
-            (error, lambda)
-        })
-        .min_by(|a, b| a.0.total_cmp(&b.0))?
-        .1;
-    let weights = regress(table, &known, features, lambda);
-    let dim = table.cols();
-    for (row, target) in rows.iter().zip(table.data_mut().chunks_exact_mut(dim)) {
-        let Some(of_content) = *row else { continue };
-        if features.row(of_content).0.is_empty() || target.iter().any(|&value| value != 0.0) {
-            continue;
+/// Which features speak for what is recommended to users whose vectors are made of their features.
+pub struct Reasons<'a> {
+    /// Name of each feature.
+    pub names: &'a [String],
+    /// `[users, features]`, of those users alone.
+    pub features: Csr,
+    /// What a feature adds; the constant one is no reason.
+    pub of: Box<dyn Contributions + 'a>,
+}
+
+impl<'a> Reasons<'a> {
+    /// Of `factors`, which [`extend_both`] gave the rows `users` (ascending) without a `history` `[users, items]`; `None`
+    /// where there are none.
+    ///
+    /// # Errors
+    /// None that can happen.
+    pub fn new(
+        factors: &'a Factors,
+        users: &[String],
+        history: &Csr,
+        content: &'a Content,
+    ) -> Result<Option<Self>> {
+        let mut learnt = factors.users.clone();
+        let mut cells = vec![];
+        let places = places(users, &content.ids);
+        let dim = learnt.cols();
+        for (row, vector) in learnt.data_mut().chunks_exact_mut(dim).enumerate() {
+            if !history.row(row).0.is_empty() || vector.iter().all(|&value| value == 0.0) {
+                continue;
+            }
+            vector.fill(0.0);
+            let features = places[row].map(|at| content.features.row(at));
+            let features = features.into_iter().flat_map(|(f, v)| f.iter().zip(v));
+            let user = u32::try_from(row).map_err(|_| Error::check("more than 4 billion users"))?;
+            cells.extend(features.map(|(&feature, &value)| (user, feature, value)));
         }
-        let vector = foretell(&weights, features, of_content, dim);
+        if cells.is_empty() {
+            return Ok(None);
+        }
+        let Some(map) = Map::learn(&learnt, users, content) else {
+            return Ok(None);
+        };
+        let (rows, columns) = (users.len(), content.names.len());
+        Ok(Some(Self {
+            names: &content.names,
+            features: Csr::from_triplets(rows, columns, &cells)
+                .map_err(|e| Error::unexpected(e.to_string()))?,
+            of: Box::new(Described {
+                embeddings: map.embeddings(),
+                items: &factors.items,
+            }),
+        }))
+    }
+}
+
+/// What the features of every row of a table foretell of its vector.
+pub(super) struct Map<'a> {
+    features: &'a Csr,
+    /// Where a row's features are.
+    rows: Vec<Option<usize>>,
+    /// `[dim][features + 1]`.
+    weights: Vec<Vec<f64>>,
+    /// Whether every vector that was learnt has length 1; then so has what is foretold.
+    unit: bool,
+    lambda: f64,
+}
+
+impl<'a> Map<'a> {
+    /// Learns from the rows `ids` (ascending) of `table` that have a vector and features; `None` where none has.
+    pub fn learn(table: &Matrix, ids: &[String], content: &'a Content) -> Option<Self> {
+        let features = &content.features;
+        let mut rows: Vec<Option<usize>> = vec![None; ids.len()];
+        for (row, at) in places(&content.ids, ids).into_iter().enumerate() {
+            if let Some(at) = at {
+                rows[at] = Some(row);
+            }
+        }
+        // Rows of the table and of the features.
+        let known: Vec<(usize, usize)> = rows
+            .iter()
+            .enumerate()
+            .filter_map(|(row, of_content)| Some((row, (*of_content)?)))
+            .filter(|&(row, _)| !table.is_zero(row))
+            .collect();
+        if known.is_empty() || features.nnz() == 0 {
+            return None;
+        }
+        let held = |row: &&(usize, usize)| split_mix(row.1 as u64).is_multiple_of(5);
+        let (test, train): (Vec<_>, Vec<_>) = known.iter().partition(held);
+        let lambda = LAMBDAS
+            .into_iter()
+            .map(|lambda| {
+                let weights = regress(table, &train, features, lambda);
+                let error: f64 = test
+                    .iter()
+                    .map(|&(row, of)| miss(table, row, &weights, features, of))
+                    .sum();
+                (error, lambda)
+            })
+            .min_by(|a, b| a.0.total_cmp(&b.0))?
+            .1;
+        let mut vectors = known.iter().map(|&(row, _)| table.row(row));
+        Some(Self {
+            features,
+            unit: vectors.all(|vector| (length(vector) - 1.0).abs() < 1e-4),
+            weights: regress(table, &known, features, lambda),
+            rows,
+            lambda,
+        })
+    }
+
+    /// Writes the vector that a row's features foretell; `false` where it has none.
+    pub fn write(&self, row: usize, into: &mut [f32]) -> bool {
+        let Some(of_content) = self.rows[row] else {
+            return false;
+        };
+        if self.features.row(of_content).0.is_empty() {
+            return false;
+        }
+        let vector = foretell(&self.weights, self.features, of_content, into.len());
         let scale = match length_of(&vector) {
-            length if unit && length > 0.0 => 1.0 / length,
+            length if self.unit && length > 0.0 => 1.0 / length,
             _ => 1.0,
         };
-        for (target, value) in target.iter_mut().zip(vector) {
-            *target = (value * scale) as f32;
+        for (into, value) in into.iter_mut().zip(vector) {
+            *into = (value * scale) as f32;
         }
+        true
     }
-    Some(lambda)
+
+    /// `[features, dim]`.
+    fn embeddings(&self) -> Matrix {
+        let mut table = Matrix::zeros(self.features.cols(), self.weights.len());
+        let dim = self.weights.len().max(1);
+        for (feature, row) in table.data_mut().chunks_exact_mut(dim).enumerate() {
+            for (value, weights) in row.iter_mut().zip(&self.weights) {
+                *value = weights[feature] as f32;
+            }
+        }
+        table
+    }
+
+    /// `table` with every row that has features a mean of its own vector, which counts as often as `counts` says the row
+    /// was taken up, and of what is foretold of it, which counts `trust` times.
+    pub fn blend(&self, table: &Matrix, counts: &[u32], trust: f64) -> Matrix {
+        let mut blended = table.clone();
+        let dim = table.cols();
+        blended
+            .data_mut()
+            .par_chunks_exact_mut(dim)
+            .enumerate()
+            .for_each(|(row, vector)| {
+                let mut told = vec![0.0; dim];
+                if trust == 0.0 || counts[row] == 0 || !self.write(row, &mut told) {
+                    return;
+                }
+                let own = f64::from(counts[row]) / (f64::from(counts[row]) + trust);
+                for (value, told) in vector.iter_mut().zip(told) {
+                    *value = (own * f64::from(*value) + (1.0 - own) * f64::from(told)) as f32;
+                }
+                let length = length(vector);
+                if self.unit && length > 0.0 {
+                    vector
+                        .iter_mut()
+                        .for_each(|value| *value = (f64::from(*value) / length) as f32);
+                }
+            });
+        blended
+    }
 }
 
 fn length(row: &[f32]) -> f64 {
@@ -276,6 +402,78 @@ mod tests {
             );
         }
         assert_eq!(extended.lambda, Some(0.3));
+    }
+
+    #[test]
+    fn a_blend_counts_interactions_against_trust() {
+        let (content, truth) = shop(|_| 1.0);
+        let mut table = truth.clone();
+        table.data_mut()[..4].copy_from_slice(&[5.0, -5.0, 5.0, -5.0]);
+        let names = ids(0..100);
+        let map = Map::learn(&truth, &names, &content).unwrap();
+        let mut counts = vec![1_000_000; 100];
+        (counts[0], counts[1]) = (1, 0);
+        let blended = map.blend(&table, &counts, 3.0);
+        let mut told = [0.0; 4];
+        assert!(map.write(0, &mut told));
+        for (is, (own, told)) in blended.row(0).iter().zip(table.row(0).iter().zip(told)) {
+            assert!((is - (0.25 * own + 0.75 * told)).abs() < 1e-5);
+        }
+        // Nothing was learnt of the second row, and much of the third.
+        assert_eq!(blended.row(1), table.row(1));
+        let near = blended.row(2).iter().zip(table.row(2));
+        assert!(near.into_iter().all(|(a, b)| (a - b).abs() < 1e-4));
+        assert_eq!(map.blend(&table, &counts, 0.0), table);
+    }
+
+    #[test]
+    fn features_of_a_user_without_a_history_add_up_to_the_score_but_for_what_all_users_share() {
+        let (content, truth) = shop(|_| 1.0);
+        let known = Matrix::new(90, 4, truth.data()[..360].to_vec()).unwrap();
+        let extended = extend(&known, &ids(0..90), &content);
+        let factors = Factors {
+            users: extended.table,
+            items: crate::compute::testing::matrix(7, 4, 3),
+        };
+        let had: Vec<(u32, u32, f32)> = (0..90).map(|user| (user, 0, 1.0)).collect();
+        let history = Csr::from_triplets(100, 7, &had).unwrap();
+        let reasons = Reasons::new(&factors, &extended.ids, &history, &content)
+            .unwrap()
+            .unwrap();
+        assert_eq!(reasons.names, content.names);
+        assert!(reasons.features.row(5).0.is_empty());
+        let items: Vec<u32> = (0..7).collect();
+        let rests: Vec<Vec<f64>> = (90..100)
+            .map(|user| {
+                let features = reasons.features.row(user);
+                assert_eq!(features.0, content.features.row(user).0);
+                let parts = reasons.of.of(features, &items);
+                let sums = parts.chunks_exact(3).map(|parts| parts.iter().sum::<f32>());
+                let scores = items.iter().map(|&item| {
+                    let pairs = factors
+                        .users
+                        .row(user)
+                        .iter()
+                        .zip(factors.items.row(item as usize));
+                    pairs.map(|(x, y)| x * y).sum::<f32>()
+                });
+                sums.zip(scores)
+                    .map(|(sum, score)| f64::from(score - sum))
+                    .collect()
+            })
+            .collect();
+        // What is left is the constant's, the same for every user.
+        for rest in &rests {
+            let pairs = rest.iter().zip(&rests[0]);
+            assert!(
+                pairs.into_iter().all(|(a, b)| (a - b).abs() < 1e-4),
+                "{rests:?}"
+            );
+        }
+        let everyone =
+            Csr::from_triplets(100, 7, &(0..100).map(|u| (u, 0, 1.0)).collect::<Vec<_>>());
+        let none = Reasons::new(&factors, &extended.ids, &everyone.unwrap(), &content);
+        assert!(none.unwrap().is_none());
     }
 
     #[test]

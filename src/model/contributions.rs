@@ -82,6 +82,28 @@ impl Contributions for Solved<'_> {
     }
 }
 
+/// What each feature of a row adds to the score of items, where its vector is made of its features.
+pub(super) struct Described<'a> {
+    /// `[features, dim]`.
+    pub embeddings: Matrix,
+    /// `[items, dim]`.
+    pub items: &'a Matrix,
+}
+
+impl Contributions for Described<'_> {
+    fn of(&self, (features, values): (&[u32], &[f32]), items: &[u32]) -> Vec<f32> {
+        let mut found = Vec::with_capacity(items.len() * features.len());
+        for &item in items {
+            let wanted = self.items.row(item as usize);
+            let parts = features.iter().zip(values);
+            found.extend(parts.map(|(&feature, &value)| {
+                value * dot(wanted, self.embeddings.row(feature as usize))
+            }));
+        }
+        found
+    }
+}
+
 /// An inner product in eight sums, which the compiler keeps in vector registers.
 fn dot(x: &[f32], y: &[f32]) -> f32 {
     let (x, x_rest) = x.as_chunks::<8>();

@@ -7,10 +7,11 @@ use std::time::Instant;
 use chrono::NaiveDate;
 
 use super::stage::{contract, path};
-use super::{Examples, Factors, Fitted, file, warm};
+use super::{Examples, Factors, Fitted, file, fusion, warm};
 use crate::compute::Device;
 use crate::config::{Compressed, Model};
 use crate::error::{Error, Result};
+use crate::features::content::Content;
 use crate::features::interactions::Interactions;
 use crate::warehouse::store;
 
@@ -23,6 +24,8 @@ pub struct Fit {
     pub hyperparameters: String,
     /// Where a warm start came from.
     pub start: Option<Start>,
+    /// How many interactions the content of an item counts for, where it was fused with what was learnt.
+    pub content_trust: Option<f64>,
     /// Wall-clock seconds of it alone, without those of what it was made from.
     pub seconds: f64,
 }
@@ -41,6 +44,8 @@ pub struct Fits<'a> {
     device: &'a dyn Device,
     models: &'a [Model],
     interactions: &'a Interactions,
+    /// Of items, where a model is fused with it.
+    content: Option<&'a Content>,
     /// Where warm starts come from: versions of that day or before.
     former: (&'a Path, NaiveDate),
     /// Those that will be asked for again, and how often.
@@ -53,12 +58,14 @@ impl<'a> Fits<'a> {
         device: &'a dyn Device,
         models: &'a [Model],
         interactions: &'a Interactions,
+        content: Option<&'a Content>,
         former: (&'a Path, NaiveDate),
     ) -> Self {
         Self {
             device,
             models,
             interactions,
+            content,
             former,
             kept: HashMap::new(),
         }
@@ -89,6 +96,7 @@ impl<'a> Fits<'a> {
             fitted,
             hyperparameters: learner.hyperparameters()?,
             start: None,
+            content_trust: None,
             seconds: started.elapsed().as_secs_f64(),
         })
     }
@@ -102,10 +110,7 @@ impl<'a> Fits<'a> {
                     compressed.is_some_and(|compressed| compressed.from == model.id)
                 };
                 let uses = 1 + self.models.iter().filter(of).count();
-                (
-                    fit(self.device, model, self.interactions, self.former)?,
-                    uses,
-                )
+                (self.fit_alone(model)?, uses)
             }
         };
         if left > 1 {
@@ -113,61 +118,64 @@ impl<'a> Fits<'a> {
         }
         Ok(found)
     }
-}
 
-/// Trains a model of the pipeline on interactions, with a warm start from a version of `until` or before.
-///
-/// # Errors
-/// Those of the family, of the device and of the former version's file.
-fn fit(
-    device: &dyn Device,
-    model: &Model,
-    interactions: &Interactions,
-    (snapshot, until): (&Path, NaiveDate),
-) -> Result<Fit> {
-    let started = Instant::now();
-    let learner = model.family.configure(&model.params)?;
-    let hyperparameters = learner.hyperparameters()?;
-    let former = if model.warm_start {
-        let dim = learner.whole_number("dim")?;
-        former(snapshot, model, until, interactions, dim)?
-    } else {
-        None
-    };
-    let examples = Examples {
-        start: former.as_ref().map(|(_, factors)| factors),
-        ..interactions.examples()
-    };
-    let fitted = learner.train(device, &examples, &mut |progress| {
-        tracing::debug!(
-            model = %model.id,
-            pass = progress.pass,
-            seconds = progress.seconds,
-            loss = progress.loss,
-            validation = progress.validation,
-            "pass"
-        );
-    })?;
-    let start = former.map(|(version, factors)| Start {
-        version,
-        agreement: match &fitted {
-            Fitted::Factors(now) => warm::agreement(&factors.items, &now.items),
-            _ => None,
-        },
-    });
-    Ok(Fit {
-        fitted,
-        hyperparameters,
-        start,
-        seconds: started.elapsed().as_secs_f64(),
-    })
+    /// Trains a model, from an earlier version where it may.
+    fn fit_alone(&self, model: &Model) -> Result<Fit> {
+        let (device, interactions) = (self.device, self.interactions);
+        let started = Instant::now();
+        let learner = model.family.configure(&model.params)?;
+        let hyperparameters = learner.hyperparameters()?;
+        let former = if model.warm_start {
+            let dim = learner.whole_number("dim")?;
+            former(self.former, model, interactions, dim)?
+        } else {
+            None
+        };
+        let examples = Examples {
+            start: former.as_ref().map(|(_, factors)| factors),
+            ..interactions.examples()
+        };
+        let mut fitted = learner.train(device, &examples, &mut |progress| {
+            tracing::debug!(
+                model = %model.id,
+                pass = progress.pass,
+                seconds = progress.seconds,
+                loss = progress.loss,
+                validation = progress.validation,
+                "pass"
+            );
+        })?;
+        let start = former.map(|(version, factors)| Start {
+            version,
+            agreement: match &fitted {
+                Fitted::Factors(now) => warm::agreement(&factors.items, &now.items),
+                _ => None,
+            },
+        });
+        let mut content_trust = None;
+        fitted = match (fitted, self.content) {
+            (Fitted::Factors(factors), Some(content)) if model.fusion => {
+                let (factors, trust) =
+                    fusion::fuse(device, &*learner, interactions, content, factors)?;
+                content_trust = Some(trust);
+                Fitted::Factors(factors)
+            }
+            (fitted, _) => fitted,
+        };
+        Ok(Fit {
+            fitted,
+            hyperparameters,
+            start,
+            content_trust,
+            seconds: started.elapsed().as_secs_f64(),
+        })
+    }
 }
 
 /// The newest version of a model, of `until` or before, on the rows of `interactions`.
 fn former(
-    snapshot: &Path,
+    (snapshot, until): (&Path, NaiveDate),
     model: &Model,
-    until: NaiveDate,
     interactions: &Interactions,
     dim: Option<usize>,
 ) -> Result<Option<(String, Factors)>> {

@@ -12,6 +12,7 @@ mod contributions;
 pub mod file;
 pub mod fits;
 mod fitted;
+pub mod fusion;
 pub mod gradient;
 pub mod item_item;
 pub mod logistic;

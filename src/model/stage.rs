@@ -83,7 +83,14 @@ pub async fn run(
     let mut models: Vec<&Model> = pipeline.models.iter().collect();
     models.sort_by(|a, b| a.id.cmp(&b.id));
     let before = date.pred_opt().unwrap_or(date);
-    let mut fits = Fits::new(device, &pipeline.models, &interactions, (snapshot, before));
+    let content = contents.as_ref().map(|contents| &contents.items);
+    let mut fits = Fits::new(
+        device,
+        &pipeline.models,
+        &interactions,
+        content,
+        (snapshot, before),
+    );
     for model in models {
         let fit = fits.fit(model)?;
         trained.push(Trained {
@@ -150,6 +157,7 @@ pub async fn run(
             ],
             seconds: fit.seconds,
             start: fit.start,
+            content_trust: fit.content_trust,
             dim,
             made_from: model.compressed.as_ref().map(|c| c.from.clone()),
             compression: compression.map(Compression::json).transpose()?,

@@ -145,6 +145,8 @@ pub(super) struct ModelRow {
     /// Of training.
     pub seconds: f64,
     pub start: Option<Start>,
+    /// See [`super::fits::Fit::content_trust`].
+    pub content_trust: Option<f64>,
     /// Length of vectors.
     pub dim: Option<usize>,
     /// The model that it was made from, and how, as JSON.
@@ -204,6 +206,8 @@ pub(super) fn write_models(dir: &Path, rows: &[ModelRow]) -> Result<()> {
     columns.push(("seconds", Arc::new(seconds)));
     columns.push(("started_from", Arc::new(from)));
     columns.push(("agreement", Arc::new(agreement)));
+    let trust: Float64Array = rows.iter().map(|row| row.content_trust).collect();
+    columns.push(("content_trust", Arc::new(trust)));
     columns.push(("metrics", Arc::new(StringViewArray::new_null(rows.len()))));
     let columns = columns
         .into_iter()

@@ -207,7 +207,8 @@ impl Night<'_> {
                 }
                 Stage::Score => {
                     let score = |device: &'d dyn Device| {
-                        recommend::stage::run(self.pipeline, &options, &dir, window, device)
+                        let (pipeline, library) = (self.pipeline, &self.library);
+                        recommend::stage::run(pipeline, library, &options, &dir, window, device)
                     };
                     let scored = devices.compute(observer, score).await?;
                     let work: Vec<_> = scored

@@ -14,6 +14,7 @@ use crate::compute::{Device, TopK};
 use crate::error::{Error, Result};
 use crate::features::csr::Csr;
 use crate::features::interactions::Interactions;
+use crate::model::content;
 use crate::model::popular::Popular;
 use crate::model::{Contributions, Fitted};
 use crate::warehouse::TableWriter;
@@ -38,7 +39,7 @@ impl Lists<'_> {
         &mut self,
         device: &dyn Device,
         fitted: &Fitted,
-        contributions: Option<&dyn Contributions>,
+        (contributions, described): (Option<&dyn Contributions>, Option<&content::Reasons<'_>>),
         filters: &Filters<'_>,
         interactions: &Interactions,
     ) -> Result<()> {
@@ -50,12 +51,16 @@ impl Lists<'_> {
             let writer = scope.spawn(move || -> Result<()> {
                 for (first, found) in receive {
                     let ids = ids[first..].iter().take(found.rows());
-                    let because = match contributions {
-                        Some(of) if self.reasons > 0 => {
-                            reasons(of, history, first, &found, self.reasons)
+                    let mut because = vec![];
+                    if self.reasons > 0 {
+                        let had = contributions.map(|of| (of, history, self.items));
+                        // A user of whom features speak has no history.
+                        let is = described.map(|of| (&*of.of, &of.features, of.names));
+                        for (of, from, names) in had.into_iter().chain(is) {
+                            let found = reasons(of, from, first, &found, self.reasons);
+                            because.push((found, names));
                         }
-                        _ => vec![],
-                    };
+                    }
                     // A user with a vector and no history has it from content.
                     let reason = |row| match history.row(first + row).0 {
                         [] if fitted.knows(first + row, history) => "content",
@@ -114,15 +119,15 @@ impl Lists<'_> {
         Ok(())
     }
 
-    /// Writes the list of each user of `ids`; `because` holds the reasons of each entry, or nothing.
+    /// Writes the list of each user of `ids`; `because` holds the reasons of every entry with what they number.
     fn write<'i>(
         &mut self,
         ids: impl ExactSizeIterator<Item = &'i String>,
         lists: &TopK,
         reason: impl Fn(usize) -> &'static str,
-        because: &[Because],
+        because: &[(Vec<Because>, &[String])],
     ) -> Result<()> {
-        let mut because = because.iter();
+        let mut entries = 0..;
         let mut ids = ids.enumerate().peekable();
         while ids.peek().is_some() {
             let mut users = StringViewBuilder::new();
@@ -140,11 +145,14 @@ impl Lists<'_> {
                     reasons.append_value(reason(row));
                     ranks.push(i32::try_from(at + 1).unwrap_or(i32::MAX));
                     scores.push(*score);
-                    for (had, share) in because.next().into_iter().flatten() {
-                        because_items
-                            .values()
-                            .append_value(&self.items[*had as usize]);
-                        because_shares.values().append_value(*share);
+                    let entry = entries.next().unwrap_or_default();
+                    for (reasons, names) in because {
+                        for (reason, share) in &reasons[entry] {
+                            because_items
+                                .values()
+                                .append_value(&names[*reason as usize]);
+                            because_shares.values().append_value(*share);
+                        }
                     }
                     because_items.append(true);
                     because_shares.append(true);

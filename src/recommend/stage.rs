@@ -13,13 +13,14 @@ use super::lists::Lists;
 use super::topk::Filters;
 use crate::compute::Device;
 use crate::config::{Exclude, Pipeline};
-use crate::engine::{Engine, Options};
+use crate::engine::{Engine, Library, Options};
 use crate::error::{Error, Result};
+use crate::features::content::Content;
 use crate::features::ids::{places, union};
 use crate::features::interactions::Interactions;
 use crate::model::file::{self, ModelFile};
 use crate::model::popular::Popular;
-use crate::model::{Factors, Fitted, stage as train, tables};
+use crate::model::{Factors, Fitted, content, stage as train, tables};
 use crate::warehouse::{TableWriter, store, table};
 
 /// A model that has scored.
@@ -43,6 +44,7 @@ pub struct Scored {
 /// Those of the device, of damaged model files and of writing.
 pub async fn run(
     pipeline: &Pipeline,
+    library: &Library,
     options: &Options,
     snapshot: &Path,
     window: (NaiveDate, NaiveDate),
@@ -54,6 +56,13 @@ pub async fn run(
     engine.restrict_to(window).await?;
     let listed = listed(pipeline, &engine).await?;
     let customers = customers(&engine).await?;
+    let wanted =
+        pipeline.models.iter().any(|model| model.content) && pipeline.recommend.reasons > 0;
+    let described = if wanted {
+        Some(Content::newest(library, options, snapshot, window, "users").await?)
+    } else {
+        None
+    };
     let table =
         table("recommendations").ok_or_else(|| Error::unexpected("no table recommendations"))?;
     let dir = store::replace(snapshot, table, &date.to_string())?;
@@ -93,8 +102,14 @@ pub async fn run(
         };
         let learner = model.family.configure(&model.params)?;
         let contributions = learner.contributions(device, &fitted)?;
-        let of = contributions.as_deref();
-        lists.rank(device, &fitted, of, &filters, &interactions)?;
+        let reasons = match (&fitted, &described) {
+            (Fitted::Factors(factors), Some(content)) if model.content => {
+                content::Reasons::new(factors, &interactions.users, &interactions.weights, content)?
+            }
+            _ => None,
+        };
+        let because = (contributions.as_deref(), reasons.as_ref());
+        lists.rank(device, &fitted, because, &filters, &interactions)?;
         let mut rows = lists.writer.finish()?;
         // Users of whom the model knows nothing come in a file of their own, so that each file is in order.
         lists.writer =

@@ -174,6 +174,7 @@ mod tests {
             params: Table::new(),
             warm_start: false,
             content: false,
+            fusion: false,
             compressed: None,
             search: None,
         };

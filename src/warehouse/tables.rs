@@ -687,6 +687,12 @@ pub static TABLES: &[Table] = &[
                 "mean cosine of item vectors with those of `started_from`; near 1, vectors of the two versions can be compared",
             ),
             opt(
+                "content_trust",
+                Float64,
+                "how many interactions the content of an item counts for in its vector, where `fusion` is set; 0 where it did not help",
+            )
+            .unit("interactions"),
+            opt(
                 "metrics",
                 Text,
                 "JSON: the run's evaluation of the model, such as {\"recall@20\":0.63}; null where it was not evaluated",
@@ -755,12 +761,12 @@ pub static TABLES: &[Table] = &[
             req(
                 "because",
                 TextList,
-                "items of the user's history that add most to the score, the greatest first; empty where `reason` is `popular` or `content`",
+                "items of the user's history that add most to the score, the greatest first; where `reason` is `content`, the user's features, such as `age=25-34`; empty where it is `popular`",
             ),
             req(
                 "because_shares",
                 Vector,
-                "their shares of all that the history adds",
+                "their shares of all that the history, or the features, add",
             ),
         ],
     },

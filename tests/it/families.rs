@@ -78,7 +78,10 @@ fn every_recommendation_has_reasons_from_its_users_own_history(shop: &Shop) {
 #[test]
 fn users_and_items_without_interactions_get_vectors_from_what_the_exports_say() {
     let shop = Shop::new();
-    shop.edit("family = \"als\"", "content = true\nfamily = \"als\"");
+    shop.edit(
+        "family = \"als\"",
+        "content = true\nfusion = true\nfamily = \"als\"",
+    );
     // A fifth of the catalogue came today, as far as interactions know.
     let shipped = include_str!("../../sql/features/interactions.sql");
     let own = format!("select * from ({shipped}) where item_id < 'i000400'");
@@ -114,7 +117,15 @@ fn users_and_items_without_interactions_get_vectors_from_what_the_exports_say() 
         "select reason, count(distinct user_id) > 10, max(cardinality(because)) > 0 from recommendations
          where model_id = 'home-als' group by reason order by reason",
     );
-    assert_eq!(users, ["content,true,false", "factors,true,true"]);
+    assert_eq!(users, ["content,true,true", "factors,true,true"]);
+    let named = shop.query(
+        "select bool_and(feature like '%=%'), count(distinct feature) > 3 from (select unnest(because) as feature
+         from recommendations where reason = 'content')",
+    );
+    assert_eq!(named, ["true,true"]);
+    let trust = shop
+        .query("select content_trust between 0 and 100 from models where model_id = 'home-als'");
+    assert_eq!(trust, ["true"]);
     // New items are found by those who then took them up: better than by the popularity of their category.
     let judged = shop.query(
         "select a.metric, a.value > b.value from evaluation a join evaluation b on a.metric = b.metric and a.k = b.k
