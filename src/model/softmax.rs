@@ -16,7 +16,7 @@ pub const FAMILY: Family = Family::new(&Definition {
     space: r#"
         learning_rate = { min = 0.003, max = 0.1, scale = "log" }
         temperature = { min = 0.05, max = 0.3, scale = "log" }
-        power = { min = 0.9, max = 1.2 }
+        power = { min = 0.9, max = 1.4 }
         dropout = [0.0, 0.1, 0.2]
         negatives = [256, 512, 1024]
     "#,
@@ -25,6 +25,8 @@ pub const FAMILY: Family = Family::new(&Definition {
 
 fn options() -> Options {
     Options {
+        epochs: 100,
+        learning_rate: 0.01,
         dropout: 0.1,
         ..Options::default()
     }
@@ -44,7 +46,7 @@ impl Default for Softmax {
     fn default() -> Self {
         Self {
             temperature: None,
-            power: 1.0,
+            power: 1.1,
         }
     }
 }

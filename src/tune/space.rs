@@ -295,8 +295,8 @@ mod tests {
                 "dim = 10000: write a whole number from 1 to 1024",
             ),
             (
-                "sampling = ['uniform', 'all']",
-                "`sampling`: unknown variant `all`",
+                "sampling = ['uniform', 'some']",
+                "`sampling`: unknown variant `some`",
             ),
             (
                 "temperatur = [0.1]",

@@ -14,6 +14,8 @@ pub enum Sampling {
     Popularity,
     /// The items of the batch's other samples, which is popularity to the power of 1 for free.
     InBatch,
+    /// Every item in every step, which makes `softmax` the full softmax; for catalogues of up to 16,384 items.
+    All,
 }
 
 /// How the learning rate goes from its value at the first step to the last.
@@ -38,7 +40,7 @@ pub struct Options {
     /// Samples of a step, 1 to 16,384; by default so many that a pass has some 500 steps, 32 to 2,048.
     pub batch: Option<usize>,
     /// Negatives that the samples of a step share, 1 to 16,384; no more than there are items. `in_batch` has as many as
-    /// the batch has samples.
+    /// the batch has samples, `all` as many as there are items.
     pub negatives: usize,
     /// Where negatives come from.
     pub sampling: Sampling,

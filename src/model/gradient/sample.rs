@@ -50,7 +50,7 @@ impl Sampler {
             .iter_mut()
             .for_each(|w| *w = (f64::from(*w) / mean) as f32);
         let power = match options.sampling {
-            Sampling::Uniform => 0.0,
+            Sampling::Uniform | Sampling::All => 0.0,
             Sampling::Popularity => f64::from(options.popularity_power),
             Sampling::InBatch => 1.0,
         };
@@ -104,14 +104,16 @@ impl Sampler {
         into.weights
             .extend(samples.iter().map(|&s| self.weights[s as usize]));
         into.negatives.clear();
-        if self.sampling == Sampling::InBatch {
-            into.negatives.extend_from_slice(&into.items);
-        } else {
-            let stream = Stream::new(self.seed, NEGATIVES);
-            let first = (total * self.negatives) as u64;
-            let places = first..first + self.negatives as u64;
-            into.negatives
-                .extend(places.map(|place| self.item(stream, place)));
+        match self.sampling {
+            Sampling::InBatch => into.negatives.extend_from_slice(&into.items),
+            Sampling::All => into.negatives.extend(0..self.corrections.len() as u32),
+            Sampling::Uniform | Sampling::Popularity => {
+                let stream = Stream::new(self.seed, NEGATIVES);
+                let first = (total * self.negatives) as u64;
+                let places = first..first + self.negatives as u64;
+                into.negatives
+                    .extend(places.map(|place| self.item(stream, place)));
+            }
         }
         into.corrections.clear();
         into.corrections.extend(
@@ -206,6 +208,20 @@ mod tests {
         let sampler = Sampler::new(&csr(40, 30, 6, 1), &options);
         for step in drawn(&sampler, 0) {
             assert_eq!(step.items, step.negatives);
+        }
+    }
+
+    #[test]
+    fn all_items_are_negatives_of_every_step() {
+        let options = Options {
+            sampling: Sampling::All,
+            batch: Some(8),
+            ..Options::default()
+        };
+        let sampler = Sampler::new(&csr(40, 30, 6, 1), &options);
+        for step in drawn(&sampler, 0) {
+            assert_eq!(step.negatives, (0..30).collect::<Vec<_>>());
+            assert_eq!(step.corrections, [0.0; 30]);
         }
     }
 

@@ -66,7 +66,7 @@ fn every_family_tells_blocks_apart_and_ranks_what_was_never_seen() {
 #[test]
 fn every_way_of_sampling_learns() {
     let weights = blocks();
-    for sampling in ["uniform", "popularity", "in_batch"] {
+    for sampling in ["uniform", "popularity", "in_batch", "all"] {
         let params = format!("dim = 8\nepochs = 20\nlearning_rate = 0.02\nsampling = '{sampling}'");
         let (factors, _) = fit(&CpuDevice::new(), "softmax", &params, &weights, None);
         let right = (0..40)
@@ -183,7 +183,7 @@ fn hyperparameters_are_checked_with_their_names() {
     assert!(refused("squared", "negative_weight = nan").contains("negative_weight"));
     assert!(refused("bpr", "dim = 10000").starts_with("dim = 10000"));
     assert!(refused("bpr", "temperature = 0.1").contains("unknown field `temperature`"));
-    assert!(refused("bpr", "sampling = 'all'").starts_with("`sampling`: unknown variant `all`"));
+    assert!(refused("bpr", "sampling = 'some'").starts_with("`sampling`: unknown variant `some`"));
     assert!(refused("softmax", "temperature = 'warm'").starts_with("`temperature`: "));
     assert!(refused("softmax", "epochs = 2.5").starts_with("`epochs`: "));
 }
@@ -196,7 +196,7 @@ fn what_is_recorded_is_what_was_set_over_the_defaults() {
         .unwrap();
     let json = learner.hyperparameters().unwrap();
     assert!(
-        json.starts_with(r#"{"temperature":0.2,"power":1.0,"dim":64,"epochs":3,"#),
+        json.starts_with(r#"{"temperature":0.2,"power":1.1,"dim":64,"epochs":3,"#),
         "{json}"
     );
 }
@@ -214,6 +214,11 @@ fn interactions_that_cannot_be_learnt_from_are_refused() {
     assert!(train(&of(&[], 3), "").contains("at least two items"));
     assert!(train(&of(&[(0, 0, 1.0)], 1), "").contains("at least two items"));
     assert!(train(&of(&[(1, 2, -1.0)], 3), "").contains("row 1, column 2"));
+    let all = train(&of(&[(0, 0, 1.0)], 20_000), "sampling = 'all'");
+    assert!(
+        all.contains("takes up to 16384 items, and there are 20000"),
+        "{all}"
+    );
     let fast = "optimizer = 'sgd'\nlearning_rate = 1e30\ncosine = false";
     let error = train(&of(&[(0, 0, 1.0), (1, 1, 1.0)], 3), fast);
     assert!(error.starts_with("training diverged"), "{error}");

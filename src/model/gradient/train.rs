@@ -2,9 +2,9 @@
 
 use std::time::Instant;
 
-use super::Options;
 use super::sample::{Drawn, Sampler};
-use crate::compute::{Batch, Device, Loss, Matrix, Recipe};
+use super::{Options, Sampling};
+use crate::compute::{Batch, Device, Loss, MOST_SAMPLES, Matrix, Recipe};
 use crate::evaluate::held_out::HeldOut;
 use crate::features::csr::Csr;
 use crate::model::check_weights;
@@ -33,6 +33,12 @@ pub(super) fn train(
         return Err(ModelError::Interactions(
             "a model trained by gradient needs interactions with at least two items".into(),
         ));
+    }
+    let items = examples.weights.cols();
+    if options.sampling == Sampling::All && items > MOST_SAMPLES {
+        return Err(ModelError::Interactions(format!(
+            "sampling = \"all\" takes up to {MOST_SAMPLES} items, and there are {items}: write \"uniform\""
+        )));
     }
     let training = Training {
         device,
