@@ -50,8 +50,9 @@ fn main() -> Result<(), Failure> {
     );
     println!("|---|---:|---:|---:|---:|---|---:|---:|---:|---:|---|---:|---:|---:|");
     let run = |sweep: &str, size| measure(&*device, size, arguments.repeats, sweep, &roofline);
-    let first = run("", arguments.base)?;
+    let first = run("base", arguments.base)?;
     let mut records = vec![format!("sweep,{COLUMNS}")];
+    let mut ends = vec![];
     for (at, sweep) in SWEEPS.into_iter().enumerate() {
         let mut points = vec![first.clone()];
         for doubling in 1..arguments.points {
@@ -65,7 +66,9 @@ fn main() -> Result<(), Failure> {
             let svg = picture(sweep, at, &points, &roofline);
             std::fs::write(folder.join(format!("growth-{sweep}.svg")), svg)?;
         }
+        ends.extend(points.pop());
     }
+    summary(&arguments, &first, &ends, &roofline);
     if let Some(path) = &arguments.csv {
         std::fs::write(path, records.join("\n") + "\n")?;
     }
@@ -109,6 +112,31 @@ fn measure(
         all.push(done);
     }
     Ok(all)
+}
+
+/// A row for each job: the base, and how many times its seconds the end of each sweep takes.
+fn summary(arguments: &Arguments, first: &[Done], ends: &[Vec<Done>], roofline: &Roofline) {
+    let by = 1 << arguments.points.saturating_sub(1);
+    let sweeps = SWEEPS.map(|sweep| format!("{sweep} × {by}")).join(" | ");
+    println!("\n| job | base s | GFLOP/s | GB/s | bound by | reached | {sweeps} |");
+    println!("|---|---:|---:|---:|---|---:|---:|---:|---:|---:|");
+    let reached = |done: &Done| 100.0 * done.least(roofline).0 / done.seconds;
+    for (job, base) in first.iter().enumerate() {
+        let grown = ends.iter().map(|end| {
+            let times = end[job].seconds / base.seconds;
+            format!("{times:.1} ({:.0} %)", reached(&end[job]))
+        });
+        println!(
+            "| {} | {:.3} | {:.1} | {:.1} | {} | {:.0} % | {} |",
+            base.job.name(),
+            base.seconds,
+            base.flops / base.seconds / 1e9,
+            base.bytes / base.seconds / 1e9,
+            base.least(roofline).1,
+            reached(base),
+            grown.collect::<Vec<_>>().join(" | ")
+        );
+    }
 }
 
 fn picture(sweep: &str, at: usize, points: &[Vec<Done>], roofline: &Roofline) -> String {

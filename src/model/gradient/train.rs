@@ -90,6 +90,8 @@ impl Training<'_> {
             seed: options.seed,
         };
         let mut trainer = self.device.trainer(&users, &items, recipe)?;
+        // It has its own: at millions of rows a second pair is gigabytes.
+        drop((users, items));
         // The rate falls over the passes that were asked for, wherever training stops.
         let steps = sampler.steps() * options.epochs;
         let mut drawn = Drawn::default();
