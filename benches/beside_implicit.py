@@ -71,8 +71,8 @@ done = subprocess.run([*again, "--peer", str(data), first["users"], first["items
 theirs = dict(json.loads(done.stdout.splitlines()[-1]))
 
 print(f"\n{first['users']} users × {first['items']} items, {first['interactions']} interactions, {a.dim} dimensions")
-print(f"{'':<10}{'recost s':>10}{'CPU s':>9}{'implicit s':>12}{'CPU s':>9}{'implicit / recost':>19}")
+print(f"{'':<10}{'recost s':>10}{'CPU s':>9}{'implicit s':>12}{'CPU s':>9}{'ratio':>8}{'of CPU':>8}")
 for job, runs in theirs.items():
     wall, cpu = (statistics.median(run[at] for run in runs) for at in (0, 1))
     o, c = float(ours[job]["seconds"]), float(ours[job]["cpu_seconds"])
-    print(f"{job:<10}{o:>10.3f}{c:>9.2f}{wall:>12.3f}{cpu:>9.2f}{wall / o:>19.2f}")
+    print(f"{job:<10}{o:>10.3f}{c:>9.2f}{wall:>12.3f}{cpu:>9.2f}{wall / o:>8.2f}{cpu / max(c, 0.01):>8.2f}")

@@ -34,6 +34,7 @@ pub(super) fn train(
             "a model trained by gradient needs interactions with at least two items".into(),
         ));
     }
+    check_count(examples.weights.nnz())?;
     let training = Training {
         device,
         loss,
@@ -50,6 +51,17 @@ pub(super) fn train(
     drop(split);
     let (_, factors) = training.run(examples.weights, best, None, observer)?;
     Ok(factors)
+}
+
+/// Samples are numbered with `u32`.
+fn check_count(samples: usize) -> Result<(), ModelError> {
+    if samples > u32::MAX as usize {
+        return Err(ModelError::Interactions(format!(
+            "{samples} interactions are more than a model trained by gradient can number ({}); take fewer days",
+            u32::MAX
+        )));
+    }
+    Ok(())
 }
 
 struct Training<'a> {
@@ -189,4 +201,16 @@ fn initial(rows: usize, options: &Options, purpose: u64) -> Matrix {
         *value = ((stream.uniform(place as u64) - 0.5) * width) as f32;
     }
     table
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn more_interactions_than_can_be_numbered_are_refused() {
+        assert!(check_count(4_294_967_295).is_ok());
+        let error = check_count(4_294_967_296).map_err(|error| error.to_string());
+        assert!(error.is_err_and(|text| text.contains("4294967296 interactions")));
+    }
 }
