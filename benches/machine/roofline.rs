@@ -41,13 +41,17 @@ impl std::fmt::Display for Roofline {
     }
 }
 
-/// The best of nine copies of 256 MiB, read and write counted.
+/// Tries of which the best counts: short and many, so that some are free of what else the machine does.
+const COPIES: usize = 40;
+const BURSTS: usize = 200;
+
+/// The best copy of 128 MiB, read and write counted.
 fn bandwidth(threads: usize) -> f64 {
-    const WORDS: usize = 32 << 20;
+    const WORDS: usize = 16 << 20;
     let from = vec![1u64; WORDS];
     let mut to = vec![0u64; WORDS];
     let part = WORDS.div_ceil(threads);
-    let best = (0..9).map(|_| {
+    let best = (0..COPIES).map(|_| {
         let start = Instant::now();
         to.par_chunks_mut(part)
             .zip(std::hint::black_box(&from).par_chunks(part))
@@ -61,11 +65,11 @@ fn bandwidth(threads: usize) -> f64 {
 /// Accumulators that do not wait for each other, more than any core's latency × width.
 const CHAINS: usize = 16;
 
-/// The best of nine rounds on all threads.
+/// The best burst of some milliseconds on all threads.
 fn flops(threads: usize) -> f64 {
-    const ROUNDS: usize = 4 << 20;
+    const ROUNDS: usize = 1 << 19;
     let isa = Isa::detect();
-    let best = (0..9).map(|_| {
+    let best = (0..BURSTS).map(|_| {
         let start = Instant::now();
         let lanes: usize = (0..threads)
             .into_par_iter()
