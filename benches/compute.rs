@@ -1,149 +1,168 @@
-//! Times ALS training and top-k scoring against what this machine can do at most.
+//! Times training and scoring at one size against what this machine can do at most.
 //!
-//! `cargo bench --bench compute -- [users] [items] [entries] [dim] [device]`; defaults 50000 20000 1000000 64 cpu.
-//! Threads: `RAYON_NUM_THREADS`.
+//! `cargo bench --bench compute -- [users] [items] [interactions] [dim] [device] [--jobs als,lists,softmax]
+//! [--repeats 3] [--scored USERS] [--data FOLDER] [--write FOLDER] [--csv FILE]`; defaults 50000 20000 1000000 64 cpu.
+//! `--scored` makes lists for the first users only and says what all of them would take. `--data` takes `train.txt` and
+//! `test.txt` of a folder instead of random data, `--write` writes the data as such a folder and ends. Threads:
+//! `RAYON_NUM_THREADS`.
 #![allow(clippy::print_stdout)]
 
-use recost::compute::{Choice, ComputeError, open};
+use machine::roofline::Roofline;
+use machine::{Bench, COLUMNS, Failure, Job, Size};
+use recost::compute::{Choice, open};
 use recost::features::csr::Csr;
-use recost::model::Examples;
-use recost::model::als::{AlsParams, train};
-use recost::recommend::topk::{Filters, top_k};
-use std::time::Instant;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
 
-fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let arguments: Vec<String> = std::env::args()
-        .skip(1)
-        .filter(|a| !a.starts_with("--"))
-        .collect();
-    let number = |at: usize, default: usize| match arguments.get(at) {
-        None => Ok(default),
-        Some(text) => text.parse::<usize>(),
+mod machine;
+mod split;
+
+struct Arguments {
+    size: Size,
+    device: Choice,
+    jobs: Vec<Job>,
+    repeats: usize,
+    scored: usize,
+    data: Option<PathBuf>,
+    write: Option<PathBuf>,
+    csv: Option<PathBuf>,
+}
+
+fn main() -> Result<(), Failure> {
+    let arguments = arguments()?;
+    let interactions = match &arguments.data {
+        Some(folder) => split::read(folder, 0.0)?.0,
+        None => machine::interactions(arguments.size)?,
     };
-    let (users, items) = (number(0, 50_000)?, number(1, 20_000)?);
-    let (entries, dim) = (number(2, 1_000_000)?, number(3, 64)?);
-    let choice: Choice = arguments.get(4).map_or("cpu", |text| text).parse()?;
-    let device = open(&choice)?;
+    if let Some(folder) = &arguments.write {
+        return write(&interactions, folder);
+    }
+    let dim = arguments.size.dim;
+    println!(
+        "data      {} users × {} items, {} interactions, {dim} dimensions ({:.0} MiB peak to make)",
+        interactions.rows(),
+        interactions.cols(),
+        interactions.nnz(),
+        machine::peak_mib()
+    );
+    let device = open(&arguments.device)?;
     println!(
         "device    {} ({})",
         device.info().name,
         device.info().backend
     );
-    let bandwidth = copy_bandwidth();
-    println!("copy      {bandwidth:.1} GB/s (read + write, one thread)");
-
-    let interactions = interactions(users, items, entries)?;
-    println!(
-        "data      {users} users × {items} items, {} entries, {dim} dimensions",
-        interactions.nnz()
-    );
-    let params = AlsParams {
+    let roofline = Roofline::measure();
+    println!("machine   {roofline}");
+    let bench = Bench {
+        device: &*device,
+        interactions: &interactions,
         dim,
-        ..AlsParams::default()
+        repeats: arguments.repeats,
+        scored: arguments.scored,
     };
-    let mut seconds = Vec::new();
-    let cpu = cpu_seconds();
-    let factors = train(
-        &*device,
-        &Examples::new(&interactions),
-        &params,
-        &mut |_, at| seconds.push(at),
-    )?;
-    let cpu = cpu_seconds() - cpu;
-    let total = seconds.last().copied().unwrap_or(0.0);
-    let (rows, d) = ((users + items) as f64, dim as f64);
-    let passes = (params.cg_steps + 1) as f64;
-    let sparse = 2.0 * interactions.nnz() as f64 * passes;
-    let flops = sparse * 4.0 * d + rows * 2.0 * d * d * (passes + 1.0);
-    let flops = flops * params.iterations as f64;
-    let bytes = sparse * (4.0 * d + 8.0) * params.iterations as f64;
-    println!(
-        "als       {total:.3} s for {} iterations ({cpu:.3} s of CPU): {:.1} GFLOP/s, {:.1} GB/s of rows gathered ({:.1} × copy)",
-        params.iterations,
-        flops / total / 1e9,
-        bytes / total / 1e9,
-        bytes / total / 1e9 / bandwidth
-    );
-
-    let filters = Filters {
-        exclude: Some(&interactions),
-        k: 50,
-        ..Filters::default()
-    };
-    let (start, cpu) = (Instant::now(), cpu_seconds());
-    let mut listed = 0;
-    top_k(
-        &*device,
-        &factors.users,
-        &factors.items,
-        &filters,
-        |_, lists| {
-            listed += lists.items().len();
-            Ok::<_, ComputeError>(())
-        },
-    )?;
-    let (total, cpu) = (start.elapsed().as_secs_f64(), cpu_seconds() - cpu);
-    let flops = 2.0 * users as f64 * items as f64 * d;
-    println!(
-        "top-50    {total:.3} s for {listed} places ({cpu:.3} s of CPU): {:.1} GFLOP/s, {:.0} users/s",
-        flops / total / 1e9,
-        users as f64 / total
-    );
+    let mut records = vec![COLUMNS.to_owned()];
+    for &job in &arguments.jobs {
+        let done = bench.run(job)?;
+        let (least, bound) = done.least(&roofline);
+        println!(
+            "{:<12}  {:.3} s ({:.3} s of CPU), {:.0} {}/s, {:.1} GFLOP/s, {:.1} GB/s; {bound} allows {least:.3} s: {:.0} % reached; {:.0} MiB peak",
+            job.name(),
+            done.seconds,
+            done.cpu_seconds,
+            done.units / done.seconds,
+            done.unit(),
+            done.flops / done.seconds / 1e9,
+            done.bytes / done.seconds / 1e9,
+            100.0 * least / done.seconds,
+            done.peak_mib
+        );
+        if job == Job::Lists && arguments.scored < interactions.rows() {
+            println!(
+                "              of {} users; all {}, extrapolated: {:.0} s",
+                arguments.scored,
+                interactions.rows(),
+                done.seconds * interactions.rows() as f64 / arguments.scored as f64
+            );
+        }
+        records.push(machine::record(&done, &roofline));
+    }
+    if let Some(path) = &arguments.csv {
+        std::fs::write(path, records.join("\n") + "\n")?;
+    }
     Ok(())
 }
 
-/// A long tail of items, as shops have.
-fn interactions(
-    users: usize,
-    items: usize,
-    entries: usize,
-) -> Result<Csr, Box<dyn std::error::Error>> {
-    let mut state = 1u64;
-    let mut uniform = || {
-        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = state;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((z ^ (z >> 31)) >> 11) as f64 / (1u64 << 53) as f64
+fn arguments() -> Result<Arguments, Failure> {
+    let mut parsed = Arguments {
+        size: Size {
+            users: 50_000,
+            items: 20_000,
+            interactions: 1_000_000,
+            dim: 64,
+        },
+        device: Choice::Cpu,
+        jobs: Job::ALL.to_vec(),
+        repeats: 3,
+        scored: usize::MAX,
+        data: None,
+        write: None,
+        csv: None,
     };
-    let cells: Vec<_> = (0..entries)
-        .map(|_| {
-            let user = (uniform() * users as f64) as u32;
-            let item = (uniform().powi(3) * items as f64) as u32;
-            (user, item, 1.0 + uniform() as f32)
-        })
-        .collect();
-    Ok(Csr::from_triplets(users, items, &cells)?)
-}
-
-/// GB/s of the best of five copies of 256 MiB.
-fn copy_bandwidth() -> f64 {
-    let from = vec![1u64; 32 << 20];
-    let mut to = vec![0u64; 32 << 20];
-    let mut best = f64::INFINITY;
-    for _ in 0..5 {
-        let start = Instant::now();
-        to.copy_from_slice(std::hint::black_box(&from));
-        std::hint::black_box(&mut to);
-        best = best.min(start.elapsed().as_secs_f64());
+    let mut places = 0;
+    let mut given = std::env::args().skip(1);
+    while let Some(word) = given.next() {
+        if word == "--bench" {
+            continue;
+        }
+        let Some(option) = word.strip_prefix("--") else {
+            match places {
+                0 => parsed.size.users = word.parse()?,
+                1 => parsed.size.items = word.parse()?,
+                2 => parsed.size.interactions = word.parse()?,
+                3 => parsed.size.dim = word.parse()?,
+                4 => parsed.device = word.parse()?,
+                _ => return Err(format!("`{word}` is one argument too many").into()),
+            }
+            places += 1;
+            continue;
+        };
+        let value = given
+            .next()
+            .ok_or_else(|| format!("`{word}` needs a value"))?;
+        let path = || Some(PathBuf::from(&value));
+        match option {
+            "jobs" => parsed.jobs = value.split(',').map(job).collect::<Result<_, _>>()?,
+            "repeats" => parsed.repeats = value.parse()?,
+            "scored" => parsed.scored = value.parse()?,
+            "data" => parsed.data = path(),
+            "write" => parsed.write = path(),
+            "csv" => parsed.csv = path(),
+            _ => return Err(format!("there is no option `{word}`").into()),
+        }
     }
-    2.0 * 256.0 * 1024.0 * 1024.0 / best / 1e9
+    Ok(parsed)
 }
 
-/// CPU time of this process, all threads; 0 where the system does not tell.
-fn cpu_seconds() -> f64 {
-    let text = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
-    let fields: Vec<&str> = text
-        .rsplit(')')
-        .next()
-        .unwrap_or("")
-        .split_whitespace()
-        .collect();
-    let ticks = |at: usize| {
-        fields
-            .get(at)
-            .and_then(|f| f.parse::<f64>().ok())
-            .unwrap_or(0.0)
-    };
-    (ticks(11) + ticks(12)) / 100.0
+fn job(name: &str) -> Result<Job, Failure> {
+    match name {
+        "als" => Ok(Job::Als),
+        "lists" => Ok(Job::Lists),
+        "softmax" => Ok(Job::Softmax),
+        _ => Err(format!("there is no job `{name}`: als, lists, softmax").into()),
+    }
+}
+
+/// Writes a folder that [`split::read`] reads: all to train on, nothing to test.
+fn write(interactions: &Csr, folder: &Path) -> Result<(), Failure> {
+    std::fs::create_dir_all(folder)?;
+    let mut file = std::io::BufWriter::new(std::fs::File::create(folder.join("train.txt"))?);
+    for user in 0..interactions.rows() {
+        write!(file, "{user}")?;
+        for item in interactions.row(user).0 {
+            write!(file, " {item}")?;
+        }
+        writeln!(file)?;
+    }
+    file.flush()?;
+    Ok(std::fs::write(folder.join("test.txt"), "")?)
 }

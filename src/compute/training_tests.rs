@@ -145,11 +145,20 @@ fn train(
     dim: usize,
     steps: u64,
 ) -> (Vec<f64>, Matrix, Matrix) {
-    let (users, items) = (matrix(30, dim, 1), matrix(50, dim, 2));
-    let mut trainer = device.trainer(&users, &items, recipe).unwrap();
+    train_tables(device, recipe, (30, 50, dim), steps)
+}
+
+fn train_tables(
+    device: &dyn Device,
+    recipe: Recipe,
+    (users, items, dim): (usize, usize, usize),
+    steps: u64,
+) -> (Vec<f64>, Matrix, Matrix) {
+    let tables = (matrix(users, dim, 1), matrix(items, dim, 2));
+    let mut trainer = device.trainer(&tables.0, &tables.1, recipe).unwrap();
     let losses = (0..steps)
         .map(|step| {
-            let drawn = draw(130, 37, (30, 50), 3 + step);
+            let drawn = draw(130, 37, (users, items), 3 + step);
             trainer.step(&drawn.batch(), 0.05).unwrap()
         })
         .collect();
@@ -415,19 +424,74 @@ fn twenty_runs_on_a_gpu_give_the_same_bits() {
     assert!((0..20).all(|_| train(&device, recipe, 20, 3) == expected));
 }
 
-#[test]
-fn tables_beyond_a_binding_are_refused_with_the_adapters_name() {
-    let Some(device) = gpu(|limits| GpuLimits {
-        binding_bytes: 4 << 10,
+/// 24 KiB hold what a batch of [`train_tables`] needs at 20 dimensions, and 307 rows of a table.
+fn narrow(limits: GpuLimits) -> GpuLimits {
+    GpuLimits {
+        binding_bytes: 24 << 10,
+        groups: 50,
         ..limits
-    }) else {
+    }
+}
+
+#[test]
+fn tables_beyond_a_binding_get_the_bits_of_tables_on_the_device() {
+    let (Some(wide), Some(narrow)) = (gpu(|limits| limits), gpu(narrow)) else {
         return;
     };
-    let made = device.trainer(
-        &matrix(100, 64, 1),
-        &matrix(5, 64, 2),
-        recipe(Loss::Bpr, false),
+    for (users, items) in [(700, 900), (700, 60), (60, 900)] {
+        for optimizer in [Optimizer::Sgd, Optimizer::Adagrad, Optimizer::Adam] {
+            for (cosine, dropout) in [(true, 0.2), (false, 0.2), (true, 0.0)] {
+                let recipe = Recipe {
+                    optimizer,
+                    dropout,
+                    l2: 0.01,
+                    l1: 0.001,
+                    ..recipe(LOSSES[0], cosine)
+                };
+                let run = |device| train_tables(device, recipe, (users, items, 18), 4);
+                let (found, expected) = (run(&narrow), run(&wide));
+                assert!(found == expected, "{users} × {items}, {recipe:?}");
+                let moved = |before: Matrix, after: &Matrix| {
+                    let rows = 0..before.rows();
+                    rows.filter(|&r| before.row(r) != after.row(r)).count()
+                };
+                // Four batches touch some rows of a large table, not all.
+                if users == 700 {
+                    assert!((200..600).contains(&moved(matrix(users, 18, 1), &found.1)));
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_batch_beyond_a_binding_is_refused_with_the_adapters_name() {
+    let Some(device) = gpu(narrow) else {
+        return;
+    };
+    let (users, items) = (matrix(700, 20, 1), matrix(900, 20, 2));
+    let recipe = recipe(Loss::Bpr, false);
+    let mut trainer = device.trainer(&users, &items, recipe).unwrap();
+    let drawn = draw(400, 37, (700, 900), 3);
+    let error = trainer.step(&drawn.batch(), 0.1).unwrap_err().to_string();
+    assert!(error.starts_with(&device.info().name), "{error}");
+    assert!(error.contains("allows 24576"), "{error}");
+}
+
+#[test]
+fn a_lost_device_is_an_error_with_tables_outside_it_too() {
+    let Some(device) = gpu(narrow) else {
+        return;
+    };
+    let (users, items) = (matrix(700, 20, 1), matrix(900, 20, 2));
+    let recipe = recipe(Loss::Bpr, false);
+    let mut trainer = device.trainer(&users, &items, recipe).unwrap();
+    let drawn = draw(130, 37, (700, 900), 3);
+    trainer.step(&drawn.batch(), 0.1).unwrap();
+    device.destroy();
+    let error = trainer.step(&drawn.batch(), 0.1).unwrap_err();
+    assert!(
+        matches!(&error, ComputeError::Lost { adapter, .. } if *adapter == device.info().name),
+        "{error}"
     );
-    let error = made.err().unwrap().to_string();
-    assert!(error.contains(&device.info().name), "{error}");
 }

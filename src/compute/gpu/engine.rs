@@ -301,7 +301,10 @@ impl Engine {
         for scope in scopes.into_iter().rev() {
             found = found.or(block_on(scope.pop()));
         }
-        // Of a lost device, the loss is what matters, not what failed because of it.
+        // Of a lost device, the loss is what matters, not what failed because of it; it is told when one asks.
+        if found.is_some() {
+            let _ = self.device.poll(wgpu::PollType::Poll);
+        }
         self.alive()?;
         match found {
             None => Ok(out),

@@ -6,6 +6,7 @@ mod als_cg;
 mod engine;
 mod gram;
 mod score_topk;
+mod table;
 mod trainer;
 
 pub use engine::GpuLimits;

@@ -1,21 +1,11 @@
-//! Training on the GPU: tables and optimiser state stay on the device; a batch's ids and plan are all that goes there.
+//! Training on the GPU: a batch's ids and plan go there, and of a table that stays outside the rows that it touches.
 
 use super::engine::{Engine, Kernel};
-use super::{pad, quads};
+use super::quads;
+use super::table::{Page, Table};
 use crate::compute::kernels::{apply, embed, gather_grad, product, sample_loss};
-use crate::compute::training::{Batch, Plan, Recipe, Trainer, check};
+use crate::compute::training::{Batch, Recipe, Trainer, check};
 use crate::compute::{ComputeError, Matrix};
-
-/// A table with its optimiser state.
-struct Table {
-    rows: usize,
-    dim: usize,
-    data: wgpu::Buffer,
-    first: wgpu::Buffer,
-    second: wgpu::Buffer,
-    /// `[rows]`: how often each has moved.
-    steps: Vec<u32>,
-}
 
 pub(super) struct GpuTrainer<'a> {
     engine: &'a Engine,
@@ -38,26 +28,13 @@ impl<'a> GpuTrainer<'a> {
         items: &Matrix,
         recipe: Recipe,
     ) -> Result<Self, ComputeError> {
-        let quads = quads(users.cols());
-        let table = |table: &Matrix, what: &'static str| {
-            let bytes = (16 * quads * table.rows()) as u64;
-            let state =
-                |n: usize| engine.zeroed(what, if recipe.states() >= n { bytes } else { 16 });
-            Ok::<_, ComputeError>(Table {
-                rows: table.rows(),
-                dim: table.cols(),
-                data: engine.upload(what, &pad(table.view()))?,
-                first: state(1)?,
-                second: state(2)?,
-                steps: vec![0; table.rows()],
-            })
-        };
+        let states = recipe.states();
         Ok(Self {
             engine,
             recipe,
-            quads,
-            users: table(users, "user embeddings")?,
-            items: table(items, "item embeddings")?,
+            quads: quads(users.cols()),
+            users: Table::new(engine, "user embeddings", users, states)?,
+            items: Table::new(engine, "item embeddings", items, states)?,
             steps: 0,
         })
     }
@@ -82,8 +59,8 @@ impl<'a> GpuTrainer<'a> {
 
     fn embed(
         &self,
-        table: &Table,
-        ids: &[u32],
+        page: &Page,
+        ids: &[[u32; 2]],
         key: u32,
         width: usize,
     ) -> Result<[wgpu::Buffer; 2], ComputeError> {
@@ -105,7 +82,12 @@ impl<'a> GpuTrainer<'a> {
             width: width as u32,
             first,
         };
-        let buffers = [(1, &table.data), (2, &uploaded), (3, &rows), (4, &across)];
+        let buffers = [
+            (1, &page.buffers[0]),
+            (2, &uploaded),
+            (3, &rows),
+            (4, &across),
+        ];
         self.by_rows("gathering vectors", &pipeline, ids.len(), params, &buffers)?;
         Ok([rows, across])
     }
@@ -143,15 +125,16 @@ impl<'a> GpuTrainer<'a> {
     /// Gathers the gradients of one table's rows and moves them. `sources` are what samples and negatives give.
     fn update(
         &self,
-        table: &Table,
-        plan: &Plan,
+        page: &Page,
         (samples, is_users, key, rate): (usize, bool, u32, f32),
         [from_samples, outcome, from_negatives]: [&wgpu::Buffer; 3],
     ) -> Result<(), ComputeError> {
         let (engine, recipe, quads) = (self.engine, &self.recipe, self.quads as u32);
+        let plan = &page.plan;
+        let [data, first_state, second_state] = &page.buffers;
         let rows = plan.rows.len();
-        let parts = [&plan.rows[..], &plan.starts, &plan.occurrences].concat();
-        let uploaded = engine.upload("rows of the batch", &parts)?;
+        let parts = [&page.places, &plan.rows, &plan.starts, &plan.occurrences];
+        let uploaded = engine.upload("plan of the batch", &parts.map(|part| &part[..]).concat())?;
         let scales = engine.upload("corrections", &plan.scales)?;
         let gradient = engine.zeroed("gradients", (16 * self.quads * rows) as u64)?;
         let kernel = Kernel {
@@ -174,7 +157,7 @@ impl<'a> GpuTrainer<'a> {
             (2, from_samples),
             (3, outcome),
             (4, from_negatives),
-            (5, &table.data),
+            (5, data),
             (6, &gradient),
         ];
         self.by_rows("gathering gradients", &pipeline, rows, params, &buffers)?;
@@ -193,30 +176,14 @@ impl<'a> GpuTrainer<'a> {
             first,
         };
         let buffers = [
-            (1, &table.data),
-            (2, &table.first),
-            (3, &table.second),
+            (1, data),
+            (2, first_state),
+            (3, second_state),
             (4, &gradient),
             (5, &uploaded),
             (6, &scales),
         ];
         self.by_rows("moving rows", &pipeline, rows, params, &buffers)
-    }
-
-    fn matrix(&self, table: &Table) -> Result<Matrix, ComputeError> {
-        let width = 4 * self.quads;
-        let padded: Vec<f32> =
-            self.engine
-                .read("reading embeddings", &table.data, table.rows * width)?;
-        let mut out = Matrix::zeros(table.rows, table.dim);
-        for (out, row) in out
-            .data_mut()
-            .chunks_exact_mut(table.dim.max(1))
-            .zip(padded.chunks_exact(width))
-        {
-            out.copy_from_slice(&row[..table.dim]);
-        }
-        Ok(out)
     }
 }
 
@@ -229,9 +196,14 @@ impl Trainer for GpuTrainer<'_> {
         let (samples, negatives) = (batch.users.len(), batch.negatives.len());
         // Logits are made in vec4s.
         let width = negatives.next_multiple_of(4);
-        let [users, _] = self.embed(&self.users, batch.users, user_key, 0)?;
-        let [positives, _] = self.embed(&self.items, batch.items, item_key, 0)?;
-        let [others, across] = self.embed(&self.items, batch.negatives, item_key, width)?;
+        let user_page = self.users.page(engine, batch.users.iter().copied())?;
+        let ids = batch.items.iter().chain(batch.negatives).copied();
+        let item_page = self.items.page(engine, ids)?;
+        let item_ids = item_page.ids();
+        let (own, drawn) = item_ids.split_at(samples);
+        let [users, _] = self.embed(&user_page, &user_page.ids(), user_key, 0)?;
+        let [positives, _] = self.embed(&item_page, own, item_key, 0)?;
+        let [others, across] = self.embed(&item_page, drawn, item_key, width)?;
 
         let (quads, side) = (self.quads as u32, 4 * self.quads as u32);
         let logits = engine.zeroed("logits", (4 * samples * width) as u64)?;
@@ -314,20 +286,20 @@ impl Trainer for GpuTrainer<'_> {
             [&logits, &users, &negative_gradient],
         )?;
 
-        let plan = Plan::new(batch.users.iter().copied(), &mut self.users.steps);
         let how = (samples, true, user_key, rate);
         let sources = [&user_gradient, &outcome, &negative_gradient];
-        self.update(&self.users, &plan, how, sources)?;
-        let places = batch.items.iter().chain(batch.negatives).copied();
-        let plan = Plan::new(places, &mut self.items.steps);
+        self.update(&user_page, how, sources)?;
         let how = (samples, false, item_key, rate);
         let sources = [&users, &outcome, &negative_gradient];
-        self.update(&self.items, &plan, how, sources)?;
+        self.update(&item_page, how, sources)?;
+        self.users.take_back(engine, &user_page)?;
+        self.items.take_back(engine, &item_page)?;
         let sum: f64 = outcomes.iter().map(|o| f64::from(o[1])).sum();
         Ok(sum / samples as f64)
     }
 
     fn tables(&self) -> Result<(Matrix, Matrix), ComputeError> {
-        Ok((self.matrix(&self.users)?, self.matrix(&self.items)?))
+        let engine = self.engine;
+        Ok((self.users.matrix(engine)?, self.items.matrix(engine)?))
     }
 }

@@ -18,7 +18,7 @@ struct Params {
 @group(0) @binding(2) var<storage, read_write> first: array<vec4<f32>>;
 @group(0) @binding(3) var<storage, read_write> second: array<vec4<f32>>;
 @group(0) @binding(4) var<storage, read> gradient: array<vec4<f32>>;     // [rows, quads]
-@group(0) @binding(5) var<storage, read> plan: array<u32>;               // ids [rows], and more
+@group(0) @binding(5) var<storage, read> plan: array<u32>;               // rows of `table` [rows], and more
 @group(0) @binding(6) var<storage, read> scales: array<vec2<f32>>;       // [rows]: Adam's corrections
 
 const THREADS: u32 = 64u;

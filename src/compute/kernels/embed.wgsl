@@ -14,7 +14,7 @@ struct Params {
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> table: array<vec4<f32>>;      // [table rows, quads]
-@group(0) @binding(2) var<storage, read> ids: array<u32>;              // [count]
+@group(0) @binding(2) var<storage, read> ids: array<vec2<u32>>;        // [count]: (row here, row that dropout knows it by)
 @group(0) @binding(3) var<storage, read_write> rows: array<vec4<f32>>; // [count, quads]
 @group(0) @binding(4) var<storage, read_write> across: array<f32>;     // [4·quads, width]: the rows, transposed
 
@@ -27,10 +27,11 @@ fn embed(
     @builtin(local_invocation_index) thread: u32,
 ) {
     let row = params.first + group.x;
-    let id = ids[row];
+    let source = ids[row].x * params.quads;
+    let id = ids[row].y;
     var squares = 0.0;
     for (var q = thread; q < params.quads; q += THREADS) {
-        var x = table[id * params.quads + q];
+        var x = table[source + q];
         if params.dropout > 0.0 {
             x *= vec4<f32>(kept(id, 4u * q), kept(id, 4u * q + 1u), kept(id, 4u * q + 2u), kept(id, 4u * q + 3u));
         }

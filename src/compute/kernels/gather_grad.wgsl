@@ -15,7 +15,7 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-// Ids [rows], starts [rows + 1], then occurrences.
+// Rows of `table` [rows], ids that dropout knows them by [rows], starts [rows + 1], then occurrences.
 @group(0) @binding(1) var<storage, read> plan: array<u32>;
 @group(0) @binding(2) var<storage, read> from_samples: array<vec4<f32>>;   // [samples, quads]
 @group(0) @binding(3) var<storage, read> outcome: array<vec2<f32>>;        // (slope at the positive logit, loss)
@@ -33,10 +33,10 @@ fn gather(
     @builtin(local_invocation_index) thread: u32,
 ) {
     let row = params.first + group.x;
-    let id = plan[row];
-    let start = plan[params.rows + row];
-    let end = plan[params.rows + row + 1u];
-    let places = 2u * params.rows + 1u;
+    let id = plan[params.rows + row];
+    let start = plan[2u * params.rows + row];
+    let end = plan[2u * params.rows + row + 1u];
+    let places = 3u * params.rows + 1u;
     let mine = thread < params.quads;
 
     var sum = vec4<f32>();
@@ -65,7 +65,7 @@ fn gather(
     if params.cosine == 1u {
         var x = vec4<f32>();
         if mine {
-            x = table[id * params.quads + thread] * keep;
+            x = table[plan[row] * params.quads + thread] * keep;
         }
         // d(x/|x|) = (g − (g·y) y) / |x| with y = x/|x|.
         let found = reduce(thread, vec2<f32>(dot(x, x), dot(sum, x)));

@@ -40,6 +40,7 @@ pub(super) fn train(
             "sampling = \"all\" takes up to {MOST_SAMPLES} items, and there are {items}: write \"uniform\""
         )));
     }
+    check_count(examples.weights.nnz())?;
     let training = Training {
         device,
         loss,
@@ -71,6 +72,17 @@ fn hold_out(examples: &Examples<'_>, options: &Options) -> Result<HeldOut, Model
             examples.weights.nnz()
         ))
     })
+}
+
+/// Samples are numbered with `u32`.
+fn check_count(samples: usize) -> Result<(), ModelError> {
+    if samples > u32::MAX as usize {
+        return Err(ModelError::Interactions(format!(
+            "{samples} interactions are more than a model trained by gradient can number ({}); take fewer days",
+            u32::MAX
+        )));
+    }
+    Ok(())
 }
 
 struct Training<'a> {
@@ -111,6 +123,8 @@ impl Training<'_> {
             seed: options.seed,
         };
         let mut trainer = self.device.trainer(&users, &items, recipe)?;
+        // It has its own: at millions of rows a second pair is gigabytes.
+        drop((users, items));
         // The rate falls over the passes that were asked for, wherever training stops.
         let steps = sampler.steps() * options.epochs;
         let mut drawn = Drawn::default();
@@ -211,4 +225,16 @@ fn initial(rows: usize, options: &Options, purpose: u64) -> Matrix {
         *value = ((stream.uniform(place as u64) - 0.5) * width) as f32;
     }
     table
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn more_interactions_than_can_be_numbered_are_refused() {
+        assert!(check_count(4_294_967_295).is_ok());
+        let error = check_count(4_294_967_296).map_err(|error| error.to_string());
+        assert!(error.is_err_and(|text| text.contains("4294967296 interactions")));
+    }
 }
