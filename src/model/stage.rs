@@ -9,12 +9,13 @@ use super::compress::{Compression, Numbers, rows};
 use super::file::{self, ModelFile};
 use super::fits::Fits;
 use super::tables::{self, ModelRow, Writers};
-use super::{Factors, Fitted, content};
+use super::{Factors, Fitted, content, former};
 use crate::compute::Device;
 use crate::config::{Model, Pipeline};
 use crate::engine::{Engine, Library, Options};
 use crate::error::{Error, Kind, Result};
 use crate::features::content::Contents;
+use crate::features::ids::places;
 use crate::features::interactions::Interactions;
 use crate::warehouse::{Table, store, table};
 
@@ -56,7 +57,7 @@ pub async fn interactions(
     Ok(interactions)
 }
 
-/// Trains every model and writes models, user_factors, item_factors, item_neighbours and the model files of `date`.
+/// Trains every model, or folds it into an earlier version, and writes models, user_factors, item_factors, item_neighbours and the model files of `date`.
 ///
 /// # Errors
 /// Those of training and writing.
@@ -83,7 +84,12 @@ pub async fn run(
     let mut models: Vec<&Model> = pipeline.models.iter().collect();
     models.sort_by(|a, b| a.id.cmp(&b.id));
     let before = date.pred_opt().unwrap_or(date);
+    let nights = pipeline.models.iter().filter_map(|model| {
+        let nights = former::nights(model.train_every - 1, before)?;
+        Some((model.id.as_str(), nights))
+    });
     let mut fits = Fits::new(device, &pipeline.models, &interactions, (snapshot, before));
+    fits = fits.folding(nights);
     for model in models {
         let fit = fits.fit(model)?;
         trained.push(Trained {
@@ -96,10 +102,16 @@ pub async fn run(
             Fitted::Factors(factors) => Some(factors.items.cols()),
             _ => None,
         };
+        let trained_on = fit.folded_into.unwrap_or(date);
         let ids = (&interactions.users[..], &interactions.items[..]);
+        let mut content_items = vec![];
         let (fitted, user_ids, item_ids) = match (fit.fitted, &contents) {
             (Fitted::Factors(factors), Some(contents)) if model.content => {
-                content::extend_both(&factors, ids, contents)
+                let extended = content::extend_both(&factors, ids, contents);
+                let learnt = |place: &Option<usize>| place.is_some_and(|at| !factors.items.is_zero(at));
+                let places = places(&extended.2, ids.1);
+                content_items.extend(places.iter().map(|place| !learnt(place)));
+                extended
             }
             // Rows without a vector take no room.
             (Fitted::Factors(factors), _) if model.is_sparse() => {
@@ -117,6 +129,7 @@ pub async fn run(
             ("family", model.family.to_string()),
             ("hyperparameters", fit.hyperparameters.clone()),
             ("data_hash", interactions.hash.clone()),
+            (former::TRAINED_ON, trained_on.to_string()),
         ];
         let path = dir.join(file_name(&model.id));
         let written = ModelFile {
@@ -124,6 +137,7 @@ pub async fn run(
             numbers,
             user_ids,
             item_ids,
+            content_items,
             metadata: metadata
                 .into_iter()
                 .map(|(k, v)| (k.to_string(), v))
@@ -150,6 +164,7 @@ pub async fn run(
             ],
             seconds: fit.seconds,
             start: fit.start,
+            trained_on,
             dim,
             made_from: model.compressed.as_ref().map(|c| c.from.clone()),
             compression: compression.map(Compression::json).transpose()?,

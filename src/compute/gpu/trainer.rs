@@ -150,6 +150,9 @@ impl<'a> GpuTrainer<'a> {
     ) -> Result<(), ComputeError> {
         let (engine, recipe, quads) = (self.engine, &self.recipe, self.quads as u32);
         let rows = plan.rows.len();
+        if rows == 0 {
+            return Ok(());
+        }
         let parts = [&plan.rows[..], &plan.starts, &plan.occurrences].concat();
         let uploaded = engine.upload("rows of the batch", &parts)?;
         let scales = engine.upload("corrections", &plan.scales)?;
@@ -314,12 +317,12 @@ impl Trainer for GpuTrainer<'_> {
             [&logits, &users, &negative_gradient],
         )?;
 
-        let plan = Plan::new(batch.users.iter().copied(), &mut self.users.steps);
+        let plan = Plan::new(batch.users.iter().copied(), &[], &mut self.users.steps);
         let how = (samples, true, user_key, rate);
         let sources = [&user_gradient, &outcome, &negative_gradient];
         self.update(&self.users, &plan, how, sources)?;
         let places = batch.items.iter().chain(batch.negatives).copied();
-        let plan = Plan::new(places, &mut self.items.steps);
+        let plan = Plan::new(places, batch.held, &mut self.items.steps);
         let how = (samples, false, item_key, rate);
         let sources = [&users, &outcome, &negative_gradient];
         self.update(&self.items, &plan, how, sources)?;
