@@ -221,10 +221,13 @@ fn fold_in(
             let mut evaluation =
                 Evaluation::new(&[Metric::Recall, Metric::Ndcg], &[K], train.cols());
             judge(device, fitted, train, &part, &judged, K, &mut evaluation)?;
-            let figures = evaluation.estimates(SEED).into_iter().map(|(metric, k, e)| {
-                let name = metric.name();
-                format!("{name}@{k} {:.4} [{:.4}, {:.4}]", e.mean, e.low, e.high)
-            });
+            let figures = evaluation
+                .estimates(SEED)
+                .into_iter()
+                .map(|(metric, k, e)| {
+                    let name = metric.name();
+                    format!("{name}@{k} {:.4} [{:.4}, {:.4}]", e.mean, e.low, e.high)
+                });
             let figures: Vec<String> = figures.collect();
             println!("  {whose} users, {how:<9}  {}", figures.join("  "));
         }

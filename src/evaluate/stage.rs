@@ -109,7 +109,9 @@ pub async fn run(
     let mut nights = vec![];
     for model in pipeline.models.iter().filter(|m| m.train_every > 1) {
         let age = former::age(snapshot, &model.id, window.1)?;
-        let last = split.before.and_then(|split| split.checked_sub_days(Days::new(age)));
+        let last = split
+            .before
+            .and_then(|split| split.checked_sub_days(Days::new(age)));
         let fitting = last.and_then(|last| former::nights(model.train_every, last));
         if age > 0 {
             nights.extend(fitting.map(|nights| (model.id.as_str(), nights)));

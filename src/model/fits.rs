@@ -199,7 +199,10 @@ impl<'a> Fits<'a> {
         };
         let items = &self.interactions.items;
         let mut of_content = vec![false; items.len()];
-        for (place, &made) in places(&read.item_ids, items).iter().zip(&read.content_items) {
+        for (place, &made) in places(&read.item_ids, items)
+            .iter()
+            .zip(&read.content_items)
+        {
             if let Some(place) = place {
                 of_content[*place] = made;
             }

@@ -15,6 +15,9 @@ use crate::warehouse::store;
 /// The key of a file's metadata with the night on which its item vectors were learnt.
 pub const TRAINED_ON: &str = "trained_on";
 
+/// Why a model without a history is trained.
+pub const NONE: &str = "there is no earlier version";
+
 /// The newest version of a model, of `until` or before.
 ///
 /// # Errors
@@ -39,6 +42,27 @@ pub fn nights(count: u32, last: NaiveDate) -> Option<RangeInclusive<NaiveDate>> 
     Some(first..=last)
 }
 
+/// What the night `date` of a model that is not trained every night folds into, as [`trained`] says it; `None` for one that is.
+///
+/// # Errors
+/// Those of [`trained`], and hyperparameters out of range.
+pub fn tonight(
+    snapshot: &Path,
+    model: &Model,
+    date: NaiveDate,
+) -> Result<Option<Result<NaiveDate, String>>> {
+    let Some(nights) = between(model, date) else {
+        return Ok(None);
+    };
+    let hyperparameters = model.family.configure(&model.params)?.hyperparameters()?;
+    trained(snapshot, model, &hyperparameters, &nights).map(Some)
+}
+
+/// The nights before `date` from which on a model need not be trained again; `None` where it is trained every night.
+pub fn between(model: &Model, date: NaiveDate) -> Option<RangeInclusive<NaiveDate>> {
+    nights(model.train_every.checked_sub(1)?, date.pred_opt()?)
+}
+
 /// The night, among `nights`, on which what a model's newest version knows of items was learnt, where that version has the
 /// hyperparameters of today, a JSON object; else the reason why there is none to fold into.
 ///
@@ -51,7 +75,7 @@ pub fn trained(
     nights: &RangeInclusive<NaiveDate>,
 ) -> Result<Result<NaiveDate, String>> {
     let Some(mut night) = newest_night(snapshot, &model.id, *nights.end())? else {
-        return Ok(Err("there is no earlier version".into()));
+        return Ok(Err(NONE.into()));
     };
     // A night that was run again may have been folded in itself by then.
     loop {
@@ -186,7 +210,7 @@ mod tests {
         // Three days after, it is trained again.
         let error = found(&dir, 4).unwrap_err();
         assert_eq!(error, "it was last trained on 2026-10-11");
-        assert_eq!(found(&dir, 1), Err("there is no earlier version".into()));
+        assert_eq!(found(&dir, 1), Err(NONE.into()));
     }
 
     #[test]

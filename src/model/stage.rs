@@ -29,6 +29,8 @@ pub struct Trained {
     pub model_id: String,
     /// Wall-clock seconds of training.
     pub seconds: f64,
+    /// The night on which what it was folded into was trained; `None` where it was not.
+    pub folded_into: Option<NaiveDate>,
 }
 
 /// Reads the interactions of `date`.
@@ -85,7 +87,7 @@ pub async fn run(
     models.sort_by(|a, b| a.id.cmp(&b.id));
     let before = date.pred_opt().unwrap_or(date);
     let nights = pipeline.models.iter().filter_map(|model| {
-        let nights = former::nights(model.train_every - 1, before)?;
+        let nights = former::between(model, date)?;
         Some((model.id.as_str(), nights))
     });
     let mut fits = Fits::new(device, &pipeline.models, &interactions, (snapshot, before));
@@ -95,6 +97,7 @@ pub async fn run(
         trained.push(Trained {
             model_id: model.id.clone(),
             seconds: fit.seconds,
+            folded_into: fit.folded_into,
         });
         let compression = model.compressed.as_ref().map(|c| &c.compression);
         let numbers = compression.map_or(Numbers::F32, |c| c.numbers);
@@ -108,7 +111,8 @@ pub async fn run(
         let (fitted, user_ids, item_ids) = match (fit.fitted, &contents) {
             (Fitted::Factors(factors), Some(contents)) if model.content => {
                 let extended = content::extend_both(&factors, ids, contents);
-                let learnt = |place: &Option<usize>| place.is_some_and(|at| !factors.items.is_zero(at));
+                let learnt =
+                    |place: &Option<usize>| place.is_some_and(|at| !factors.items.is_zero(at));
                 let places = places(&extended.2, ids.1);
                 content_items.extend(places.iter().map(|place| !learnt(place)));
                 extended

@@ -5,8 +5,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayIter, ArrayRef, AsArray, Date32Array, FixedSizeListArray, Float32Array, Float64Array, Int32Array,
-    Int64Array, RecordBatch, StringViewArray, StringViewBuilder,
+    ArrayIter, ArrayRef, AsArray, Date32Array, FixedSizeListArray, Float32Array, Float64Array,
+    Int32Array, Int64Array, RecordBatch, StringViewArray, StringViewBuilder,
 };
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Date32Type, Field};
@@ -204,7 +204,9 @@ pub(super) fn write_models(dir: &Path, rows: &[ModelRow]) -> Result<()> {
     columns.push(("scored_users", Arc::new(nothing())));
     columns.push(("recommendations", Arc::new(nothing())));
     columns.push(("seconds", Arc::new(seconds)));
-    let trained_on = rows.iter().map(|row| Date32Type::from_naive_date(row.trained_on));
+    let trained_on = rows
+        .iter()
+        .map(|row| Date32Type::from_naive_date(row.trained_on));
     columns.push((
         "trained_on",
         Arc::new(Date32Array::from_iter_values(trained_on)),

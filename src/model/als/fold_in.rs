@@ -29,7 +29,14 @@ pub(super) fn fold_in(
     let new = |&item: &usize| !held.holds(item) && !by_item.row(item).0.is_empty();
     let new: Vec<usize> = (0..items.rows()).filter(new).collect();
     if !new.is_empty() {
-        solve(device, &items, interactions, params, FIRST_STEPS, &mut users)?;
+        solve(
+            device,
+            &items,
+            interactions,
+            params,
+            FIRST_STEPS,
+            &mut users,
+        )?;
         steps -= FIRST_STEPS;
         let rows = by_item.gathered(new.iter().copied());
         let mut found = Matrix::zeros(new.len(), params.dim);
@@ -118,10 +125,7 @@ mod tests {
     fn the_same_interactions_give_the_exact_half_iteration_and_leave_items_alone() {
         let (interactions, device) = (csr(60, 50, 5, 1), CpuDevice::new());
         let former = trained(&interactions);
-        for (solver, most) in [
-            (Solver::ConjugateGradients, 1e-3),
-            (Solver::Cholesky, 1e-5),
-        ] {
+        for (solver, most) in [(Solver::ConjugateGradients, 1e-3), (Solver::Cholesky, 1e-5)] {
             let params = AlsParams { solver, ..PARAMS };
             let held = Held::new(&former, |_| true);
             let folded = fold_in(&device, &interactions, &held, &params).unwrap();
@@ -149,7 +153,15 @@ mod tests {
         assert!(error(&folded.users, &folded.items, &interactions) < 1e-5);
         // New items are solved against the users as the items that were held have them.
         let mut users = Matrix::zeros(60, PARAMS.dim);
-        solve(&device, &former.items, &interactions, &params, 0, &mut users).unwrap();
+        solve(
+            &device,
+            &former.items,
+            &interactions,
+            &params,
+            0,
+            &mut users,
+        )
+        .unwrap();
         let by_item = interactions.transpose();
         let new: Vec<usize> = (0..50)
             .filter(|&item| former.items.is_zero(item) && !by_item.row(item).0.is_empty())

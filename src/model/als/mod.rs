@@ -11,8 +11,8 @@ use super::fitted::check_finite;
 use super::normal::Normal;
 use super::random::split_mix;
 use super::{
-    Contributions, Definition, Examples, Factors, Family, Fitted, Held, Learner, ModelError, Progress,
-    check_weights, params, warm,
+    Contributions, Definition, Examples, Factors, Family, Fitted, Held, Learner, ModelError,
+    Progress, check_weights, params, warm,
 };
 use crate::compute::{AlsSolve, Device, Matrix};
 use crate::features::csr::Csr;

@@ -135,7 +135,9 @@ fn fold(device: &dyn Device, family: &str, params: &str, former: &Factors) -> (F
     let learner = learner.configure(&params.parse().unwrap()).unwrap();
     let (weights, held) = (blocks(), Held::new(former, |_| true));
     let mut passes = 0;
-    let folded = learner.fold_in(device, &Examples::new(&weights), &held, &mut |_| passes += 1);
+    let folded = learner.fold_in(device, &Examples::new(&weights), &held, &mut |_| {
+        passes += 1
+    });
     let Ok(Fitted::Factors(folded)) = folded else {
         unreachable!()
     };
