@@ -6,7 +6,7 @@ const MODELS: &str = r#"
 [[models]]
 id = "fresh"
 family = "als"
-params = { dim = 64, iterations = 10, regularization = 0.01, alpha = 10.0 }
+params = { dim = 16, iterations = 6, regularization = 0.01, alpha = 10.0 }
 
 [[models]]
 id = "soft"
@@ -26,6 +26,7 @@ fn shop() -> Shop {
     shop.edit("family = \"als\"", "train_every = 3\nfamily = \"als\"");
     // What is not looked at here is left out, for time.
     shop.edit("after_run = true", "after_run = false");
+    shop.edit("dim = 64, iterations = 10", "dim = 16, iterations = 6");
     shop.edit("k = 50\n", "k = 50\nreasons = 0\n");
     let file = shop.file("pipeline.toml");
     let pipeline = std::fs::read_to_string(&file).unwrap();

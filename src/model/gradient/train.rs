@@ -49,7 +49,7 @@ pub(super) fn train(
 }
 
 /// Passes of a fold-in at most.
-const FOLD_IN_PASSES: usize = 3;
+const FOLD_IN_PASSES: usize = 5;
 
 /// Some passes over all interactions that move users and those items that are not held, with a schedule of their own.
 pub(super) fn fold_in(
