@@ -5,7 +5,9 @@
 //! the numbers of the items, all counted from 0. `--set` changes hyperparameters from the families' defaults. `--holdout`
 //! leaves `test.txt` alone and judges by a random share of the training interactions instead, which is how defaults are
 //! chosen. `--search` does what `recost tune` does: so many settings of the family's own space, successive halving on a
-//! tenth of the training interactions, then a training on all of them with the best. Threads: `RAYON_NUM_THREADS`.
+//! tenth of the training interactions, then a training on all of them with the best. `--fold-in SHARE` also trains without
+//! that share of the users, of the items and of the other interactions, folds them in, and says what that is worth, also for
+//! the users who were not there. Threads: `RAYON_NUM_THREADS`.
 #![allow(clippy::print_stdout)]
 
 use recost::compute::{Choice, Device, open};
@@ -16,7 +18,7 @@ use recost::evaluate::judge::judge;
 use recost::evaluate::metric::Metric;
 use recost::evaluate::protocol::Test;
 use recost::features::csr::Csr;
-use recost::model::{Examples, Factors, Family, Fitted};
+use recost::model::{Examples, Factors, Family, Fitted, Held, Learner};
 use recost::tune::halving::Plan;
 use recost::tune::search::Search;
 use recost::tune::space::Space;
@@ -36,6 +38,7 @@ struct Arguments {
     settings: toml::Table,
     holdout: f64,
     search: Option<usize>,
+    fold_in: Option<f64>,
     device: Choice,
 }
 
@@ -162,6 +165,73 @@ fn try_out(
     println!(
         "  trained in {trained:.1} s, {per_pass:.2} s a pass; ranked and judged in {ranked:.1} s"
     );
+    match arguments.fold_in {
+        Some(share) => fold_in(&*learner, device, (train, test), &fitted, share),
+        None => Ok(()),
+    }
+}
+
+/// A share of the users, the items and the interactions comes after the training, and is folded in.
+fn fold_in(
+    learner: &dyn Learner,
+    device: &dyn Device,
+    (train, test): (&Csr, &Csr),
+    full: &Fitted,
+    share: f64,
+) -> Result<(), Failure> {
+    let later = |kind: u64, number: usize| {
+        (mix(kind << 40 | number as u64) >> 11) as f64 / ((1u64 << 53) as f64) < share
+    };
+    let row_of: Vec<usize> = (0..train.rows())
+        .flat_map(|user| std::iter::repeat_n(user, train.row(user).0.len()))
+        .collect();
+    let before = train.filtered(|at| {
+        !later(1, row_of[at]) && !later(2, train.indices()[at] as usize) && !later(3, at)
+    });
+    let Fitted::Factors(former) = learner.train(device, &Examples::new(&before), &mut |_| {})?
+    else {
+        return Err("only vectors can be folded in".into());
+    };
+    let start = Instant::now();
+    let held = Held::new(&former, |_| true);
+    let folded = learner.fold_in(device, &Examples::new(train), &held, &mut |_| {})?;
+    println!(
+        "  {} of {} interactions were there before; the others were folded in in {:.1} s",
+        before.nnz(),
+        train.nnz(),
+        start.elapsed().as_secs_f64()
+    );
+    let everyone: Vec<u32> = (0..u32::try_from(test.rows())?).collect();
+    let new = |user: &u32| before.row(*user as usize).0.is_empty();
+    let new: Vec<u32> = everyone.iter().copied().filter(new).collect();
+    for (whose, users) in [("all", everyone), ("new", new)] {
+        let rows = || users.iter().map(|&user| user as usize);
+        let part = Test {
+            relevant: test.gathered(rows()),
+            seen: train.gathered(rows()),
+            users,
+            open: None,
+        };
+        for (how, fitted) in [
+            ("in full", full),
+            ("folded in", &folded),
+            ("before", &Fitted::Factors(former.clone())),
+        ] {
+            let judged = Judged::new(train, &part.relevant, Some(&part.users));
+            let mut evaluation =
+                Evaluation::new(&[Metric::Recall, Metric::Ndcg], &[K], train.cols());
+            judge(device, fitted, train, &part, &judged, K, &mut evaluation)?;
+            let figures = evaluation
+                .estimates(SEED)
+                .into_iter()
+                .map(|(metric, k, e)| {
+                    let name = metric.name();
+                    format!("{name}@{k} {:.4} [{:.4}, {:.4}]", e.mean, e.low, e.high)
+                });
+            let figures: Vec<String> = figures.collect();
+            println!("  {whose} users, {how:<9}  {}", figures.join("  "));
+        }
+    }
     Ok(())
 }
 
@@ -268,6 +338,7 @@ fn arguments() -> Result<Arguments, Failure> {
         settings: toml::Table::new(),
         holdout: 0.0,
         search: None,
+        fold_in: None,
         device: "cpu".parse()?,
     };
     let mut given = std::env::args().skip(1).filter(|a| a != "--bench");
@@ -278,6 +349,7 @@ fn arguments() -> Result<Arguments, Failure> {
             "--set" => arguments.settings.extend(value()?.parse::<toml::Table>()?),
             "--holdout" => arguments.holdout = value()?.parse()?,
             "--search" => arguments.search = Some(value()?.parse()?),
+            "--fold-in" => arguments.fold_in = Some(value()?.parse()?),
             "--device" => arguments.device = value()?.parse()?,
             folder if !folder.starts_with('-') => arguments.folder = folder.to_string(),
             other => return Err(format!("unknown option {other}").into()),

@@ -1,6 +1,7 @@
 //! `recost plan`: what a run would do, and why, and which rules would take how much of the bill.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
 use chrono::NaiveDate;
 
@@ -13,6 +14,7 @@ use crate::config::{Pipeline, SourceKind};
 use crate::engine::{Engine, Library, Options};
 use crate::error::Result;
 use crate::ingest::{self, Planned, Survey};
+use crate::model::former;
 use crate::pipeline::Stage;
 use crate::pipeline::run::window;
 use crate::warehouse::{Partition, Warehouse, store, table};
@@ -56,6 +58,10 @@ pub async fn run(args: &Args, printer: &mut Printer) -> Result<()> {
         .into_iter()
         .filter(|s| selection.has(*s) && s.applies(&pipeline))
         .collect();
+    let folds = match stages.contains(&Stage::Train) {
+        true => folds(&pipeline, snapshot.as_deref(), date)?,
+        false => vec![],
+    };
     if args.json {
         let stages: Vec<_> = stages
             .iter()
@@ -75,6 +81,9 @@ pub async fn run(args: &Args, printer: &mut Printer) -> Result<()> {
             })).collect::<Vec<_>>(),
             "remove": retired.iter().map(|(source, interval)| serde_json::json!({
                 "source": source, "interval": interval,
+            })).collect::<Vec<_>>(),
+            "fold_in": folds.iter().map(|(model, into)| serde_json::json!({
+                "model_id": model, "folded_into": into.as_ref().ok(), "trained_because": into.as_ref().err(),
             })).collect::<Vec<_>>(),
             "attribution": preview.as_ref().map(rules::json),
             "unchanged": survey.unchanged().iter().map(|(source, interval)| serde_json::json!({
@@ -141,6 +150,14 @@ pub async fn run(args: &Args, printer: &mut Printer) -> Result<()> {
                     };
                     lines.push(format!("           {name}: {what}"));
                 }
+                for (model, into) in folds.iter().filter(|_| stage == Stage::Train) {
+                    lines.push(match into {
+                        Ok(night) => {
+                            format!("           `{model}` is folded into its version of {night}")
+                        }
+                        Err(reason) => format!("           `{model}` is trained: {reason}"),
+                    });
+                }
                 if let Some(preview) = preview.as_ref().filter(|_| stage == Stage::Attribute) {
                     lines.push(String::new());
                     let rules = rules::lines(preview).into_iter();
@@ -151,6 +168,23 @@ pub async fn run(args: &Args, printer: &mut Printer) -> Result<()> {
     }
     printer.result(&lines.join("\n"));
     Ok(())
+}
+
+/// What the models that are not trained every night are folded into, or why they are trained.
+fn folds<'a>(
+    pipeline: &'a Pipeline,
+    snapshot: Option<&Path>,
+    date: NaiveDate,
+) -> Result<Vec<(&'a str, std::result::Result<NaiveDate, String>)>> {
+    let mut folds = vec![];
+    for model in pipeline.models.iter().filter(|model| model.train_every > 1) {
+        let found = match snapshot {
+            None => Some(Err(former::NONE.to_string())),
+            Some(snapshot) => former::tonight(snapshot, model, date)?,
+        };
+        folds.extend(found.map(|found| (model.id.as_str(), found)));
+    }
+    Ok(folds)
 }
 
 /// Reads new bills and telemetry into a draft of the warehouse, which is thrown away, and attributes there.

@@ -85,7 +85,7 @@ impl Trainer for CpuTrainer {
         let outcome = sample_loss::cpu(isa, recipe.loss, batch, stride, embedded);
 
         let places = batch.users.iter().copied();
-        let plan = Plan::new(places, &mut self.users.steps);
+        let plan = Plan::new(places, &[], &mut self.users.steps);
         let side = Side::Users { users: &users };
         let gradient = gather_grad::cpu(isa, &plan, &outcome, side, stride, user_how);
         let table = &mut self.users;
@@ -93,7 +93,7 @@ impl Trainer for CpuTrainer {
         apply::cpu(isa, &recipe, rate, &plan, &gradient, stride, state);
 
         let places = batch.items.iter().chain(batch.negatives).copied();
-        let plan = Plan::new(places, &mut self.items.steps);
+        let plan = Plan::new(places, batch.held, &mut self.items.steps);
         let side = Side::Items {
             users: &users,
             positives: &positives,

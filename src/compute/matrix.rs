@@ -64,6 +64,11 @@ impl Matrix {
         &self.data[row * self.cols..(row + 1) * self.cols]
     }
 
+    /// One row, to be written.
+    pub fn row_mut(&mut self, row: usize) -> &mut [f32] {
+        &mut self.data[row * self.cols..(row + 1) * self.cols]
+    }
+
     /// Some rows, in the order given.
     pub fn gathered(&self, which: impl IntoIterator<Item = usize>) -> Self {
         let (mut rows, mut data) = (0, vec![]);

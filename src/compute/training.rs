@@ -65,6 +65,8 @@ pub struct Batch<'a> {
     pub negatives: &'a [u32],
     /// `[N]`, added to the logits of the negatives by [`Loss::Softmax`].
     pub corrections: &'a [f32],
+    /// `[items]`: which rows of the item table the step leaves as they are; empty where it moves all of its rows.
+    pub held: &'a [bool],
 }
 
 /// Tables and optimiser on a device: see [`super::Device::trainer`].
@@ -137,11 +139,13 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
-    /// Of the table rows `ids`; `steps` `[table rows]` counts how often each row has moved, this batch included
-    /// afterwards.
-    pub fn new(ids: impl Iterator<Item = u32>, steps: &mut [u32]) -> Self {
+    /// Of the table rows `ids` but those that are `held`; `steps` `[table rows]` counts how often each row has moved, this
+    /// batch included afterwards.
+    pub fn new(ids: impl Iterator<Item = u32>, held: &[bool], steps: &mut [u32]) -> Self {
+        let is_held = |row: u32| held.get(row as usize).is_some_and(|&held| held);
         let mut order: Vec<u64> = ids
             .enumerate()
+            .filter(|&(_, row)| !is_held(row))
             .map(|(place, row)| u64::from(row) << 32 | place as u64)
             .collect();
         order.sort_unstable();
@@ -176,6 +180,12 @@ pub(crate) fn check(batch: &Batch<'_>, users: usize, items: usize) -> Result<(),
         return Err(ComputeError::shape(
             "a batch needs a correction for each negative",
         ));
+    }
+    if !batch.held.is_empty() && batch.held.len() != items {
+        return Err(ComputeError::shape(format!(
+            "a batch says of {} rows whether they are held, and there are {items} items",
+            batch.held.len()
+        )));
     }
     if samples == 0 || negatives == 0 || samples.max(negatives) > MOST_SAMPLES {
         return Err(ComputeError::shape(format!(

@@ -73,6 +73,7 @@ impl Drawn {
             weights: &self.weights,
             negatives: &self.negatives,
             corrections: &self.corrections,
+            held: &[],
         }
     }
 }
@@ -325,12 +326,87 @@ fn dropout_takes_its_share_and_other_elements_every_step() {
 #[test]
 fn a_plan_lists_each_row_once_with_its_places() {
     let mut steps = vec![0, 0, 4, 0, 0, 0];
-    let plan = Plan::new([5, 2, 5, 0, 2, 5].into_iter(), &mut steps);
+    let plan = Plan::new([5, 2, 5, 0, 2, 5].into_iter(), &[], &mut steps);
     assert_eq!(plan.rows, [0, 2, 5]);
     assert_eq!(plan.starts, [0, 1, 3, 6]);
     assert_eq!(plan.occurrences, [3, 1, 4, 0, 2, 5]);
     assert_eq!(steps, [1, 0, 5, 0, 0, 1]);
     assert!((plan.scales[0][0] - 10.0).abs() < 1e-4);
+    let held = [true, false, true, false, false, false];
+    let plan = Plan::new([5, 2, 5, 0, 2, 5].into_iter(), &held, &mut steps);
+    assert_eq!(plan.rows, [5]);
+    assert_eq!(plan.starts, [0, 3]);
+    assert_eq!(plan.occurrences, [0, 2, 5]);
+    assert_eq!(steps, [1, 0, 5, 0, 0, 2]);
+}
+
+/// One step from the same start with every third item held, or none.
+fn step_holding(device: &dyn Device, recipe: Recipe, holds: bool) -> (Matrix, Matrix) {
+    let (users, items) = (matrix(30, 20, 1), matrix(50, 20, 2));
+    let held: Vec<bool> = (0..50).map(|item| holds && item % 3 == 0).collect();
+    let mut trainer = device.trainer(&users, &items, recipe).unwrap();
+    let drawn = draw(130, 37, (30, 50), 3);
+    let batch = Batch {
+        held: &held,
+        ..drawn.batch()
+    };
+    trainer.step(&batch, 0.05).unwrap();
+    trainer.tables().unwrap()
+}
+
+#[test]
+fn items_that_are_held_stay_and_all_else_moves_as_ever() {
+    let gpu = gpu(|limits| limits);
+    let cpus = devices();
+    let mut devices: Vec<&dyn Device> = cpus.iter().map(|d| d as &dyn Device).collect();
+    devices.extend(gpu.as_ref().map(|d| d as &dyn Device));
+    for device in devices {
+        for optimizer in [Optimizer::Sgd, Optimizer::Adagrad, Optimizer::Adam] {
+            let recipe = Recipe {
+                optimizer,
+                l2: 0.01,
+                dropout: 0.2,
+                ..recipe(LOSSES[0], true)
+            };
+            let (users, items) = step_holding(device, recipe, false);
+            let (users_beside, items_held) = step_holding(device, recipe, true);
+            assert_eq!(users_beside, users);
+            let before = matrix(50, 20, 2);
+            for item in 0..50 {
+                let expected = if item % 3 == 0 { &before } else { &items };
+                assert_eq!(items_held.row(item), expected.row(item), "{item}");
+                assert_ne!(items.row(item), before.row(item), "{item}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_step_may_hold_every_item() {
+    let gpu = gpu(|limits| limits);
+    let cpu = CpuDevice::new();
+    let mut devices: Vec<&dyn Device> = vec![&cpu];
+    devices.extend(gpu.as_ref().map(|d| d as &dyn Device));
+    let (users, items) = (matrix(30, 20, 1), matrix(50, 20, 2));
+    for device in devices {
+        let mut trainer = device
+            .trainer(&users, &items, recipe(Loss::Bpr, false))
+            .unwrap();
+        let drawn = draw(130, 37, (30, 50), 3);
+        let batch = Batch {
+            held: &[true; 50],
+            ..drawn.batch()
+        };
+        trainer.step(&batch, 0.05).unwrap();
+        let (moved, stood) = trainer.tables().unwrap();
+        assert_eq!(stood, items);
+        assert_ne!(moved, users);
+        let too_few = Batch {
+            held: &[true; 49],
+            ..drawn.batch()
+        };
+        assert!(trainer.step(&too_few, 0.05).is_err());
+    }
 }
 
 #[test]

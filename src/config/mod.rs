@@ -140,6 +140,8 @@ pub struct Model {
     pub params: toml::Table,
     /// Whether training starts from the newest earlier version and takes a third of its passes.
     pub warm_start: bool,
+    /// Days from one training to the next, 1 to 365; on the nights between, what is new is folded in.
+    pub train_every: u32,
     /// Whether users and items without interactions get a vector from what the exports say of them.
     pub content: bool,
     /// Whether items that few have taken up are fused with what content says of them.

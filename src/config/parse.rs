@@ -1,6 +1,7 @@
 //! From text to types: TOML with its errors placed and explained, byte sizes, environment references, cross-checks.
 
 use std::collections::BTreeSet;
+use std::ops::RangeInclusive;
 use std::path::Path;
 
 use serde::Deserialize;
@@ -114,6 +115,9 @@ impl<'de> Deserialize<'de> for TimeSpan {
     }
 }
 
+/// Days from one training to the next that a pipeline file may ask for.
+const TRAIN_EVERY: RangeInclusive<u32> = 1..=365;
+
 /// A model as the pipeline file has it: trained, or made from another.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -122,6 +126,7 @@ pub(super) struct DeclaredModel {
     family: Option<Family>,
     params: Option<toml::Table>,
     warm_start: Option<bool>,
+    train_every: Option<u32>,
     content: Option<bool>,
     fusion: Option<bool>,
     search: Option<crate::tune::settings::Settings>,
@@ -138,6 +143,7 @@ impl TryFrom<DeclaredModel> for Model {
             family,
             params,
             warm_start,
+            train_every,
             content,
             fusion,
             search,
@@ -153,12 +159,13 @@ impl TryFrom<DeclaredModel> for Model {
             }
             (None, Some(_), Some(_))
                 if warm_start.is_some()
+                    || train_every.is_some()
                     || content.is_some()
                     || fusion.is_some()
                     || search.is_some() =>
             {
                 return Err(format!(
-                    "model `{id}` is made from another: `warm_start`, `content`, `fusion` and `search` belong to models that are trained"
+                    "model `{id}` is made from another: `warm_start`, `train_every`, `content`, `fusion` and `search` belong to models that are trained"
                 ));
             }
             // The family is that of the other model: `resolve_models` looks it up.
@@ -187,11 +194,27 @@ impl TryFrom<DeclaredModel> for Model {
                 "model `{id}`: `fusion` weighs what was learnt against content: write `content = true` as well"
             ));
         }
+        match train_every {
+            Some(days) if !TRAIN_EVERY.contains(&days) => {
+                return Err(format!(
+                    "model `{id}`: `train_every = {days}`: write the days from one training to the next, {} to {}",
+                    TRAIN_EVERY.start(),
+                    TRAIN_EVERY.end()
+                ));
+            }
+            Some(_) if !family.has_vectors() => {
+                return Err(format!(
+                    "model `{id}`: `train_every` is for families that learn vectors, into which new rows can be folded: leave it out for `{family}`"
+                ));
+            }
+            _ => {}
+        }
         Ok(Model {
             id,
             family,
             params: params.unwrap_or_default(),
             warm_start: warm_start.unwrap_or(false),
+            train_every: train_every.unwrap_or(1),
             content: content.unwrap_or(false),
             fusion: fusion.unwrap_or(false),
             search,

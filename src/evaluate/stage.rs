@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::path::Path;
 
-use chrono::NaiveDate;
+use chrono::{Days, NaiveDate};
 
 use super::cold::{Cold, Figures};
 use super::evaluation::{Evaluation, Judged};
@@ -19,7 +19,7 @@ use crate::error::{Error, Result};
 use crate::features::content::Content;
 use crate::model::fits::Fits;
 use crate::model::popular::{self, Popular};
-use crate::model::{Fitted, tables};
+use crate::model::{Fitted, former, tables};
 use crate::warehouse::{TableWriter, store, table};
 
 /// The baseline's name in the table.
@@ -104,6 +104,19 @@ pub async fn run(
     for model in &mut models {
         model.warm_start &= split.before.is_some();
     }
+    // A model that was folded in tonight is judged folded in, too: into a version that was at the split at least as old as
+    // tonight's is now.
+    let mut nights = vec![];
+    for model in pipeline.models.iter().filter(|m| m.train_every > 1) {
+        let age = former::age(snapshot, &model.id, window.1)?;
+        let last = split
+            .before
+            .and_then(|split| split.checked_sub_days(Days::new(age)));
+        let fitting = last.and_then(|last| former::nights(model.train_every, last));
+        if age > 0 {
+            nights.extend(fitting.map(|nights| (model.id.as_str(), nights)));
+        }
+    }
     let longest = settings.k.iter().copied().max().unwrap_or(1);
     let mut judged_models: Vec<(&str, _, Option<Evaluation>)> =
         vec![(BASELINE, popular::FAMILY, None)];
@@ -129,7 +142,8 @@ pub async fn run(
             Some(content) => Cold::new(content, &seen, &unseen)?,
             None => None,
         };
-        let mut fits = Fits::new(device, &models, &seen, content.as_ref(), until);
+        let mut fits = Fits::new(device, &models, &seen, content.as_ref(), until)
+            .folding(nights.iter().cloned());
         for (at, (id, _, evaluation)) in judged_models.iter_mut().enumerate() {
             let fitted = match at.checked_sub(1) {
                 None => Fitted::Popular(Popular::train(known)),

@@ -244,6 +244,24 @@ impl Csr {
         }
     }
 
+    /// Some rows as a matrix of their own, in the order given, with the same columns.
+    pub fn gathered(&self, which: impl IntoIterator<Item = usize>) -> Self {
+        let (mut indptr, mut indices, mut values) = (vec![0], vec![], vec![]);
+        for row in which {
+            let (columns, of_row) = self.row(row);
+            indices.extend_from_slice(columns);
+            values.extend_from_slice(of_row);
+            indptr.push(indices.len() as u64);
+        }
+        Self {
+            rows: indptr.len() - 1,
+            cols: self.cols,
+            indptr,
+            indices,
+            values,
+        }
+    }
+
     /// The rows of a range as a matrix of their own, with the same columns.
     pub fn slice_rows(&self, range: std::ops::Range<usize>) -> Self {
         let (from, to) = (self.indptr[range.start], self.indptr[range.end]);

@@ -2,7 +2,8 @@
 //!
 //! Tensors: `user_factors` and `item_factors` `[n, dim]`, f32 or f16, or i8 with `user_scales` and `item_scales` f32 `[n]`;
 //! or `neighbour_ends` u64 `[items]`, `neighbour_items` u32 and
-//! `neighbour_weights` f32 (a sparse matrix by rows) with `weight_power` f32 `[1]`; or `popularity` f32 `[items]`. Ids as
+//! `neighbour_weights` f32 (a sparse matrix by rows) with `weight_power` f32 `[1]`; or `popularity` f32 `[items]`. Beside
+//! factors there may be `content_items` u8 `[items]`: 1 where the vector was made of content. Ids as
 //! `user_ids`, `item_ids` (u8, all texts joined) with `*_id_ends` (u64, where each text ends). Metadata is one JSON object with sorted keys under the key `recost`:
 //! safetensors writes several keys in hash order, which differs from run to run.
 
@@ -14,12 +15,16 @@ use crate::features::csr::Csr;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
+use std::io::Read as _;
 use std::path::Path;
 
+/// Bytes of a header at most, as the format has it.
+const LONGEST_HEADER: u64 = 100_000_000;
 /// The format that this program writes and reads.
 const FORMAT: &str = "2";
 const KEY: &str = "recost";
 const FORMAT_KEY: &str = "format";
+const CONTENT_ITEMS: &str = "content_items";
 
 /// What a file holds: row `i` of a table belongs to id `i`.
 #[derive(Debug, Clone, PartialEq)]
@@ -33,6 +38,8 @@ pub struct ModelFile {
     pub user_ids: Vec<String>,
     /// `[items]`.
     pub item_ids: Vec<String>,
+    /// `[items]`: whose vectors were made of content and not learnt; empty where all were learnt.
+    pub content_items: Vec<bool>,
     /// Family, hyperparameters, data hash and the like; the key `format` is the file's own.
     pub metadata: BTreeMap<String, String>,
 }
@@ -63,6 +70,12 @@ impl ModelFile {
                 return Err(format!("{} ids for {rows} {what}", ids.len()));
             }
         }
+        if !self.content_items.is_empty() && self.content_items.len() != items {
+            return Err(format!(
+                "{} marks of content for {items} items",
+                self.content_items.len()
+            ));
+        }
         Ok(())
     }
 }
@@ -88,6 +101,11 @@ pub fn write(path: &Path, model: &ModelFile) -> Result<u64, ModelError> {
         let (text, ends) = join(ids);
         tensors.push((names[0], Dtype::U8, vec![text.len()], Cow::Owned(text)));
         tensors.push((names[1], Dtype::U64, vec![ids.len()], Cow::Owned(ends)));
+    }
+    if !model.content_items.is_empty() {
+        let marks = model.content_items.iter().map(|&made| u8::from(made));
+        let items = vec![model.content_items.len()];
+        tensors.push((CONTENT_ITEMS, Dtype::U8, items, Cow::Owned(marks.collect())));
     }
     let of_ids = tensors.len();
     let floats = |values| little_endian(values, f32::to_le_bytes);
@@ -176,13 +194,67 @@ pub fn read(path: &Path) -> Result<ModelFile, ModelError> {
     };
     let (_, header) =
         SafeTensors::read_metadata(&bytes).map_err(|error| corrupt(error.to_string()))?;
-    let json = header
-        .metadata()
-        .as_ref()
-        .and_then(|metadata| metadata.get(KEY))
-        .ok_or_else(|| corrupt("no metadata of this program".to_owned()))?;
+    let json = header.metadata().as_ref().and_then(|m| m.get(KEY));
+    let metadata = parse_metadata(path, json)?;
+    let tensors = SafeTensors::deserialize(&bytes).map_err(|error| corrupt(error.to_string()))?;
+    let tensors = Tensors(&tensors);
+    let model = ModelFile {
+        fitted: tensors.fitted().map_err(corrupt)?,
+        numbers: tensors.numbers(),
+        user_ids: tensors.ids("user").map_err(corrupt)?,
+        item_ids: tensors.ids("item").map_err(corrupt)?,
+        content_items: tensors.content_items().map_err(corrupt)?,
+        metadata,
+    };
+    model.check().map_err(corrupt)?;
+    Ok(model)
+}
+
+/// Reads the metadata of a file alone.
+///
+/// # Errors
+/// Those of [`read`], but for what only the tensors show.
+pub fn read_metadata(path: &Path) -> Result<BTreeMap<String, String>, ModelError> {
+    let io = |source: std::io::Error| match source.kind() {
+        std::io::ErrorKind::UnexpectedEof => ModelError::Corrupt {
+            path: path.to_owned(),
+            reason: "it ends within its header".into(),
+        },
+        _ => ModelError::Io {
+            path: path.to_owned(),
+            source,
+        },
+    };
+    let corrupt = |reason: String| ModelError::Corrupt {
+        path: path.to_owned(),
+        reason,
+    };
+    // Eight bytes with the length of the header, and a JSON object.
+    let mut file = std::fs::File::open(path).map_err(io)?;
+    let mut length = [0; 8];
+    file.read_exact(&mut length).map_err(io)?;
+    let length = u64::from_le_bytes(length);
+    if length > LONGEST_HEADER {
+        return Err(corrupt(format!("a header of {length} bytes")));
+    }
+    let mut header = vec![];
+    file.take(length).read_to_end(&mut header).map_err(io)?;
+    let header: serde_json::Value =
+        serde_json::from_slice(&header).map_err(|error| corrupt(error.to_string()))?;
+    parse_metadata(path, header["__metadata__"][KEY].as_str())
+}
+
+fn parse_metadata(
+    path: &Path,
+    json: Option<impl AsRef<str>>,
+) -> Result<BTreeMap<String, String>, ModelError> {
+    let corrupt = |reason: String| ModelError::Corrupt {
+        path: path.to_owned(),
+        reason,
+    };
+    let json = json.ok_or_else(|| corrupt("no metadata of this program".to_owned()))?;
     let mut metadata: BTreeMap<String, String> =
-        serde_json::from_str(json).map_err(|error| corrupt(error.to_string()))?;
+        serde_json::from_str(json.as_ref()).map_err(|error| corrupt(error.to_string()))?;
     let found = metadata.remove(FORMAT_KEY).unwrap_or_default();
     if found != FORMAT {
         return Err(ModelError::Version {
@@ -191,17 +263,7 @@ pub fn read(path: &Path) -> Result<ModelFile, ModelError> {
             wanted: FORMAT,
         });
     }
-    let tensors = SafeTensors::deserialize(&bytes).map_err(|error| corrupt(error.to_string()))?;
-    let tensors = Tensors(&tensors);
-    let model = ModelFile {
-        fitted: tensors.fitted().map_err(corrupt)?,
-        numbers: tensors.numbers(),
-        user_ids: tensors.ids("user").map_err(corrupt)?,
-        item_ids: tensors.ids("item").map_err(corrupt)?,
-        metadata,
-    };
-    model.check().map_err(corrupt)?;
-    Ok(model)
+    Ok(metadata)
 }
 
 /// The tensors of a file; an error is the reason why it is no model file.
@@ -258,6 +320,14 @@ impl<'a> Tensors<'a> {
         let ends = self.get(&format!("{side}_id_ends"), Dtype::U64, 1)?;
         let text = self.get(&format!("{side}_ids"), Dtype::U8, 1)?;
         split(text.data(), ends.data()).ok_or_else(|| format!("the ids of {side}s are damaged"))
+    }
+
+    fn content_items(&self) -> Result<Vec<bool>, String> {
+        if !self.0.names().contains(&CONTENT_ITEMS) {
+            return Ok(vec![]);
+        }
+        let marks = self.get(CONTENT_ITEMS, Dtype::U8, 1)?;
+        Ok(marks.data().iter().map(|&mark| mark != 0).collect())
     }
 
     fn fitted(&self) -> Result<Fitted, String> {
@@ -358,6 +428,7 @@ mod tests {
             numbers: Numbers::F32,
             user_ids: names("u", users),
             item_ids: names("", 11),
+            content_items: vec![],
             metadata: (0..20)
                 .map(|i| (format!("key{i}"), format!("\"{i}\"")))
                 .collect(),
@@ -380,7 +451,8 @@ mod tests {
     /// One of each kind.
     fn models() -> [ModelFile; 5] {
         let popular = Popular::new((0..11u8).map(f32::from).collect());
-        let [a, b, c] = [factors(), neighbours(), Fitted::Popular(popular)].map(model);
+        let [mut a, b, c] = [factors(), neighbours(), Fitted::Popular(popular)].map(model);
+        a.content_items = (0..11).map(|item| item % 4 == 1).collect();
         [a, b, c, coarse(Numbers::F16), coarse(Numbers::Int8)]
     }
 
@@ -417,6 +489,7 @@ mod tests {
             write(&path, &model).unwrap();
             let first = fs::read(&path).unwrap();
             assert_eq!(read(&path).unwrap(), model);
+            assert_eq!(read_metadata(&path).unwrap(), model.metadata);
             for _ in 0..5 {
                 write(&path, &model).unwrap();
                 assert_eq!(fs::read(&path).unwrap(), first);
@@ -436,6 +509,7 @@ mod tests {
             numbers: Numbers::Int8,
             user_ids: Vec::new(),
             item_ids: Vec::new(),
+            content_items: vec![],
             metadata: BTreeMap::new(),
         };
         write(&path, &empty).unwrap();

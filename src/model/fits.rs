@@ -1,19 +1,22 @@
-//! The models of a pipeline on one set of interactions: trained, from nothing or from an earlier version, or made from another.
+//! The models of a pipeline on one set of interactions: trained, from nothing or from an earlier version, folded into one, or
+//! made from another.
 
 use std::collections::HashMap;
+use std::ops::RangeInclusive;
 use std::path::Path;
 use std::time::Instant;
 
 use chrono::NaiveDate;
 
-use super::stage::{contract, path};
-use super::{Examples, Factors, Fitted, file, fusion, warm};
+use super::file::{self, ModelFile};
+use super::stage::path;
+use super::{Examples, Factors, Fitted, Held, Learner, Progress, former, fusion, warm};
 use crate::compute::Device;
 use crate::config::{Compressed, Model};
 use crate::error::{Error, Result};
 use crate::features::content::Content;
+use crate::features::ids::places;
 use crate::features::interactions::Interactions;
-use crate::warehouse::store;
 
 /// A model as it was trained, or made from another.
 #[derive(Clone)]
@@ -22,15 +25,17 @@ pub struct Fit {
     pub fitted: Fitted,
     /// Every hyperparameter with its value, a JSON object.
     pub hyperparameters: String,
-    /// Where a warm start came from.
+    /// Where a warm start or a fold-in came from.
     pub start: Option<Start>,
+    /// The night on which its item vectors were learnt, where they were folded into; `None` where all was learnt now.
+    pub folded_into: Option<NaiveDate>,
     /// How many interactions the content of an item counts for, where it was fused with what was learnt.
     pub content_trust: Option<f64>,
     /// Wall-clock seconds of it alone, without those of what it was made from.
     pub seconds: f64,
 }
 
-/// Where a warm start came from.
+/// Where a warm start or a fold-in came from.
 #[derive(Clone)]
 pub struct Start {
     /// The version.
@@ -48,6 +53,8 @@ pub struct Fits<'a> {
     content: Option<&'a Content>,
     /// Where warm starts come from: versions of that day or before.
     former: (&'a Path, NaiveDate),
+    /// By model, the nights on which what is folded into may have been trained; a model that is not here is trained.
+    nights: HashMap<&'a str, RangeInclusive<NaiveDate>>,
     /// Those that will be asked for again, and how often.
     kept: HashMap<&'a str, (Fit, usize)>,
 }
@@ -67,8 +74,18 @@ impl<'a> Fits<'a> {
             interactions,
             content,
             former,
+            nights: HashMap::new(),
             kept: HashMap::new(),
         }
+    }
+
+    /// Folds in those models for which `nights` says on which nights what they are folded into may have been trained.
+    pub fn folding(
+        mut self,
+        nights: impl IntoIterator<Item = (&'a str, RangeInclusive<NaiveDate>)>,
+    ) -> Self {
+        self.nights = nights.into_iter().collect();
+        self
     }
 
     /// The model, trained or made from another; each is asked for once.
@@ -96,7 +113,8 @@ impl<'a> Fits<'a> {
             fitted,
             hyperparameters: learner.hyperparameters()?,
             start: None,
-            content_trust: None,
+            folded_into: parent.folded_into,
+            content_trust: parent.content_trust,
             seconds: started.elapsed().as_secs_f64(),
         })
     }
@@ -110,7 +128,8 @@ impl<'a> Fits<'a> {
                     compressed.is_some_and(|compressed| compressed.from == model.id)
                 };
                 let uses = 1 + self.models.iter().filter(of).count();
-                (self.fit_alone(model)?, uses)
+                let nights = self.nights.get(model.id.as_str());
+                (self.make(model, nights)?, uses)
             }
         };
         if left > 1 {
@@ -119,83 +138,139 @@ impl<'a> Fits<'a> {
         Ok(found)
     }
 
-    /// Trains a model, from an earlier version where it may.
-    fn fit_alone(&self, model: &Model) -> Result<Fit> {
-        let (device, interactions) = (self.device, self.interactions);
+    /// Folds in, where one of `nights` has a version that fits, or trains.
+    fn make(&self, model: &Model, nights: Option<&RangeInclusive<NaiveDate>>) -> Result<Fit> {
         let started = Instant::now();
         let learner = model.family.configure(&model.params)?;
         let hyperparameters = learner.hyperparameters()?;
-        let former = if model.warm_start {
-            let dim = learner.whole_number("dim")?;
-            former(self.former, model, interactions, dim)?
-        } else {
-            None
+        let folded = match nights {
+            None => None,
+            Some(nights) => self.folded(model, &*learner, &hyperparameters, nights)?,
         };
-        let examples = Examples {
-            start: former.as_ref().map(|(_, factors)| factors),
-            ..interactions.examples()
-        };
-        let mut fitted = learner.train(device, &examples, &mut |progress| {
-            tracing::debug!(
-                model = %model.id,
-                pass = progress.pass,
-                seconds = progress.seconds,
-                loss = progress.loss,
-                validation = progress.validation,
-                "pass"
-            );
-        })?;
-        let start = former.map(|(version, factors)| Start {
-            version,
-            agreement: match &fitted {
-                Fitted::Factors(now) => warm::agreement(&factors.items, &now.items),
-                _ => None,
-            },
-        });
+        if let Some((night, fitted, start)) = folded {
+            return Ok(Fit {
+                fitted,
+                hyperparameters,
+                start: Some(start),
+                folded_into: Some(night),
+                // The items stand as they were fused then.
+                content_trust: None,
+                seconds: started.elapsed().as_secs_f64(),
+            });
+        }
+        let (mut fitted, start) = self.learnt(model, &*learner)?;
         let mut content_trust = None;
-        fitted = match (fitted, self.content) {
-            (Fitted::Factors(factors), Some(content)) if model.fusion => {
-                let (factors, trust) =
-                    fusion::fuse(device, &*learner, interactions, content, factors)?;
-                content_trust = Some(trust);
-                Fitted::Factors(factors)
-            }
-            (fitted, _) => fitted,
-        };
+        if let (Fitted::Factors(factors), Some(content), true) =
+            (&mut fitted, self.content, model.fusion)
+        {
+            let trust = fusion::fuse(self.device, &*learner, self.interactions, content, factors)?;
+            content_trust = Some(trust);
+        }
         Ok(Fit {
             fitted,
             hyperparameters,
             start,
+            folded_into: None,
             content_trust,
             seconds: started.elapsed().as_secs_f64(),
         })
     }
+
+    /// Trains, with a warm start where the model asks for one.
+    fn learnt(&self, model: &Model, learner: &dyn Learner) -> Result<(Fitted, Option<Start>)> {
+        let (snapshot, until) = self.former;
+        let mut start = None;
+        if model.warm_start
+            && let Some((night, read)) = former::newest(snapshot, &model.id, until)?
+        {
+            start = self.aligned(&read, model, learner)?.map(|f| (night, f));
+            if start.is_none() {
+                tracing::info!(model = %model.id, version = %night, "too little in common for a warm start");
+            }
+        }
+        let examples = Examples {
+            start: start.as_ref().map(|(_, factors)| factors),
+            ..self.interactions.examples()
+        };
+        let fitted = learner.train(self.device, &examples, &mut tell(&model.id))?;
+        let start = start.map(|(night, factors)| Start::new(night, &factors, &fitted));
+        Ok((fitted, start))
+    }
+
+    /// Folds in; `None` where there is nothing to fold into.
+    fn folded(
+        &self,
+        model: &Model,
+        learner: &dyn Learner,
+        hyperparameters: &str,
+        nights: &RangeInclusive<NaiveDate>,
+    ) -> Result<Option<(NaiveDate, Fitted, Start)>> {
+        let snapshot = self.former.0;
+        let night = match former::trained(snapshot, model, hyperparameters, nights)? {
+            Ok(night) => night,
+            Err(reason) => {
+                tracing::info!(model = %model.id, reason, "trained in full");
+                return Ok(None);
+            }
+        };
+        let read = file::read(&path(snapshot, night, &model.id)?)?;
+        let Some(factors) = self.aligned(&read, model, learner)? else {
+            tracing::info!(model = %model.id, version = %night, reason = "too little in common", "trained in full");
+            return Ok(None);
+        };
+        let items = &self.interactions.items;
+        let mut of_content = vec![false; items.len()];
+        for (place, &made) in places(&read.item_ids, items)
+            .iter()
+            .zip(&read.content_items)
+        {
+            if let Some(place) = place {
+                of_content[*place] = made;
+            }
+        }
+        let held = Held::new(&factors, |item| !of_content[item]);
+        let examples = self.interactions.examples();
+        let fitted = learner.fold_in(self.device, &examples, &held, &mut tell(&model.id))?;
+        let start = Start::new(night, &factors, &fitted);
+        Ok(Some((night, fitted, start)))
+    }
+
+    /// The factors of a version on today's rows, where it has enough in common with today.
+    fn aligned(
+        &self,
+        read: &ModelFile,
+        model: &Model,
+        learner: &dyn Learner,
+    ) -> Result<Option<Factors>> {
+        let ids = (&self.interactions.users[..], &self.interactions.items[..]);
+        let (family, dim) = (model.family.name(), learner.whole_number("dim")?);
+        let weights = &self.interactions.weights;
+        Ok(warm::align(read, family, dim, ids, weights)?)
+    }
 }
 
-/// The newest version of a model, of `until` or before, on the rows of `interactions`.
-fn former(
-    (snapshot, until): (&Path, NaiveDate),
-    model: &Model,
-    interactions: &Interactions,
-    dim: Option<usize>,
-) -> Result<Option<(String, Factors)>> {
-    let dates = store::partitions(snapshot, contract("models")?)?;
-    let days = dates.iter().filter_map(|ds| ds.parse().ok());
-    let mut days: Vec<NaiveDate> = days.filter(|day| *day <= until).collect();
-    days.sort_unstable();
-    for day in days.into_iter().rev() {
-        let path = path(snapshot, day, &model.id)?;
-        if !path.exists() {
-            continue;
+impl Start {
+    fn new(night: NaiveDate, former: &Factors, now: &Fitted) -> Self {
+        Self {
+            version: night.to_string(),
+            agreement: match now {
+                Fitted::Factors(now) => warm::agreement(&former.items, &now.items),
+                _ => None,
+            },
         }
-        let ids = (&interactions.users[..], &interactions.items[..]);
-        let family = model.family.name();
-        let read = file::read(&path)?;
-        let found = warm::align(&read, family, dim, ids, &interactions.weights)?;
-        if found.is_none() {
-            tracing::info!(model = %model.id, version = %day, "too little in common for a warm start");
-        }
-        return Ok(found.map(|factors| (day.to_string(), factors)));
     }
-    Ok(None)
+}
+
+/// Logs the passes of a model.
+fn tell(model: &str) -> impl FnMut(Progress) {
+    move |progress| {
+        tracing::debug!(
+            model,
+            pass = progress.pass,
+            seconds = progress.seconds,
+            loss = progress.loss,
+            validation = progress.validation,
+            "pass"
+        );
+    }
 }

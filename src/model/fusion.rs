@@ -3,11 +3,12 @@
 //! An item that n users took up gets the vector `(n·y + κ·ŷ) / (n + κ)`, of `y` learnt and `ŷ` foretold by its features
 //! ([`super::content`]), so that its score is the same mean of a collaborative and a content-based score. It is the mean of a
 //! normal posterior whose prior is what content says with the weight of κ interactions. κ is the one of a few whose
-//! ranking is best on interactions that a second training has not seen; 0 leaves what was learnt alone.
+//! ranking is best on interactions that a second training has not seen; 0 leaves what was learnt alone. Users are folded in
+//! against the fused items, so that for `als` they are what its system gives, and its reasons stay exact.
 
 use super::content::Map;
-use super::{Factors, Fitted, Learner};
-use crate::compute::{Device, Matrix};
+use super::{Examples, Factors, Fitted, Held, Learner};
+use crate::compute::Device;
 use crate::error::{Error, Result};
 use crate::evaluate::bootstrap::SEED;
 use crate::evaluate::held_out::HeldOut;
@@ -15,12 +16,13 @@ use crate::features::content::Content;
 use crate::features::csr::Csr;
 use crate::features::interactions::Interactions;
 
-/// κ is chosen among these.
-const TRUSTS: [f64; 6] = [0.0, 1.0, 3.0, 10.0, 30.0, 100.0];
+/// κ is chosen among these and 0.
+const TRUSTS: [f64; 5] = [1.0, 3.0, 10.0, 30.0, 100.0];
 /// Share of the interactions that it is judged by, the newest.
 const HELD: f64 = 0.1;
 
-/// Fuses the items of `factors`, which `learner` learnt from `interactions`. Returns κ too.
+/// Fuses the items of `factors`, which `learner` learnt from `interactions`, and works out the users' vectors anew against
+/// them. Returns κ; with 0 nothing has changed.
 ///
 /// # Errors
 /// Those of the family and of the device.
@@ -29,18 +31,18 @@ pub fn fuse(
     learner: &dyn Learner,
     interactions: &Interactions,
     content: &Content,
-    factors: Factors,
-) -> Result<(Factors, f64)> {
+    factors: &mut Factors,
+) -> Result<f64> {
     let examples = interactions.examples();
-    let trust = match HeldOut::new(&examples, HELD, SEED)? {
-        Some(held) => choose(device, learner, &held, &interactions.items, content)?,
-        None => 0.0,
+    let Some(held) = HeldOut::new(&examples, HELD, SEED)? else {
+        return Ok(0.0);
     };
-    let items = match Map::learn(&factors.items, &interactions.items, content) {
-        Some(map) => map.blend(&factors.items, &counts(examples.weights), trust),
-        None => factors.items,
-    };
-    Ok((Factors { items, ..factors }, trust))
+    let ids = &interactions.items;
+    let trust = choose(device, learner, &held, ids, content)?;
+    if let Some(map) = Map::learn(&factors.items, ids, content).filter(|_| trust > 0.0) {
+        *factors = blended(device, learner, &examples, factors, &map, trust)?;
+    }
+    Ok(trust)
 }
 
 fn choose(
@@ -51,32 +53,43 @@ fn choose(
     content: &Content,
 ) -> Result<f64> {
     let examples = held.examples();
-    let Fitted::Factors(Factors { users, items }) =
-        learner.train(device, &examples, &mut |_| {})?
-    else {
+    let fitted = learner.train(device, &examples, &mut |_| {})?;
+    let Fitted::Factors(factors) = &fitted else {
         return Ok(0.0);
     };
-    let Some(map) = Map::learn(&items, ids, content) else {
+    let Some(map) = Map::learn(&factors.items, ids, content) else {
         return Ok(0.0);
     };
-    let counts = counts(examples.weights);
-    let mut best = (f64::NEG_INFINITY, 0.0);
-    let mut fitted = Factors {
-        users,
-        items: Matrix::zeros(0, 0),
-    };
+    let mut best = (held.ndcg::<Error>(device, &fitted)?, 0.0);
     for trust in TRUSTS {
-        fitted.items = map.blend(&items, &counts, trust);
-        let of = Fitted::Factors(fitted);
-        let value = held.ndcg::<Error>(device, &of)?;
-        tracing::debug!(trust, value, "content counts as");
+        let tried = blended(device, learner, &examples, factors, &map, trust)?;
+        let value = held.ndcg::<Error>(device, &Fitted::Factors(tried))?;
+        tracing::debug!(trust, value, without = best.0, "content counts as");
         if value > best.0 {
             best = (value, trust);
         }
-        let Fitted::Factors(again) = of else { break };
-        fitted = again;
     }
     Ok(best.1)
+}
+
+/// Fused items, and users against them.
+fn blended(
+    device: &dyn Device,
+    learner: &dyn Learner,
+    examples: &Examples<'_>,
+    factors: &Factors,
+    map: &Map<'_>,
+    trust: f64,
+) -> Result<Factors> {
+    let fused = Factors {
+        users: factors.users.clone(),
+        items: map.blend(&factors.items, &counts(examples.weights), trust),
+    };
+    let held = Held::new(&fused, |_| true);
+    match learner.fold_in(device, examples, &held, &mut |_| {})? {
+        Fitted::Factors(factors) => Ok(factors),
+        _ => Ok(fused),
+    }
 }
 
 /// How many users have each item.
@@ -147,16 +160,18 @@ mod tests {
         shop.times = (0..cells.len() as i64).map(|at| at * 7919 % 1009).collect();
         shop.items.sort();
         let family: Family = "als".parse().unwrap();
-        let learner = family.configure(&toml::toml! { dim = 8 }).unwrap();
+        let learner = family
+            .configure(&"dim = 4\nregularization = 10.0".parse().unwrap())
+            .unwrap();
         let device = CpuDevice::new();
-        let Fitted::Factors(factors) = learner
+        let Fitted::Factors(before) = learner
             .train(&device, &shop.examples(), &mut |_| {})
             .unwrap()
         else {
             unreachable!()
         };
-        let before = factors.clone();
-        let (after, trust) = fuse(&device, &*learner, &shop, content, factors).unwrap();
+        let mut after = before.clone();
+        let trust = fuse(&device, &*learner, &shop, content, &mut after).unwrap();
         (before, after, trust)
     }
 
@@ -165,8 +180,8 @@ mod tests {
         let (_, content) = shop();
         let (before, after, trust) = fused(&content);
         assert!(trust > 0.0);
-        assert_eq!(before.users, after.users);
         assert_ne!(before.items, after.items);
+        assert_ne!(before.users, after.users);
     }
 
     #[test]

@@ -12,8 +12,10 @@ mod contributions;
 pub mod file;
 pub mod fits;
 mod fitted;
+pub mod former;
 pub mod fusion;
 pub mod gradient;
+mod held;
 pub mod item_item;
 pub mod logistic;
 mod normal;
@@ -30,6 +32,7 @@ use crate::compute::{ComputeError, Device};
 use crate::features::csr::Csr;
 pub use contributions::Contributions;
 pub use fitted::{Factors, Fitted, Neighbours};
+pub use held::Held;
 use std::str::FromStr;
 
 /// A way to turn interactions into scores.
@@ -79,6 +82,21 @@ pub trait Learner: Send + Sync {
         examples: &Examples<'_>,
         observer: &mut dyn FnMut(Progress),
     ) -> Result<Fitted, ModelError>;
+
+    /// Takes in what came after the training of an earlier version: the item vectors that are `held` stand, those of users and
+    /// of other items are worked out against them. Families without vectors are trained.
+    ///
+    /// # Errors
+    /// Those of training.
+    fn fold_in(
+        &self,
+        device: &dyn Device,
+        examples: &Examples<'_>,
+        _: &Held<'_>,
+        observer: &mut dyn FnMut(Progress),
+    ) -> Result<Fitted, ModelError> {
+        self.train(device, examples, observer)
+    }
 
     /// What each item of a user's history adds to the scores of what it fitted; `None` where scores do not come from a
     /// history.
@@ -179,6 +197,11 @@ impl Family {
     /// The hyperparameter that counts passes over the interactions.
     pub fn passes(self) -> Option<&'static str> {
         self.0.passes
+    }
+
+    /// Whether it learns a vector for each user and item: what trains in passes does.
+    pub fn has_vectors(self) -> bool {
+        self.passes().is_some()
     }
 
     /// What a search tries by default, as TOML.

@@ -9,12 +9,13 @@ use super::compress::{Compression, Numbers, rows};
 use super::file::{self, ModelFile};
 use super::fits::Fits;
 use super::tables::{self, ModelRow, Writers};
-use super::{Factors, Fitted, content};
+use super::{Factors, Fitted, content, former};
 use crate::compute::Device;
 use crate::config::{Model, Pipeline};
 use crate::engine::{Engine, Library, Options};
 use crate::error::{Error, Kind, Result};
 use crate::features::content::Contents;
+use crate::features::ids::places;
 use crate::features::interactions::Interactions;
 use crate::warehouse::{Table, store, table};
 
@@ -28,6 +29,8 @@ pub struct Trained {
     pub model_id: String,
     /// Wall-clock seconds of training.
     pub seconds: f64,
+    /// The night on which what it was folded into was trained; `None` where it was not.
+    pub folded_into: Option<NaiveDate>,
 }
 
 /// Reads the interactions of `date`.
@@ -56,7 +59,7 @@ pub async fn interactions(
     Ok(interactions)
 }
 
-/// Trains every model and writes models, user_factors, item_factors, item_neighbours and the model files of `date`.
+/// Trains every model, or folds it into an earlier version, and writes models, user_factors, item_factors, item_neighbours and the model files of `date`.
 ///
 /// # Errors
 /// Those of training and writing.
@@ -83,19 +86,20 @@ pub async fn run(
     let mut models: Vec<&Model> = pipeline.models.iter().collect();
     models.sort_by(|a, b| a.id.cmp(&b.id));
     let before = date.pred_opt().unwrap_or(date);
+    let nights = pipeline.models.iter().filter_map(|model| {
+        let nights = former::between(model, date)?;
+        Some((model.id.as_str(), nights))
+    });
     let content = contents.as_ref().map(|contents| &contents.items);
-    let mut fits = Fits::new(
-        device,
-        &pipeline.models,
-        &interactions,
-        content,
-        (snapshot, before),
-    );
+    let former = (snapshot, before);
+    let mut fits =
+        Fits::new(device, &pipeline.models, &interactions, content, former).folding(nights);
     for model in models {
         let fit = fits.fit(model)?;
         trained.push(Trained {
             model_id: model.id.clone(),
             seconds: fit.seconds,
+            folded_into: fit.folded_into,
         });
         let compression = model.compressed.as_ref().map(|c| &c.compression);
         let numbers = compression.map_or(Numbers::F32, |c| c.numbers);
@@ -103,10 +107,17 @@ pub async fn run(
             Fitted::Factors(factors) => Some(factors.items.cols()),
             _ => None,
         };
+        let trained_on = fit.folded_into.unwrap_or(date);
         let ids = (&interactions.users[..], &interactions.items[..]);
+        let mut content_items = vec![];
         let (fitted, user_ids, item_ids) = match (fit.fitted, &contents) {
             (Fitted::Factors(factors), Some(contents)) if model.content => {
-                content::extend_both(&factors, ids, contents)
+                let extended = content::extend_both(&factors, ids, contents);
+                let learnt =
+                    |place: &Option<usize>| place.is_some_and(|at| !factors.items.is_zero(at));
+                let places = places(&extended.2, ids.1);
+                content_items.extend(places.iter().map(|place| !learnt(place)));
+                extended
             }
             // Rows without a vector take no room.
             (Fitted::Factors(factors), _) if model.is_sparse() => {
@@ -124,6 +135,7 @@ pub async fn run(
             ("family", model.family.to_string()),
             ("hyperparameters", fit.hyperparameters.clone()),
             ("data_hash", interactions.hash.clone()),
+            (former::TRAINED_ON, trained_on.to_string()),
         ];
         let path = dir.join(file_name(&model.id));
         let written = ModelFile {
@@ -131,6 +143,7 @@ pub async fn run(
             numbers,
             user_ids,
             item_ids,
+            content_items,
             metadata: metadata
                 .into_iter()
                 .map(|(k, v)| (k.to_string(), v))
@@ -158,6 +171,7 @@ pub async fn run(
             seconds: fit.seconds,
             start: fit.start,
             content_trust: fit.content_trust,
+            trained_on,
             dim,
             made_from: model.compressed.as_ref().map(|c| c.from.clone()),
             compression: compression.map(Compression::json).transpose()?,

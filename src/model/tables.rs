@@ -5,11 +5,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayIter, ArrayRef, AsArray, FixedSizeListArray, Float32Array, Float64Array, Int32Array,
-    Int64Array, RecordBatch, StringViewArray, StringViewBuilder,
+    ArrayIter, ArrayRef, AsArray, Date32Array, FixedSizeListArray, Float32Array, Float64Array,
+    Int32Array, Int64Array, RecordBatch, StringViewArray, StringViewBuilder,
 };
 use arrow::compute::cast;
-use arrow::datatypes::{DataType, Field};
+use arrow::datatypes::{DataType, Date32Type, Field};
 use chrono::NaiveDate;
 
 use super::file::ModelFile;
@@ -147,6 +147,8 @@ pub(super) struct ModelRow {
     pub start: Option<Start>,
     /// See [`super::fits::Fit::content_trust`].
     pub content_trust: Option<f64>,
+    /// The night on which the item vectors were learnt.
+    pub trained_on: NaiveDate,
     /// Length of vectors.
     pub dim: Option<usize>,
     /// The model that it was made from, and how, as JSON.
@@ -204,6 +206,13 @@ pub(super) fn write_models(dir: &Path, rows: &[ModelRow]) -> Result<()> {
     columns.push(("scored_users", Arc::new(nothing())));
     columns.push(("recommendations", Arc::new(nothing())));
     columns.push(("seconds", Arc::new(seconds)));
+    let trained_on = rows
+        .iter()
+        .map(|row| Date32Type::from_naive_date(row.trained_on));
+    columns.push((
+        "trained_on",
+        Arc::new(Date32Array::from_iter_values(trained_on)),
+    ));
     columns.push(("started_from", Arc::new(from)));
     columns.push(("agreement", Arc::new(agreement)));
     let trust: Float64Array = rows.iter().map(|row| row.content_trust).collect();

@@ -128,6 +128,7 @@ mod tests {
             }),
             user_ids: ids(&["a", "c", "e"]),
             item_ids: ids(&["k", "l", "n"]),
+            content_items: vec![],
             metadata: metadata
                 .map(|(key, value)| (key.to_string(), value.to_string()))
                 .into(),

@@ -203,7 +203,14 @@ impl Night<'_> {
                         (started, cpu),
                         devices.now(),
                     )?;
-                    (trained.len() as u64, models(&work))
+                    let parts = trained.iter().map(|t| match t.folded_into {
+                        None => format!("{} {:.2} s", t.model_id, t.seconds),
+                        Some(night) => {
+                            format!("{} {:.2} s, folded into {night}", t.model_id, t.seconds)
+                        }
+                    });
+                    let message = parts.collect::<Vec<_>>().join(", ");
+                    (trained.len() as u64, message)
                 }
                 Stage::Score => {
                     let score = |device: &'d dyn Device| {

@@ -173,6 +173,7 @@ mod tests {
             family: family.parse().unwrap(),
             params: Table::new(),
             warm_start: false,
+            train_every: 1,
             content: false,
             fusion: false,
             compressed: None,

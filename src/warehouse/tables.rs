@@ -665,7 +665,7 @@ pub static TABLES: &[Table] = &[
             req(
                 "seconds",
                 Float64,
-                "wall-clock seconds of training, or of making it from another; differs from run to run",
+                "wall-clock seconds of training, of folding in, or of making it from another; differs from run to run",
             )
             .unit("s"),
             opt(
@@ -677,9 +677,14 @@ pub static TABLES: &[Table] = &[
             opt("scored_users", Int64, "users whose lists were written"),
             opt("recommendations", Int64, "rows written into recommendations"),
             opt(
+                "trained_on",
+                Date,
+                "the night on which its item vectors were learnt, or those of the model that it was made from: the version's own, or an earlier one into which the version was folded; null in versions written before there was this column",
+            ),
+            opt(
                 "started_from",
                 Text,
-                "the version that a warm start began with; null where it began from nothing",
+                "the version that a warm start began with, or that it was folded into; null where it began from nothing",
             ),
             opt(
                 "agreement",

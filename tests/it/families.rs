@@ -163,6 +163,39 @@ fn a_feature_that_is_not_a_number_stops_the_run_and_is_named() {
     assert!(!shop.file("warehouse/current").exists());
 }
 
+/// The SQL is the one that the documentation gives.
+#[test]
+fn ratings_become_weights() {
+    let shop = Shop::new();
+    let documented = include_str!("../../docs/models.md");
+    let ratings = documented.split_once("### Ratings").unwrap().1;
+    let sql = ratings.split_once("```sql\n").unwrap().1;
+    let sql = sql.split_once("```").unwrap().0;
+    std::fs::create_dir_all(shop.file("sql/features")).unwrap();
+    std::fs::write(shop.file("sql/features/interactions.sql"), sql).unwrap();
+    // One to five stars by the number of the item; who buys has rated nothing.
+    let shipped = include_str!("../../sql/sources/events/recost.sql");
+    let stars = "cast(case when event_type = 'view' and item_id like 'i%'
+        then arrow_cast(substr(item_id, 2), 'Int32') % 5 + 1 end as integer) as quantity,";
+    assert!(shipped.contains("    quantity,"));
+    std::fs::create_dir_all(shop.file("sql/sources/events")).unwrap();
+    let dialect = shipped.replace("    quantity,", stars);
+    std::fs::write(shop.file("sql/sources/events/recost.sql"), dialect).unwrap();
+    shop.edit("[evaluation]\n", "[evaluation]\nenabled = false\n");
+    shop.edit("dim = 64, iterations = 10", "dim = 8, iterations = 2");
+    shop.run_ok();
+    let weights = shop.query(
+        "select cast(substr(item_id, 2) as integer) % 5 + 1 as stars, min(weight), max(weight), count(*) > 100
+         from interactions group by 1 order by 1",
+    );
+    assert_eq!(
+        weights,
+        ["3,1.0,1.0,true", "4,2.0,2.0,true", "5,3.0,3.0,true"]
+    );
+    let models = shop.query("select interactions > 1000 from models where model_id = 'home-als'");
+    assert_eq!(models, ["true"]);
+}
+
 #[test]
 fn a_warm_start_is_as_good_as_a_fresh_one_and_says_where_it_came_from() {
     let shop = Shop::new();

@@ -24,11 +24,15 @@ enum Store {
 
 /// What a step needs of a table.
 pub(super) struct Page {
-    /// Vectors and two states: of the whole table, or of the plan's rows alone.
+    /// Vectors and two states: of the whole table, or of the batch's rows alone.
     pub buffers: [wgpu::Buffer; 3],
     pub plan: Plan,
     /// `[plan.rows]`: which row of the buffers each is.
     pub places: Vec<u32>,
+    /// `[ids of the batch]`: `[row of the buffers, row of the table]`.
+    pub ids: Vec<[u32; 2]>,
+    /// The rows of the table that the buffers hold, ascending; `None` where they hold it all.
+    rows: Option<Vec<u32>>,
 }
 
 impl Table {
@@ -63,48 +67,58 @@ impl Table {
         })
     }
 
-    /// Plans a batch that names the rows `ids`, and brings them to the device.
+    /// Plans a batch that names the rows `ids`, of which those that are `held` do not move, and brings them to the device.
     pub fn page(
         &mut self,
         engine: &Engine,
-        ids: impl Iterator<Item = u32>,
+        ids: impl Iterator<Item = u32> + Clone,
+        held: &[bool],
     ) -> Result<Page, ComputeError> {
-        let plan = Plan::new(ids, &mut self.steps);
-        let (buffers, places) = match &self.store {
-            Store::Resident(buffers) => (buffers.clone(), plan.rows.clone()),
+        let plan = Plan::new(ids.clone(), held, &mut self.steps);
+        let (buffers, rows) = match &self.store {
+            Store::Resident(buffers) => (buffers.clone(), None),
             Store::Paged(arrays) => {
+                let mut rows: Vec<u32> = ids.clone().collect();
+                rows.sort_unstable();
+                rows.dedup();
                 let width = 4 * quads(self.dim);
                 let buffer = |n: usize| {
-                    let mut rows = Vec::new();
+                    let mut sent = Vec::new();
                     if let Some(array) = arrays.get(n) {
-                        rows.reserve_exact(plan.rows.len() * width);
-                        for &row in &plan.rows {
-                            rows.extend_from_slice(&array[row as usize * width..][..width]);
+                        sent.reserve_exact(rows.len() * width);
+                        for &row in &rows {
+                            sent.extend_from_slice(&array[row as usize * width..][..width]);
                         }
                     }
-                    engine.upload("rows of the batch", &rows)
+                    engine.upload("rows of the batch", &sent)
                 };
-                let buffers = [buffer(0)?, buffer(1)?, buffer(2)?];
-                (buffers, (0..plan.rows.len() as u32).collect())
+                ([buffer(0)?, buffer(1)?, buffer(2)?], Some(rows))
             }
         };
+        // Ascending, so that sums keep their order.
+        let place = |row: u32| match &rows {
+            None => row,
+            Some(rows) => rows.partition_point(|&other| other < row) as u32,
+        };
         Ok(Page {
+            places: plan.rows.iter().map(|&row| place(row)).collect(),
+            ids: ids.map(|row| [place(row), row]).collect(),
             buffers,
             plan,
-            places,
+            rows,
         })
     }
 
     /// Takes back the rows that a step has moved.
     pub fn take_back(&mut self, engine: &Engine, page: &Page) -> Result<(), ComputeError> {
-        let Store::Paged(arrays) = &mut self.store else {
+        let (Store::Paged(arrays), Some(rows)) = (&mut self.store, &page.rows) else {
             return Ok(());
         };
         let width = 4 * quads(self.dim);
         for (array, buffer) in arrays.iter_mut().zip(&page.buffers) {
-            let count = page.plan.rows.len() * width;
+            let count = rows.len() * width;
             let moved: Vec<f32> = engine.read("reading rows of the batch", buffer, count)?;
-            for (&row, moved) in page.plan.rows.iter().zip(moved.chunks_exact(width)) {
+            for (&row, moved) in rows.iter().zip(moved.chunks_exact(width)) {
                 array[row as usize * width..][..width].copy_from_slice(moved);
             }
         }
@@ -131,21 +145,5 @@ impl Table {
             out.copy_from_slice(&row[..self.dim]);
         }
         Ok(out)
-    }
-}
-
-impl Page {
-    /// `[ids of the batch]`: `(row of the buffers, row of the table)`.
-    pub fn ids(&self) -> Vec<[u32; 2]> {
-        let plan = &self.plan;
-        let mut out = vec![[0; 2]; plan.occurrences.len()];
-        for (at, (&row, &place)) in plan.rows.iter().zip(&self.places).enumerate() {
-            for &occurrence in
-                &plan.occurrences[plan.starts[at] as usize..plan.starts[at + 1] as usize]
-            {
-                out[occurrence as usize] = [place, row];
-            }
-        }
-        out
     }
 }

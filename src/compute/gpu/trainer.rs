@@ -133,6 +133,9 @@ impl<'a> GpuTrainer<'a> {
         let plan = &page.plan;
         let [data, first_state, second_state] = &page.buffers;
         let rows = plan.rows.len();
+        if rows == 0 {
+            return Ok(());
+        }
         let parts = [&page.places, &plan.rows, &plan.starts, &plan.occurrences];
         let uploaded = engine.upload("plan of the batch", &parts.map(|part| &part[..]).concat())?;
         let scales = engine.upload("corrections", &plan.scales)?;
@@ -196,12 +199,11 @@ impl Trainer for GpuTrainer<'_> {
         let (samples, negatives) = (batch.users.len(), batch.negatives.len());
         // Logits are made in vec4s.
         let width = negatives.next_multiple_of(4);
-        let user_page = self.users.page(engine, batch.users.iter().copied())?;
+        let user_page = self.users.page(engine, batch.users.iter().copied(), &[])?;
         let ids = batch.items.iter().chain(batch.negatives).copied();
-        let item_page = self.items.page(engine, ids)?;
-        let item_ids = item_page.ids();
-        let (own, drawn) = item_ids.split_at(samples);
-        let [users, _] = self.embed(&user_page, &user_page.ids(), user_key, 0)?;
+        let item_page = self.items.page(engine, ids, batch.held)?;
+        let (own, drawn) = item_page.ids.split_at(samples);
+        let [users, _] = self.embed(&user_page, &user_page.ids, user_key, 0)?;
         let [positives, _] = self.embed(&item_page, own, item_key, 0)?;
         let [others, across] = self.embed(&item_page, drawn, item_key, width)?;
 

@@ -11,7 +11,7 @@ mod train;
 
 pub use options::{Options, Sampling, Schedule};
 
-use super::{Examples, Fitted, Learner, ModelError, Progress, params};
+use super::{Examples, Fitted, Held, Learner, ModelError, Progress, params};
 use crate::compute::{Device, Loss};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -75,5 +75,16 @@ impl<O: Objective> Learner for Gradient<O> {
             &self.options,
             observer,
         )
+    }
+
+    fn fold_in(
+        &self,
+        device: &dyn Device,
+        examples: &Examples<'_>,
+        held: &Held<'_>,
+        observer: &mut dyn FnMut(Progress),
+    ) -> Result<Fitted, ModelError> {
+        let loss = self.objective.loss(examples.weights.cols());
+        train::fold_in(device, examples, held, loss, &self.options, observer)
     }
 }

@@ -4,7 +4,7 @@
 use crate::compute::testing::{gpu, row_error};
 use crate::compute::{CpuDevice, Device};
 use crate::features::csr::Csr;
-use crate::model::{Examples, Factors, Family, Fitted, Progress};
+use crate::model::{Examples, Factors, Family, Fitted, Held, Progress};
 
 const FAMILIES: [&str; 5] = ["softmax", "logistic", "squared", "bpr", "ccl"];
 
@@ -115,6 +115,80 @@ fn a_warm_start_takes_a_third_of_the_passes_and_keeps_what_was_learnt() {
         let agreement = crate::model::warm::agreement(&former.items, &factors.items);
         assert!(agreement.unwrap() > 0.9, "{family}: {agreement:?}");
     }
+}
+
+/// The blocks without users 3, 13, 23, 33 and items 5, 15, 25, 35, and vectors learnt from that.
+fn former(family: &str, params: &str) -> Factors {
+    let all = blocks();
+    let new = |user: usize, item: u32| user % 10 == 3 || item % 10 == 5;
+    let cells: Vec<_> = (0..40)
+        .flat_map(|user| all.row(user).0.iter().map(move |&item| (user, item)))
+        .filter(|&(user, item)| !new(user, item))
+        .map(|(user, item)| (user as u32, item, 1.0))
+        .collect();
+    let before = Csr::from_triplets(40, 40, &cells).unwrap();
+    fit(&CpuDevice::new(), family, params, &before, None).0
+}
+
+fn fold(device: &dyn Device, family: &str, params: &str, former: &Factors) -> (Factors, usize) {
+    let learner = family.parse::<Family>().unwrap();
+    let learner = learner.configure(&params.parse().unwrap()).unwrap();
+    let (weights, held) = (blocks(), Held::new(former, |_| true));
+    let mut passes = 0;
+    let folded = learner.fold_in(device, &Examples::new(&weights), &held, &mut |_| {
+        passes += 1
+    });
+    let Ok(Fitted::Factors(folded)) = folded else {
+        unreachable!()
+    };
+    (folded, passes)
+}
+
+#[test]
+fn a_fold_in_leaves_items_alone_and_gives_new_rows_vectors_that_rank() {
+    for family in FAMILIES {
+        let params = "dim = 8\nepochs = 20\nlearning_rate = 0.02";
+        let former = former(family, params);
+        assert!(former.users.is_zero(13) && former.items.is_zero(25));
+        let (folded, passes) = fold(&CpuDevice::new(), family, params, &former);
+        assert_eq!(passes, 5);
+        for item in 0..40 {
+            let stands = folded.items.row(item) == former.items.row(item);
+            assert_eq!(stands, item % 10 != 5, "{family}, {item}");
+            assert!(!folded.items.is_zero(item));
+        }
+        assert!((0..40).all(|user| folded.users.row(user) != former.users.row(user)));
+        let ranks = |u: usize| score(&folded, u, (u + 4) % 40) > score(&folded, u, (u + 5) % 40);
+        let right = (0..40).filter(|&u| ranks(u)).count();
+        assert!(right >= 38, "{family}: {right}");
+        // New users, and those for whom it is a new item that was never seen.
+        for user in (0..40).filter(|user| user % 10 == 3 || user % 10 == 1) {
+            assert!(ranks(user), "{family}: {user}");
+        }
+    }
+}
+
+#[test]
+fn a_fold_in_takes_no_more_passes_than_training_and_gives_the_same_bits() {
+    let params = "dim = 8\nepochs = 2\ndropout = 0.1";
+    let former = former("softmax", params);
+    let run = || fold(&CpuDevice::new(), "softmax", params, &former);
+    assert_eq!(run().1, 2);
+    assert_eq!(run(), run());
+}
+
+#[test]
+fn a_gpu_folds_in_the_same() {
+    let Some(device) = gpu(|limits| limits) else {
+        return;
+    };
+    let params = "dim = 8\nepochs = 1\noptimizer = 'sgd'\nlearning_rate = 0.1";
+    let former = former("softmax", params);
+    let run = |device: &dyn Device| fold(device, "softmax", params, &former).0;
+    let (a, b) = (run(&device), run(&CpuDevice::new()));
+    assert_eq!(a, run(&device));
+    assert!(row_error(&a.users, &b.users) < 1e-4);
+    assert!(row_error(&a.items, &b.items) < 1e-4);
 }
 
 #[test]

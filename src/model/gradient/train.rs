@@ -10,7 +10,7 @@ use crate::features::csr::Csr;
 use crate::model::check_weights;
 use crate::model::fitted::check_finite;
 use crate::model::random::Stream;
-use crate::model::{Examples, Factors, Fitted, ModelError, Progress, warm};
+use crate::model::{Examples, Factors, Fitted, Held, ModelError, Progress, warm};
 
 /// Purposes of random numbers.
 const USERS: u64 = 3;
@@ -28,24 +28,13 @@ pub(super) fn train(
     options: &Options,
     observer: &mut dyn FnMut(Progress),
 ) -> Result<Fitted, ModelError> {
-    check_weights(examples.weights)?;
-    if examples.weights.cols() < 2 || examples.weights.values().iter().all(|&w| w == 0.0) {
-        return Err(ModelError::Interactions(
-            "a model trained by gradient needs interactions with at least two items".into(),
-        ));
-    }
-    let items = examples.weights.cols();
-    if options.sampling == Sampling::All && items > MOST_SAMPLES {
-        return Err(ModelError::Interactions(format!(
-            "sampling = \"all\" takes up to {MOST_SAMPLES} items, and there are {items}: write \"uniform\""
-        )));
-    }
-    check_count(examples.weights.nnz())?;
+    check(examples.weights, options)?;
     let training = Training {
         device,
         loss,
         options,
         former: examples.start,
+        held: &[],
         start: Instant::now(),
     };
     if options.validation == 0.0 {
@@ -85,11 +74,59 @@ fn check_count(samples: usize) -> Result<(), ModelError> {
     Ok(())
 }
 
+/// Passes of a fold-in at most.
+const FOLD_IN_PASSES: usize = 5;
+
+/// Some passes over all interactions that move users and those items that are not held, with a schedule of their own.
+pub(super) fn fold_in(
+    device: &dyn Device,
+    examples: &Examples<'_>,
+    held: &Held<'_>,
+    loss: Loss,
+    options: &Options,
+    observer: &mut dyn FnMut(Progress),
+) -> Result<Fitted, ModelError> {
+    check(examples.weights, options)?;
+    let start = held.start(examples.weights);
+    let training = Training {
+        device,
+        loss,
+        options: &Options {
+            epochs: options.epochs.min(FOLD_IN_PASSES),
+            ..*options
+        },
+        former: Some(&start),
+        held: held.mask(),
+        start: Instant::now(),
+    };
+    let last = training.options.epochs;
+    let (_, fitted) = training.run(examples.weights, last, None, observer)?;
+    Ok(fitted)
+}
+
+fn check(weights: &Csr, options: &Options) -> Result<(), ModelError> {
+    check_weights(weights)?;
+    if weights.cols() < 2 || weights.values().iter().all(|&w| w == 0.0) {
+        return Err(ModelError::Interactions(
+            "a model trained by gradient needs interactions with at least two items".into(),
+        ));
+    }
+    let items = weights.cols();
+    if options.sampling == Sampling::All && items > MOST_SAMPLES {
+        return Err(ModelError::Interactions(format!(
+            "sampling = \"all\" takes up to {MOST_SAMPLES} items, and there are {items}: write \"uniform\""
+        )));
+    }
+    check_count(weights.nnz())
+}
+
 struct Training<'a> {
     device: &'a dyn Device,
     loss: Loss,
     options: &'a Options,
     former: Option<&'a Factors>,
+    /// `[items]`: whose vectors stand; empty where all are learnt.
+    held: &'a [bool],
     start: Instant,
 }
 
@@ -111,7 +148,9 @@ impl Training<'_> {
         if let Some(former) = self.former {
             warm::lay_over(&former.users, &mut users)?;
             warm::lay_over(&former.items, &mut items)?;
-            done = options.epochs - warm::passes(options.epochs);
+            if self.held.is_empty() {
+                done = options.epochs - warm::passes(options.epochs);
+            }
         }
         let recipe = Recipe {
             loss: self.loss,
@@ -141,6 +180,7 @@ impl Training<'_> {
                     weights: &drawn.weights,
                     negatives: &drawn.negatives,
                     corrections: &drawn.corrections,
+                    held: self.held,
                 };
                 losses += trainer.step(&batch, options.rate(total, steps))?;
             }
@@ -189,18 +229,24 @@ impl Training<'_> {
             .iter()
             .for_each(|&item| known[item as usize] = true);
         let has_any = |user: usize| !interactions.row(user).0.is_empty();
-        self.finish(&mut users, has_any)?;
-        self.finish(&mut items, |item| known[item])?;
+        self.finish(&mut users, has_any, &[])?;
+        self.finish(&mut items, |item| known[item], self.held)?;
         Ok(Factors { users, items })
     }
 
-    fn finish(&self, table: &mut Matrix, known: impl Fn(usize) -> bool) -> Result<(), ModelError> {
+    /// Rows that are `held` came as they are served.
+    fn finish(
+        &self,
+        table: &mut Matrix,
+        known: impl Fn(usize) -> bool,
+        held: &[bool],
+    ) -> Result<(), ModelError> {
         check_finite(table, REMEDY)?;
         let dim = table.cols();
         for (at, row) in table.data_mut().chunks_exact_mut(dim).enumerate() {
             if !known(at) {
                 row.fill(0.0);
-            } else if self.options.cosine {
+            } else if self.options.cosine && !held.get(at).is_some_and(|&held| held) {
                 let length = row
                     .iter()
                     .map(|&v| f64::from(v).powi(2))

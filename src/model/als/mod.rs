@@ -4,13 +4,15 @@
 //! Minimises `Σ_{u,i} c_ui (p_ui − x_u·y_i)² + λ(Σ|x_u|² + Σ|y_i|²)` over all users × items, where a stored weight `w`
 //! means preference 1 with confidence `1 + alpha·w` and an absent one preference 0 with confidence 1.
 
+mod fold_in;
+
 use super::contributions::{self, Solved};
 use super::fitted::check_finite;
 use super::normal::Normal;
 use super::random::split_mix;
 use super::{
-    Contributions, Definition, Examples, Factors, Family, Fitted, Learner, ModelError, Progress,
-    check_weights, params, warm,
+    Contributions, Definition, Examples, Factors, Family, Fitted, Held, Learner, ModelError,
+    Progress, check_weights, params, warm,
 };
 use crate::compute::{AlsSolve, Device, Matrix};
 use crate::features::csr::Csr;
@@ -120,6 +122,16 @@ impl Learner for AlsParams {
         train(device, examples, self, &mut seen).map(Fitted::Factors)
     }
 
+    fn fold_in(
+        &self,
+        device: &dyn Device,
+        examples: &Examples<'_>,
+        held: &Held<'_>,
+        _: &mut dyn FnMut(Progress),
+    ) -> Result<Fitted, ModelError> {
+        fold_in::fold_in(device, examples.weights, held, self).map(Fitted::Factors)
+    }
+
     fn contributions<'a>(
         &self,
         device: &dyn Device,
@@ -185,30 +197,6 @@ fn half(
     Ok(())
 }
 
-/// Steps for rows that start from nothing: enough that the result no longer depends on the start.
-const FOLD_IN_STEPS: usize = 20;
-
-/// Factors `[interactions.rows, dim]` of new rows against a trained other side `fixed` `[interactions.cols, dim]`:
-/// new users against the items, or new items (with transposed interactions) against the users. The result depends on
-/// the row's interactions alone, not on what else is folded in.
-pub fn fold_in(
-    device: &dyn Device,
-    fixed: &Matrix,
-    interactions: &Csr,
-    params: &AlsParams,
-) -> Result<Matrix, ModelError> {
-    params.validate()?;
-    check_weights(interactions)?;
-    let mut rows = Matrix::zeros(interactions.rows(), fixed.cols());
-    let solve = AlsSolve {
-        steps: params.cg_steps.max(FOLD_IN_STEPS),
-        ..params.solve()
-    };
-    device.als_half(fixed.view(), interactions, solve, &mut rows)?;
-    check_finite(&rows, REMEDY)?;
-    Ok(rows)
-}
-
 /// Uniform in ±0.5/√dim: every entry from its own position, so a table's size does not change its first rows.
 fn initial(rows: usize, params: &AlsParams) -> Matrix {
     let mut table = Matrix::zeros(rows, params.dim);
@@ -225,7 +213,7 @@ fn initial(rows: usize, params: &AlsParams) -> Matrix {
 mod tests {
     use super::*;
     use crate::compute::CpuDevice;
-    use crate::compute::testing::{csr, exact_als, gpu, norm, row_error};
+    use crate::compute::testing::{csr, gpu, norm, row_error};
 
     const PARAMS: AlsParams = AlsParams {
         dim: 8,
@@ -399,30 +387,6 @@ mod tests {
         )
         .unwrap();
         assert_eq!(seen, (1..=6).map(|i| (i, true)).collect::<Vec<_>>());
-    }
-
-    #[test]
-    fn folded_in_rows_are_the_exact_solution_and_independent_of_each_other() {
-        let device = CpuDevice::new();
-        let interactions = csr(60, 50, 5, 1);
-        let factors = train(&device, &Examples::new(&interactions), &PARAMS, &mut quiet).unwrap();
-        let found = fold_in(&device, &factors.items, &interactions, &PARAMS).unwrap();
-        let exact = exact_als(&factors.items, &interactions, PARAMS.solve());
-        for (row, exact) in exact.iter().enumerate() {
-            let pairs = found.row(row).iter().zip(exact);
-            let error = norm(pairs.map(|(&x, e)| f64::from(x) - e));
-            assert!(
-                error <= 1e-3 * norm(exact.iter().copied()),
-                "row {row}: {error}"
-            );
-        }
-        let alone = fold_in(
-            &device,
-            &factors.items,
-            &interactions.slice_rows(5..6),
-            &PARAMS,
-        );
-        assert_eq!(alone.unwrap().row(0), found.row(5));
     }
 
     #[test]
