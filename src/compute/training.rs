@@ -15,7 +15,7 @@ pub enum Loss {
     Softmax { temperature: f32, power: f32 },
     /// Binary cross-entropy: `−log σ(s⁺) − w/N · Σ_j log σ(−s_j)`.
     Logistic { negative_weight: f32 },
-    /// `(1 − s⁺)² + w/N · Σ_j s_j²`.
+    /// `(t − s⁺)² + w/N · Σ_j s_j²` with the targets `t` of [`Batch::targets`].
     Squared { negative_weight: f32 },
     /// `−1/N · Σ_j log σ(s⁺ − s_j)` (Rendle et al., UAI 2009).
     Bpr,
@@ -61,6 +61,8 @@ pub struct Batch<'a> {
     pub items: &'a [u32],
     /// `[B]`: what a sample counts for; the gradient is that of `Σ_i weight_i · loss_i / B`.
     pub weights: &'a [f32],
+    /// `[B]`: what a sample's logit should be by [`Loss::Squared`]; empty where it is 1 for all.
+    pub targets: &'a [f32],
     /// `[N]`, rows of the item table; one that is a sample's own item does not count as a negative of it.
     pub negatives: &'a [u32],
     /// `[N]`, added to the logits of the negatives by [`Loss::Softmax`].
@@ -92,6 +94,13 @@ pub(crate) const TINY: f32 = 1e-12;
 pub(crate) const MASKED: f32 = -1e30;
 /// Occurrences of a row that are summed apart before they join its sum.
 pub(crate) const RUN: usize = 64;
+
+impl Batch<'_> {
+    /// What the logit of a sample should be.
+    pub(crate) fn target(&self, sample: usize) -> f32 {
+        self.targets.get(sample).copied().unwrap_or(1.0)
+    }
+}
 
 impl Recipe {
     /// Vectors of optimiser state per table.
@@ -174,6 +183,11 @@ pub(crate) fn check(batch: &Batch<'_>, users: usize, items: usize) -> Result<(),
     if batch.items.len() != samples || batch.weights.len() != samples {
         return Err(ComputeError::shape(
             "a batch needs an item and a weight for each user",
+        ));
+    }
+    if !batch.targets.is_empty() && batch.targets.len() != samples {
+        return Err(ComputeError::shape(
+            "a batch needs a target for each sample, or none",
         ));
     }
     if batch.corrections.len() != negatives {

@@ -40,6 +40,7 @@ struct Drawn {
     users: Vec<u32>,
     items: Vec<u32>,
     weights: Vec<f32>,
+    targets: Vec<f32>,
     negatives: Vec<u32>,
     corrections: Vec<f32>,
 }
@@ -56,6 +57,7 @@ fn draw(samples: usize, negatives: usize, (users, items): (usize, usize), seed: 
     );
     Drawn {
         weights: (0..samples).map(|i| 0.5 + (i % 4) as f32 * 0.25).collect(),
+        targets: (0..samples).map(|i| 1.0 - (i % 5) as f32 * 0.2).collect(),
         corrections: (0..negatives.len())
             .map(|j| (j % 3) as f32 * 0.3 - 0.2)
             .collect(),
@@ -71,6 +73,7 @@ impl Drawn {
             users: &self.users,
             items: &self.items,
             weights: &self.weights,
+            targets: &self.targets,
             negatives: &self.negatives,
             corrections: &self.corrections,
             held: &[],
@@ -112,7 +115,8 @@ fn loss(recipe: &Recipe, batch: &Batch<'_>, users: &[f64], items: &[f64], dim: u
                     soft(-positive) + f64::from(negative_weight) * each(&soft)
                 }
                 Loss::Squared { negative_weight } => {
-                    (1.0 - positive).powi(2) + f64::from(negative_weight) * each(&|s| s * s)
+                    (f64::from(batch.targets[i]) - positive).powi(2)
+                        + f64::from(negative_weight) * each(&|s| s * s)
                 }
                 Loss::Bpr => each(&|s| soft(s - positive)),
                 Loss::Contrastive {
@@ -265,6 +269,7 @@ fn adam_and_adagrad_are_their_definitions() {
         users: vec![0],
         items: vec![0],
         weights: vec![1.0],
+        targets: vec![],
         negatives: vec![1],
         corrections: vec![0.0],
     };

@@ -1,4 +1,4 @@
-//! Squared error: 1 for an item taken up, 0 for the negatives.
+//! Squared error: 1 for an item taken up, or its rating; 0 for the negatives.
 
 use super::gradient::{self, Objective, Options};
 use super::{Definition, Family, ModelError, params};
@@ -30,20 +30,26 @@ fn options() -> Options {
 /// Its own hyperparameters.
 #[derive(Debug, Clone, Copy, serde::Serialize, serde::Deserialize)]
 struct Squared {
-    /// Weight of all negatives together against the item taken up, above 0.
+    /// Weight of all negatives together against the item taken up, above 0; with `ratings` 0 and above.
     negative_weight: f32,
+    /// Whether weights are ratings that scores should foretell, over the greatest.
+    ratings: bool,
 }
 
 impl Default for Squared {
     fn default() -> Self {
         Self {
             negative_weight: 10.0,
+            ratings: false,
         }
     }
 }
 
 impl Objective for Squared {
     fn validate(&self) -> Result<(), ModelError> {
+        if self.ratings {
+            return params::between("negative_weight", self.negative_weight, 0.0, f32::INFINITY);
+        }
         params::above_zero("negative_weight", self.negative_weight)
     }
 
@@ -51,5 +57,9 @@ impl Objective for Squared {
         Loss::Squared {
             negative_weight: self.negative_weight,
         }
+    }
+
+    fn ratings(&self) -> bool {
+        self.ratings
     }
 }

@@ -199,8 +199,8 @@ fn what_cannot_be_made_is_refused_before_anything_is_touched() {
             "belong to models that are trained",
         ),
         (
-            "family = \"als\"\n",
-            "family = \"als\"\nfusion = true\n",
+            "id = \"home-als\"\n",
+            "id = \"home-als\"\nfusion = true\n",
             "write `content = true` as well",
         ),
         (

@@ -220,12 +220,20 @@ impl Trainer for GpuTrainer<'_> {
         };
         self.multiply("scoring negatives", params, [&users, &across, &logits])?;
 
-        let pairs = |ids: &[u32], floats: &[f32]| -> Vec<[u32; 2]> {
-            let pairs = ids.iter().zip(floats);
-            pairs.map(|(&id, value)| [id, value.to_bits()]).collect()
-        };
-        let taken = engine.upload("samples", &pairs(batch.items, batch.weights))?;
-        let drawn = engine.upload("negatives", &pairs(batch.negatives, batch.corrections))?;
+        let samples_of: Vec<[u32; 4]> = (0..samples)
+            .map(|at| {
+                let floats = [batch.weights[at], batch.target(at)].map(f32::to_bits);
+                [batch.items[at], floats[0], floats[1], 0]
+            })
+            .collect();
+        let taken = engine.upload("samples", &samples_of)?;
+        let negatives_of: Vec<[u32; 2]> = batch
+            .negatives
+            .iter()
+            .zip(batch.corrections)
+            .map(|(&item, correction)| [item, correction.to_bits()])
+            .collect();
+        let drawn = engine.upload("negatives", &negatives_of)?;
         let outcome = engine.zeroed("outcome", (8 * samples) as u64)?;
         let (loss, first, second) = sample_loss::code(recipe.loss);
         let kernel = Kernel {

@@ -252,7 +252,7 @@ unsafe fn block<V: F32x16, const MR: usize, const NV: usize>(
                     clashes.for_each(|place| logits[place] = 0.0);
                     let each = negative_weight / count as f32;
                     let sum = squares::<V>(logits, 2.0 * each * scale);
-                    let miss = logit - 1.0;
+                    let miss = logit - work.batch.target(sample);
                     let value = f64::from(miss).powi(2) + f64::from(each) * sum;
                     (2.0 * scale * miss, value)
                 }

@@ -18,7 +18,7 @@ struct Params {
 @group(0) @binding(1) var<storage, read> users: array<vec4<f32>>;         // [samples, quads]
 // [samples, quads]: the items' vectors; afterwards times the slope, which is what they give to the users' gradients.
 @group(0) @binding(2) var<storage, read_write> items: array<vec4<f32>>;
-@group(0) @binding(3) var<storage, read> samples: array<vec2<u32>>;       // (item, bits of the weight)
+@group(0) @binding(3) var<storage, read> samples: array<vec4<u32>>;       // (item, bits of the weight, bits of the target, –)
 @group(0) @binding(4) var<storage, read> negatives: array<vec2<u32>>;     // (item, bits of the correction)
 @group(0) @binding(5) var<storage, read_write> logits: array<f32>;        // [samples, width]
 @group(0) @binding(6) var<storage, read_write> outcome: array<vec2<f32>>; // (slope at the positive logit, weighted loss)
@@ -54,6 +54,7 @@ fn slopes(
     let sample = params.first_sample + group.x;
     let own = samples[sample].x;
     let weight = bitcast<f32>(samples[sample].y);
+    let goal = bitcast<f32>(samples[sample].z);
     let scale = weight / f32(params.samples);
     let row = sample * params.width;
     let count = f32(params.negatives);
@@ -137,7 +138,7 @@ fn slopes(
                 squares += s * s;
                 logits[row + j] = 2.0 * each * scale * s;
             }
-            let miss = positive - 1.0;
+            let miss = positive - goal;
             slope = 2.0 * scale * miss;
             value = miss * miss + each * reduce(thread, squares);
         }

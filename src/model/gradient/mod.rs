@@ -26,6 +26,18 @@ pub trait Objective: Serialize + DeserializeOwned + Copy + Send + Sync + 'static
 
     /// The loss that training lowers, over so many items.
     fn loss(&self, items: usize) -> Loss;
+
+    /// Whether weights are ratings, so that a score should be the weight over the greatest one; otherwise 1.
+    fn ratings(&self) -> bool {
+        false
+    }
+}
+
+/// What an objective asks of training on some data.
+#[derive(Debug, Clone, Copy)]
+struct Goal {
+    loss: Loss,
+    ratings: bool,
 }
 
 /// The hyperparameters of a family: those that all share beside its own.
@@ -57,6 +69,15 @@ pub fn configure<O: Objective>(
     Ok(Box::new(configured))
 }
 
+impl<O: Objective> Gradient<O> {
+    fn goal(&self, examples: &Examples<'_>) -> Goal {
+        Goal {
+            loss: self.objective.loss(examples.weights.cols()),
+            ratings: self.objective.ratings(),
+        }
+    }
+}
+
 impl<O: Objective> Learner for Gradient<O> {
     fn hyperparameters(&self) -> Result<String, ModelError> {
         params::json(self)
@@ -71,7 +92,7 @@ impl<O: Objective> Learner for Gradient<O> {
         train::train(
             device,
             examples,
-            self.objective.loss(examples.weights.cols()),
+            self.goal(examples),
             &self.options,
             observer,
         )
@@ -84,7 +105,7 @@ impl<O: Objective> Learner for Gradient<O> {
         held: &Held<'_>,
         observer: &mut dyn FnMut(Progress),
     ) -> Result<Fitted, ModelError> {
-        let loss = self.objective.loss(examples.weights.cols());
-        train::fold_in(device, examples, held, loss, &self.options, observer)
+        let goal = self.goal(examples);
+        train::fold_in(device, examples, held, goal, &self.options, observer)
     }
 }

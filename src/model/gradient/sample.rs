@@ -13,6 +13,8 @@ pub(super) struct Sampler {
     users: Vec<u32>,
     items: Vec<u32>,
     weights: Vec<f32>,
+    /// Shares of the greatest weight; empty where all are 1.
+    targets: Vec<f32>,
     sampling: Sampling,
     negatives: usize,
     /// `[items]`: sums of chances, ascending to 1; empty when every item has the same.
@@ -29,20 +31,26 @@ pub(super) struct Drawn {
     pub users: Vec<u32>,
     pub items: Vec<u32>,
     pub weights: Vec<f32>,
+    pub targets: Vec<f32>,
     pub negatives: Vec<u32>,
     pub corrections: Vec<f32>,
 }
 
 impl Sampler {
-    /// Interactions of weight 0 are no samples.
-    pub fn new(interactions: &Csr, options: &Options) -> Self {
+    /// Interactions of weight 0 are no samples. Where weights are `ratings`, samples have them as targets.
+    pub fn new(interactions: &Csr, options: &Options, ratings: bool) -> Self {
         let (mut users, mut items, mut weights) = (vec![], vec![], vec![]);
+        let mut targets = vec![];
+        let greatest = interactions.values().iter().copied().fold(0.0, f32::max);
         for user in 0..interactions.rows() {
             let (columns, values) = interactions.row(user);
             for (&item, &weight) in columns.iter().zip(values).filter(|(_, w)| **w > 0.0) {
                 users.push(user as u32);
                 items.push(item);
                 weights.push(weight.powf(options.weight_power));
+                if ratings {
+                    targets.push(weight / greatest);
+                }
             }
         }
         let mean = weights.iter().map(|&w| f64::from(w)).sum::<f64>() / weights.len().max(1) as f64;
@@ -76,6 +84,7 @@ impl Sampler {
             users,
             items,
             weights,
+            targets,
             chances,
             corrections,
         }
@@ -103,6 +112,11 @@ impl Sampler {
         into.weights.clear();
         into.weights
             .extend(samples.iter().map(|&s| self.weights[s as usize]));
+        into.targets.clear();
+        if !self.targets.is_empty() {
+            into.targets
+                .extend(samples.iter().map(|&s| self.targets[s as usize]));
+        }
         into.negatives.clear();
         match self.sampling {
             Sampling::InBatch => into.negatives.extend_from_slice(&into.items),
@@ -154,7 +168,7 @@ mod tests {
     #[test]
     fn a_pass_sees_every_interaction_once_in_an_order_of_its_own() {
         let interactions = csr(40, 30, 6, 1);
-        let sampler = Sampler::new(&interactions, &Options::default());
+        let sampler = Sampler::new(&interactions, &Options::default(), false);
         let pairs = |pass| -> Vec<(u32, u32)> {
             drawn(&sampler, pass)
                 .iter()
@@ -185,7 +199,7 @@ mod tests {
             batch: Some(1),
             ..Options::default()
         };
-        let sampler = Sampler::new(&interactions, &options);
+        let sampler = Sampler::new(&interactions, &options, false);
         let negatives: Vec<u32> = (0..100)
             .flat_map(|pass| drawn(&sampler, pass))
             .flat_map(|d| d.negatives)
@@ -199,13 +213,25 @@ mod tests {
     }
 
     #[test]
+    fn ratings_are_shares_of_the_greatest() {
+        let interactions = Csr::from_triplets(2, 3, &[(0, 1, 5.0), (1, 0, 1.0)]).unwrap();
+        let sampler = Sampler::new(&interactions, &Options::default(), true);
+        let mut seen: Vec<f32> = drawn(&sampler, 0)
+            .into_iter()
+            .flat_map(|d| d.targets)
+            .collect();
+        seen.sort_by(f32::total_cmp);
+        assert_eq!(seen, [0.2, 1.0]);
+    }
+
+    #[test]
     fn in_batch_negatives_are_the_batchs_own_items() {
         let options = Options {
             sampling: Sampling::InBatch,
             batch: Some(8),
             ..Options::default()
         };
-        let sampler = Sampler::new(&csr(40, 30, 6, 1), &options);
+        let sampler = Sampler::new(&csr(40, 30, 6, 1), &options, false);
         for step in drawn(&sampler, 0) {
             assert_eq!(step.items, step.negatives);
         }
@@ -218,7 +244,7 @@ mod tests {
             batch: Some(8),
             ..Options::default()
         };
-        let sampler = Sampler::new(&csr(40, 30, 6, 1), &options);
+        let sampler = Sampler::new(&csr(40, 30, 6, 1), &options, false);
         for step in drawn(&sampler, 0) {
             assert_eq!(step.negatives, (0..30).collect::<Vec<_>>());
             assert_eq!(step.corrections, [0.0; 30]);
@@ -232,11 +258,11 @@ mod tests {
             weight_power,
             ..Options::default()
         };
-        let sampler = Sampler::new(&csr(40, 30, 6, 1), &options);
+        let sampler = Sampler::new(&csr(40, 30, 6, 1), &options, false);
         let mean = sampler.weights.iter().sum::<f32>() / sampler.weights.len() as f32;
         assert!((mean - 1.0).abs() < 1e-5);
         assert!(sampler.weights.iter().any(|&w| (w - 1.0).abs() > 0.1));
-        let alike = Sampler::new(&csr(40, 30, 6, 1), &Options::default());
+        let alike = Sampler::new(&csr(40, 30, 6, 1), &Options::default(), false);
         assert!(alike.weights.iter().all(|&w| w == 1.0));
     }
 }

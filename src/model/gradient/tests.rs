@@ -326,3 +326,24 @@ fn a_validation_without_rows_is_refused() {
         );
     }
 }
+
+#[test]
+fn squared_foretells_ratings_that_it_has_not_seen() {
+    // Five stars within a parity, one across; (u, u + 4) and (u, u + 5) were never rated.
+    let stars = |u: u32, i: u32| if u % 2 == i % 2 { 5.0 } else { 1.0 };
+    let cells: Vec<_> = (0..40u32)
+        .flat_map(|u| (0..40u32).map(move |i| (u, i, stars(u, i))))
+        .filter(|&(u, i, _)| i != (u + 4) % 40 && i != (u + 5) % 40)
+        .collect();
+    let weights = Csr::from_triplets(40, 40, &cells).unwrap();
+    let params = "dim = 8\nepochs = 20\nratings = true\nnegative_weight = 0.0";
+    let (factors, _) = fit(&CpuDevice::new(), "squared", params, &weights, None);
+    let missed: f32 = (0..40u32)
+        .flat_map(|u| [(u, (u + 4) % 40), (u, (u + 5) % 40)])
+        .map(|(u, i)| (5.0 * score(&factors, u as usize, i as usize) - stars(u, i)).powi(2))
+        .sum();
+    let error = (missed / 80.0).sqrt();
+    // Foretelling the mean of 3 misses by 2.
+    assert!(error < 0.5, "{error}");
+    assert!(refused("squared", "negative_weight = 0.0").contains("negative_weight"));
+}

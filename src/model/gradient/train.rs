@@ -3,8 +3,8 @@
 use std::time::Instant;
 
 use super::sample::{Drawn, Sampler};
-use super::{Options, Sampling};
-use crate::compute::{Batch, Device, Loss, MOST_SAMPLES, Matrix, Recipe};
+use super::{Goal, Options, Sampling};
+use crate::compute::{Batch, Device, MOST_SAMPLES, Matrix, Recipe};
 use crate::evaluate::held_out::HeldOut;
 use crate::features::csr::Csr;
 use crate::model::check_weights;
@@ -24,14 +24,14 @@ const REMEDY: &str = "Lower the learning_rate or raise l2";
 pub(super) fn train(
     device: &dyn Device,
     examples: &Examples<'_>,
-    loss: Loss,
+    goal: Goal,
     options: &Options,
     observer: &mut dyn FnMut(Progress),
 ) -> Result<Fitted, ModelError> {
     check(examples.weights, options)?;
     let training = Training {
         device,
-        loss,
+        goal,
         options,
         former: examples.start,
         held: &[],
@@ -82,7 +82,7 @@ pub(super) fn fold_in(
     device: &dyn Device,
     examples: &Examples<'_>,
     held: &Held<'_>,
-    loss: Loss,
+    goal: Goal,
     options: &Options,
     observer: &mut dyn FnMut(Progress),
 ) -> Result<Fitted, ModelError> {
@@ -90,7 +90,7 @@ pub(super) fn fold_in(
     let start = held.start(examples.weights);
     let training = Training {
         device,
-        loss,
+        goal,
         options: &Options {
             epochs: options.epochs.min(FOLD_IN_PASSES),
             ..*options
@@ -122,7 +122,7 @@ fn check(weights: &Csr, options: &Options) -> Result<(), ModelError> {
 
 struct Training<'a> {
     device: &'a dyn Device,
-    loss: Loss,
+    goal: Goal,
     options: &'a Options,
     former: Option<&'a Factors>,
     /// `[items]`: whose vectors stand; empty where all are learnt.
@@ -141,7 +141,7 @@ impl Training<'_> {
         observer: &mut dyn FnMut(Progress),
     ) -> Result<(usize, Fitted), ModelError> {
         let options = self.options;
-        let sampler = Sampler::new(interactions, options);
+        let sampler = Sampler::new(interactions, options, self.goal.ratings);
         let [mut users, mut items] = [(interactions.rows(), USERS), (interactions.cols(), ITEMS)]
             .map(|(rows, purpose)| initial(rows, options, purpose));
         let mut done = 0;
@@ -153,7 +153,7 @@ impl Training<'_> {
             }
         }
         let recipe = Recipe {
-            loss: self.loss,
+            loss: self.goal.loss,
             cosine: options.cosine,
             optimizer: options.optimizer,
             l2: options.l2,
@@ -178,6 +178,7 @@ impl Training<'_> {
                     users: &drawn.users,
                     items: &drawn.items,
                     weights: &drawn.weights,
+                    targets: &drawn.targets,
                     negatives: &drawn.negatives,
                     corrections: &drawn.corrections,
                     held: self.held,
