@@ -2,6 +2,7 @@
 
 pub mod close;
 mod devices;
+pub mod interrupt;
 pub mod ledger;
 pub mod own_use;
 pub mod run;

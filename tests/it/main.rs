@@ -14,6 +14,7 @@ mod deliveries;
 mod evaluation;
 mod explain;
 mod families;
+mod interrupt;
 mod ledger;
 mod night;
 mod oracle;
