@@ -14,7 +14,6 @@ mod print;
 mod report;
 mod rules;
 mod run;
-mod runs;
 mod signals;
 mod sql;
 mod status;

@@ -5,7 +5,6 @@ use std::collections::BTreeSet;
 use chrono::NaiveDate;
 
 use super::print::Printer;
-use super::runs::{self, Run};
 use super::{Night, parse_selection, rules, selection};
 use crate::attribution;
 use crate::attribution::preview::Preview;
@@ -16,6 +15,7 @@ use crate::error::Result;
 use crate::ingest::{self, Planned, Survey};
 use crate::pipeline::Stage;
 use crate::pipeline::run::window;
+use crate::pipeline::runs::{self, Run};
 use crate::warehouse::{Partition, Warehouse, store, table};
 
 /// Tables that are written only when something comes for a closed billing period.

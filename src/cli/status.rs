@@ -2,11 +2,11 @@
 
 use super::Night;
 use super::print::{Printer, thousands};
-use super::runs::{self, Run};
 use crate::engine::rows::map;
 use crate::engine::{Engine, Options};
 use crate::error::Result;
 use crate::pipeline::run::window;
+use crate::pipeline::runs::{self, Run};
 use crate::warehouse::Warehouse;
 
 /// Arguments of `recost status`.

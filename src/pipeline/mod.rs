@@ -6,6 +6,7 @@ pub mod interrupt;
 pub mod ledger;
 pub mod own_use;
 pub mod run;
+pub mod runs;
 
 use std::fmt;
 use std::str::FromStr;

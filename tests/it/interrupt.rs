@@ -61,13 +61,14 @@ impl Working {
 
 const RUN: [&str; 6] = ["run", "pipeline.toml", "--date", NIGHT, "--device", "cpu"];
 
-/// Whether the newest run is in `stage`. A ledger is replaced in one step, so it can be asked at any time.
+/// Whether the newest run is in `stage`. A ledger that is replaced just between being listed and read is asked again.
 fn is_in(shop: &Shop, stage: &str) -> bool {
     let sql = format!(
         "select stage from runs where stage = '{stage}' and status = 'started'
          and run_id = (select max(run_id) from runs)"
     );
-    !shop.query(&sql).is_empty()
+    let out = shop.recost(&["sql", "pipeline.toml", &sql, "--format", "csv"]);
+    text(&out.stdout).lines().any(|line| line == stage)
 }
 
 /// Status, end, seconds and message of the newest run's row of `stage`.
@@ -229,11 +230,18 @@ fn a_run_that_was_killed_is_told_so_by_status_and_by_the_next_run() {
     let killed = format!("night {NIGHT}  killed  its process died");
     assert!(status().contains(&killed), "{}", status());
     assert_eq!(before, shop.published());
+    let lost = "published nothing: killed";
+    let report = || std::fs::read_to_string(shop.file("report/report.html")).unwrap();
+    assert!(!report().contains(lost));
+    let reported = shop.recost(&["report", "pipeline.toml", "--date", NIGHT]);
+    assert!(reported.status.success(), "{}", text(&reported.stderr));
+    assert!(report().contains(lost));
     quick(&shop);
     let next = Working::start(&shop, &temp, &RUN);
     let next = next.child.wait_with_output().unwrap();
     assert!(next.status.success(), "{}", text(&next.stderr));
     assert!(status().contains(&killed), "{}", status());
+    assert!(!report().contains(lost));
     let dead = shop
         .query("select stage, status, ended_at from runs where status <> 'done' order by stage");
     assert_eq!(dead, ["run,killed,", "train,killed,"]);

@@ -2,32 +2,46 @@
 
 use chrono::{DateTime, Utc};
 
+use super::ledger::{DIED, Status, is_alive};
 use crate::engine::Engine;
 use crate::engine::rows::map;
 use crate::error::Result;
-use crate::pipeline::ledger::{DIED, Status, is_alive};
 use crate::warehouse::Warehouse;
 
 /// A run of the ledger: a night, a search, or the closing of a billing period.
+#[derive(Debug)]
 pub struct Run {
+    /// Its id.
     pub id: String,
+    /// `night`, `tune` or `close`.
     pub kind: &'static str,
     /// The night or the billing period.
     pub of: String,
+    /// The column `ds`.
     pub day: String,
     /// As in the table `runs`; `running` while it goes on.
     pub status: String,
+    /// Wall clock.
     pub started_at: Option<DateTime<Utc>>,
+    /// How long it took.
     pub seconds: Option<f64>,
+    /// What it did, or why it ended.
     pub message: Option<String>,
 }
 
 impl Run {
+    /// For machines.
     pub fn json(&self) -> serde_json::Value {
         serde_json::json!({
             "run_id": self.id, "kind": self.kind, "of": self.of, "ds": self.day, "status": self.status,
             "started_at": self.started_at, "seconds": self.seconds, "message": self.message,
         })
+    }
+
+    /// Whether it ended without publishing.
+    pub fn is_lost(&self) -> bool {
+        let lost = [Status::Failed, Status::Interrupted, Status::Killed];
+        lost.iter().any(|s| s.as_str() == self.status)
     }
 
     /// Status, time and the message's first line.
