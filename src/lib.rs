@@ -4,6 +4,7 @@
 //! [`ingest`] → [`features`] → [`model`] → [`recommend`] → [`evaluate`] → [`attribution`] → [`report`]. The [`pipeline`]
 //! runs the stages over a staged snapshot of the [`warehouse`] and publishes it in one step; [`cli`] is the command line.
 
+pub mod alive;
 pub mod attribution;
 pub mod cli;
 pub mod compute;
@@ -19,5 +20,6 @@ pub mod money;
 pub mod pipeline;
 pub mod recommend;
 pub mod report;
+pub mod scratch;
 pub mod tune;
 pub mod warehouse;

@@ -14,6 +14,7 @@ mod print;
 mod report;
 mod rules;
 mod run;
+mod signals;
 mod sql;
 mod status;
 mod tables;
@@ -30,6 +31,7 @@ use crate::config::Pipeline;
 use crate::engine::Library;
 use crate::error::{Error, Kind, Result};
 use crate::pipeline::Selection;
+use crate::scratch;
 use print::Printer;
 
 /// Nightly recommendations from a shop's clickstream, and what each of them cost, exact to the bill's last digit.
@@ -170,14 +172,16 @@ pub fn main() -> ExitCode {
             return ExitCode::from(Kind::Unexpected.exit_code());
         }
     };
-    let result = runtime.block_on(async {
-        tokio::select! {
-            result = dispatch(cli.command, &mut printer) => result,
-            () = interrupted() => Err(Error::new(Kind::Interrupted, "interrupted; the published tables are as they were")),
-        }
-    });
-    // Work on blocking threads may still be under way after an interrupt; it is abandoned.
+    if let Err(e) = signals::listen(cli.log_format) {
+        printer.error(&Error::unexpected(format!(
+            "cannot listen for signals: {e}"
+        )));
+        return ExitCode::from(Kind::Unexpected.exit_code());
+    }
+    let result = runtime.block_on(dispatch(cli.command, &mut printer));
+    // After an error, work on blocking threads may still be under way; it is abandoned.
     runtime.shutdown_background();
+    scratch::remove();
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -186,22 +190,6 @@ pub fn main() -> ExitCode {
             ExitCode::from(error.kind().exit_code())
         }
     }
-}
-
-async fn interrupted() {
-    let stop = tokio::signal::ctrl_c();
-    #[cfg(unix)]
-    {
-        use tokio::signal::unix::{SignalKind, signal};
-        if let Ok(mut term) = signal(SignalKind::terminate()) {
-            tokio::select! { _ = stop => {}, _ = term.recv() => {} }
-            return;
-        }
-        // Without a handler for SIGTERM only Ctrl-C is caught.
-        std::future::pending::<()>().await;
-    }
-    #[cfg(not(unix))]
-    let _ = stop.await;
 }
 
 async fn dispatch(command: Command, printer: &mut Printer) -> Result<()> {

@@ -17,6 +17,7 @@ use crate::ingest::{self, Planned, Survey};
 use crate::model::former;
 use crate::pipeline::Stage;
 use crate::pipeline::run::window;
+use crate::pipeline::runs::{self, Run};
 use crate::warehouse::{Partition, Warehouse, store, table};
 
 /// Tables that are written only when something comes for a closed billing period.
@@ -42,8 +43,11 @@ pub async fn run(args: &Args, printer: &mut Printer) -> Result<()> {
     let (pipeline, library, date) = args.night.load()?;
     let selection = selection(args.select.as_ref())?;
     attribution::stage::routing(&pipeline, &library)?;
-    let snapshot = Warehouse::new(&pipeline.warehouse).snapshot();
-    let engine = Engine::open(&Options::of(&pipeline, date), snapshot.as_deref(), None)?;
+    let warehouse = Warehouse::new(&pipeline.warehouse);
+    let snapshot = warehouse.snapshot();
+    let options = Options::of(&pipeline, date);
+    let engine = Engine::open(&options, snapshot.as_deref(), Some(&warehouse.runs()))?;
+    let last = runs::newest(&engine, &warehouse, 1).await?.pop();
     let survey = ingest::survey(&engine, &pipeline, &library, date).await?;
     let window = window(&pipeline, date);
     let ingests = selection.has(Stage::Ingest);
@@ -72,6 +76,7 @@ pub async fn run(args: &Args, printer: &mut Printer) -> Result<()> {
             "date": date,
             "window": [window.0, window.1],
             "snapshot": snapshot,
+            "last_run": last.as_ref().map(Run::json),
             "stages": stages,
             "ingest": pending.iter().map(|p| serde_json::json!({
                 "source": p.source, "interval": p.interval, "files": p.files, "why": p.why.as_str(),
@@ -99,6 +104,14 @@ pub async fn run(args: &Args, printer: &mut Printer) -> Result<()> {
         window.1,
         pipeline.warehouse.display()
     )];
+    if let Some(run) = last.filter(|run| run.status != "done") {
+        lines.push(format!(
+            "The last run, {} of {}: {}",
+            run.kind,
+            run.of,
+            run.how()
+        ));
+    }
     for stage in stages {
         lines.push(String::new());
         match stage {
@@ -108,7 +121,7 @@ pub async fn run(args: &Args, printer: &mut Printer) -> Result<()> {
                     pending.len(),
                     survey.unchanged().len()
                 ));
-                lines.extend(runs(&pending));
+                lines.extend(listed(&pending));
                 for (source, interval, reason) in &incomplete {
                     lines.push(format!(
                         "           {source} {interval}: not complete, {reason}"
@@ -215,7 +228,7 @@ async fn preview(
 }
 
 /// One line for each run of intervals of one source that are to be read for the same reason.
-fn runs(pending: &[Planned<'_>]) -> Vec<String> {
+fn listed(pending: &[Planned<'_>]) -> Vec<String> {
     pending
         .chunk_by(|a, b| a.source == b.source && a.why == b.why)
         .filter_map(|run| {

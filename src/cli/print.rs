@@ -144,6 +144,15 @@ impl Printer {
         };
     }
 
+    /// An error while another printer may show on the terminal that something goes on.
+    pub fn error_over_progress(&mut self, error: &Error) {
+        let mut err = std::io::stderr();
+        if self.format == LogFormat::Text && err.is_terminal() {
+            let _ = err.write_all(b"\r\x1b[2K");
+        }
+        self.error(error);
+    }
+
     fn stop(&mut self) {
         if let Some(bar) = self.bar.take() {
             bar.finish_and_clear();

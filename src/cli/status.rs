@@ -6,6 +6,7 @@ use crate::engine::rows::map;
 use crate::engine::{Engine, Options};
 use crate::error::Result;
 use crate::pipeline::run::window;
+use crate::pipeline::runs::{self, Run};
 use crate::warehouse::Warehouse;
 
 /// Arguments of `recost status`.
@@ -18,18 +19,6 @@ pub struct Args {
     json: bool,
 }
 
-/// A run of the ledger: a night, or the closing of a billing period.
-struct Run {
-    id: String,
-    kind: &'static str,
-    /// The night or the billing period.
-    of: String,
-    day: String,
-    status: String,
-    seconds: Option<f64>,
-    message: Option<String>,
-}
-
 /// Runs the command.
 pub async fn run(args: &Args, printer: &mut Printer) -> Result<()> {
     let (pipeline, _, date) = args.night.load()?;
@@ -37,37 +26,7 @@ pub async fn run(args: &Args, printer: &mut Printer) -> Result<()> {
     let snapshot = warehouse.snapshot();
     let options = Options::of(&pipeline, date);
     let engine = Engine::open(&options, snapshot.as_deref(), Some(&warehouse.runs()))?;
-    let closes = engine
-        .collect("select distinct run_id from runs where stage = 'close'")
-        .await?;
-    let closes = map(&closes, |row| row.needed("run_id"))?;
-    let runs = map(
-        &engine
-            .collect(
-                "select run_id, ds, status, seconds, message from runs where stage = 'run'
-                 order by run_id desc limit 10",
-            )
-            .await?,
-        |row| {
-            let day = row.day("ds")?.map(|d| d.to_string()).unwrap_or_default();
-            let id = row.needed("run_id")?;
-            // The date of a close is the last day of its billing period.
-            let (kind, of) = if closes.contains(&id) {
-                ("close", day.chars().take("YYYY-MM".len()).collect())
-            } else {
-                ("night", day.clone())
-            };
-            Ok(Run {
-                id,
-                kind,
-                of,
-                day,
-                status: row.needed("status")?,
-                seconds: row.float("seconds")?,
-                message: row.text("message")?,
-            })
-        },
-    )?;
+    let runs = runs::newest(&engine, &warehouse, 10).await?;
     let deliveries = map(
         &engine
             .collect(
@@ -136,10 +95,7 @@ pub async fn run(args: &Args, printer: &mut Printer) -> Result<()> {
             "incomplete": incomplete.iter().map(|(source, interval, name, reason)| serde_json::json!({
                 "source": source, "interval": interval, "name": name, "reason": reason,
             })).collect::<Vec<_>>(),
-            "runs": runs.iter().map(|run| serde_json::json!({
-                "run_id": run.id, "kind": run.kind, "of": run.of, "ds": run.day, "status": run.status,
-                "seconds": run.seconds, "message": run.message,
-            })).collect::<Vec<_>>(),
+            "runs": runs.iter().map(Run::json).collect::<Vec<_>>(),
         });
         printer.result(&format!("{json:#}"));
         return Ok(());
@@ -168,13 +124,12 @@ pub async fn run(args: &Args, printer: &mut Printer) -> Result<()> {
     }
     lines.push(String::new());
     for run in &runs {
-        let seconds = run.seconds.map_or(String::new(), |s| format!(" {s:.1} s"));
-        let message = run.message.as_ref().map_or(String::new(), |m| {
-            format!("  {}", m.lines().next().unwrap_or(""))
-        });
         lines.push(format!(
-            "{}  {} {:<10}  {}{seconds}{message}",
-            run.id, run.kind, run.of, run.status
+            "{}  {} {:<10}  {}",
+            run.id,
+            run.kind,
+            run.of,
+            run.how()
         ));
     }
     printer.result(&lines.join("\n"));

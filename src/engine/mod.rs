@@ -29,6 +29,7 @@ use futures::StreamExt;
 
 use crate::config::Pipeline;
 use crate::error::{Error, Result, nearest};
+use crate::scratch;
 use crate::warehouse::{TABLES, Table, TableWriter};
 pub(crate) use functions::{hex, to_text};
 pub use library::Library;
@@ -90,6 +91,9 @@ impl Engine {
         if let Some(spill) = &options.spill {
             std::fs::create_dir_all(spill)
                 .map_err(|e| Error::io("cannot make the spill folder", spill, &e))?;
+            runtime = runtime.with_temp_file_path(scratch::folder(spill)?);
+        } else if let Ok(spill) = scratch::folder(&std::env::temp_dir()) {
+            // Where no file can be made, a query that spills none needs none.
             runtime = runtime.with_temp_file_path(spill);
         }
         let mut config = SessionConfig::new()

@@ -2,8 +2,11 @@
 
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::compute::cast;
-use arrow::datatypes::{DataType, Date32Type, Decimal128Type, Float64Type, Int64Type};
-use chrono::NaiveDate;
+use arrow::datatypes::{
+    DataType, Date32Type, Decimal128Type, Float64Type, Int64Type, TimeUnit,
+    TimestampMicrosecondType,
+};
+use chrono::{DateTime, NaiveDate, Utc};
 
 use crate::error::{Error, Result};
 
@@ -128,6 +131,18 @@ impl Row<'_> {
         let value = self.value(name, &DataType::Date32)?;
         Ok(value
             .and_then(|v| Date32Type::to_naive_date_opt(v.as_primitive::<Date32Type>().value(0))))
+    }
+
+    /// A time.
+    ///
+    /// # Errors
+    /// When there is no such column or the value is out of range.
+    pub fn time(&self, name: &str) -> Result<Option<DateTime<Utc>>> {
+        let utc = DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));
+        let value = self.value(name, &utc)?;
+        Ok(value.and_then(|v| {
+            DateTime::from_timestamp_micros(v.as_primitive::<TimestampMicrosecondType>().value(0))
+        }))
     }
 
     /// The units of a decimal with `scale` places.

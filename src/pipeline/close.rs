@@ -38,9 +38,13 @@ pub async fn run(pipeline: &Pipeline, library: &Library, period: &str) -> Result
     warehouse.published()?;
     let lock = warehouse.lock(&lock_note())?;
     let mut ledger = Ledger::start(&warehouse, days.1, "none")?;
-    let staging = warehouse.stage(&ledger.run_id, &lock)?;
-    let done = stages(pipeline, library, period, staging, &mut ledger).await;
-    ledger.finish(done.as_ref().err())?;
+    let done = match warehouse.stage(&ledger.run_id, &lock) {
+        Ok(staging) => stages(pipeline, library, period, staging, &mut ledger).await,
+        Err(e) => Err(e),
+    };
+    if let Err(e) = &done {
+        ledger.finish(Some(e))?;
+    }
     done.map(|(closed, _)| closed)
 }
 
@@ -63,6 +67,6 @@ async fn stages(
     ledger.begin("check")?;
     let held = check(library, &options, &dir, days, &[period.to_string()]).await?;
     ledger.end(None, format!("{held} checks hold"))?;
-    let published = staging.publish(pipeline.run.keep_snapshots)?;
+    let published = ledger.publish(staging, pipeline.run.keep_snapshots)?;
     Ok((closed, published))
 }

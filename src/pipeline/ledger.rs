@@ -1,6 +1,9 @@
 //! The ledger of runs: one small Parquet file per run, written when it starts, again after each stage, and when it ends.
+//! Beside it lies a lock as long as the run lives, so that of one that died it is known.
 
-use std::path::PathBuf;
+use std::fmt;
+use std::fs::File;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arrow::array::{
@@ -9,16 +12,66 @@ use arrow::array::{
 };
 use chrono::{DateTime, NaiveDate, Utc};
 
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+
+use super::interrupt::{Runs, whole};
+use crate::alive::{self, Alive};
+use crate::engine::rows::map;
 use crate::error::{Error, Result};
-use crate::warehouse::{TableWriter, Warehouse, table};
+use crate::warehouse::{Staging, TableWriter, Warehouse, table};
+
+/// How far a run or a stage of it came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Status {
+    /// It goes on, or its process died and no run has begun since that would have noted so.
+    Started,
+    /// It did what it was to do.
+    Done,
+    /// It ended with an error.
+    Failed,
+    /// Ctrl-C or SIGTERM ended it.
+    Interrupted,
+    /// Its process died.
+    Killed,
+}
+
+impl Status {
+    const ALL: [Status; 5] = [
+        Status::Started,
+        Status::Done,
+        Status::Failed,
+        Status::Interrupted,
+        Status::Killed,
+    ];
+
+    /// As the table `runs` has it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Status::Started => "started",
+            Status::Done => "done",
+            Status::Failed => "failed",
+            Status::Interrupted => "interrupted",
+            Status::Killed => "killed",
+        }
+    }
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Said of a run whose process died.
+pub const DIED: &str = "its process died: a crash, kill -9, no memory, or the machine went down";
 
 /// One stage of a run, or the whole (`run`).
 #[derive(Debug, Clone)]
 pub struct Entry {
     /// Stage, or `run`.
     pub stage: String,
-    /// started, done or failed.
-    pub status: &'static str,
+    /// How far it came.
+    pub status: Status,
     /// Wall clock.
     pub started_at: DateTime<Utc>,
     /// Wall clock.
@@ -32,6 +85,24 @@ pub struct Entry {
 }
 
 impl Entry {
+    fn begin(stage: &str) -> Self {
+        Entry {
+            stage: stage.to_string(),
+            status: Status::Started,
+            started_at: Utc::now(),
+            ended_at: None,
+            rows: None,
+            peak_rss: None,
+            message: None,
+        }
+    }
+
+    fn close(&mut self, status: Status, ended_at: Option<DateTime<Utc>>) {
+        (self.status, self.ended_at) = (status, ended_at);
+        // Of another process it cannot be known.
+        self.peak_rss = ended_at.and_then(|_| peak_rss());
+    }
+
     /// Seconds that it took.
     pub fn seconds(&self) -> Option<f64> {
         let took = self.ended_at? - self.started_at;
@@ -46,17 +117,22 @@ pub struct Ledger {
     pub run_id: String,
     date: NaiveDate,
     device: String,
+    version: String,
     file: PathBuf,
+    /// `None` once it has ended, and of one that was read.
+    alive: Option<Alive>,
     /// The whole run first, then its stages.
     pub entries: Vec<Entry>,
 }
 
 impl Ledger {
-    /// Starts the ledger of a run and writes its first row.
+    /// Starts the ledger of a run and writes its first row. Runs that died before are noted as such.
     ///
     /// # Errors
     /// Those of writing.
     pub fn start(warehouse: &Warehouse, date: NaiveDate, device: &str) -> Result<Self> {
+        let mut runs = whole();
+        note_the_dead(warehouse, &runs)?;
         let now = Utc::now();
         let run_id = format!("{}-{}", now.format("%Y%m%dT%H%M%S%3fZ"), std::process::id());
         let file = warehouse.runs().join(format!("{run_id}.parquet"));
@@ -64,11 +140,61 @@ impl Ledger {
             run_id,
             date,
             device: device.to_string(),
+            version: env!("CARGO_PKG_VERSION").to_string(),
+            alive: Some(Alive::begin(lock_of(&file))?),
             file,
-            entries: vec![],
+            entries: vec![Entry::begin("run")],
         };
-        ledger.begin("run")?;
+        runs.begin(&ledger.file);
+        ledger.write(&runs).inspect_err(|_| {
+            runs.end(&ledger.file);
+            ledger.alive.take().map(Alive::end);
+        })?;
         Ok(ledger)
+    }
+
+    /// Reads the ledger of another run.
+    ///
+    /// # Errors
+    /// When the file cannot be read or is none.
+    pub fn read(file: &Path) -> Result<Self> {
+        let open = File::open(file).map_err(|e| Error::io("cannot open", file, &e))?;
+        let batches = ParquetRecordBatchReaderBuilder::try_new(open)?
+            .build()?
+            .collect::<Result<Vec<_>, _>>()?;
+        let wrong =
+            |what: &str| Error::contract(format!("{}: {what}: this is no ledger", file.display()));
+        let rows = map(&batches, |row| {
+            let status = row.needed("status")?;
+            let status = Status::ALL.into_iter().find(|s| s.as_str() == status);
+            let time = row.time("started_at")?;
+            let entry = Entry {
+                stage: row.needed("stage")?,
+                status: status.ok_or_else(|| wrong("unknown status"))?,
+                started_at: time.ok_or_else(|| wrong("no start"))?,
+                ended_at: row.time("ended_at")?,
+                rows: row.int("rows")?.and_then(|n| u64::try_from(n).ok()),
+                peak_rss: row
+                    .int("peak_rss_bytes")?
+                    .and_then(|n| u64::try_from(n).ok()),
+                message: row.text("message")?,
+            };
+            let date = row.day("ds")?.ok_or_else(|| wrong("no night"))?;
+            let device = row.text("device")?.unwrap_or_default();
+            let version = row.needed("version")?;
+            Ok((row.needed("run_id")?, date, device, version, entry))
+        })?;
+        let (run_id, date, device, version, _) =
+            rows.first().cloned().ok_or_else(|| wrong("no row"))?;
+        Ok(Ledger {
+            run_id,
+            date,
+            device,
+            version,
+            file: file.to_path_buf(),
+            alive: None,
+            entries: rows.into_iter().map(|row| row.4).collect(),
+        })
     }
 
     /// Notes that a stage starts.
@@ -76,16 +202,8 @@ impl Ledger {
     /// # Errors
     /// Those of writing.
     pub fn begin(&mut self, stage: &str) -> Result<()> {
-        self.entries.push(Entry {
-            stage: stage.to_string(),
-            status: "started",
-            started_at: Utc::now(),
-            ended_at: None,
-            rows: None,
-            peak_rss: None,
-            message: None,
-        });
-        self.write()
+        self.entries.push(Entry::begin(stage));
+        self.write(&whole())
     }
 
     /// Notes how the newest stage ended.
@@ -94,9 +212,22 @@ impl Ledger {
     /// Those of writing.
     pub fn end(&mut self, rows: Option<u64>, message: String) -> Result<()> {
         if let Some(entry) = self.entries.last_mut() {
-            close(entry, "done", rows, Some(message));
+            entry.close(Status::Done, Some(Utc::now()));
+            (entry.rows, entry.message) = (rows, Some(message));
         }
-        self.write()
+        self.write(&whole())
+    }
+
+    /// Publishes what the run staged and notes that it is done: both, or by an interrupt neither.
+    ///
+    /// # Errors
+    /// Those of publishing and of writing.
+    pub fn publish(&mut self, staging: Staging, keep: usize) -> Result<PathBuf> {
+        let mut runs = whole();
+        let snapshot = staging.publish(keep)?;
+        runs.published();
+        self.finish_within(None, &mut runs)?;
+        Ok(snapshot)
     }
 
     /// Notes how the whole run ended. On failure, the stage that was running failed too.
@@ -104,18 +235,38 @@ impl Ledger {
     /// # Errors
     /// Those of writing.
     pub fn finish(&mut self, failure: Option<&Error>) -> Result<()> {
+        self.finish_within(failure, &mut whole())
+    }
+
+    fn finish_within(&mut self, failure: Option<&Error>, runs: &mut Runs) -> Result<()> {
         let message = failure.map(ToString::to_string);
-        let status = if failure.is_some() { "failed" } else { "done" };
+        let status = match failure {
+            None => Status::Done,
+            Some(_) => Status::Failed,
+        };
+        self.close(status, Some(Utc::now()), message.as_deref());
+        self.write(runs)?;
+        runs.end(&self.file);
+        self.alive.take().map_or(Ok(()), Alive::end)
+    }
+
+    /// Closes what is still under way; without an end what another process left so.
+    pub(super) fn close(
+        &mut self,
+        status: Status,
+        ended_at: Option<DateTime<Utc>>,
+        message: Option<&str>,
+    ) {
         for entry in &mut self.entries {
-            if entry.status == "started" {
-                close(entry, status, None, message.clone());
+            if entry.status == Status::Started {
+                entry.close(status, ended_at);
+                entry.message = message.map(str::to_string);
             }
         }
-        self.write()
     }
 
     /// Writes the file anew, in one step.
-    fn write(&self) -> Result<()> {
+    pub(super) fn write(&self, _whole: &Runs) -> Result<()> {
         let table = table("runs").ok_or_else(|| Error::unexpected("no table runs"))?;
         let new = self.file.with_extension("new");
         let mut writer = TableWriter::create(table, &new)?;
@@ -153,7 +304,7 @@ impl Ledger {
             ("run_id", text(&|_| Some(self.run_id.clone()))),
             ("ds", Arc::new(ds) as ArrayRef),
             ("stage", text(&|e| Some(e.stage.clone()))),
-            ("status", text(&|e| Some(e.status.to_string()))),
+            ("status", text(&|e| Some(e.status.as_str().to_string()))),
             ("started_at", time(&|e| Some(e.started_at))),
             ("ended_at", time(&|e| e.ended_at)),
             ("seconds", Arc::new(seconds)),
@@ -161,20 +312,52 @@ impl Ledger {
             ("peak_rss_bytes", number(&|e| e.peak_rss)),
             ("device", text(&|_| Some(self.device.clone()))),
             ("message", text(&|e| e.message.clone())),
-            (
-                "version",
-                text(&|_| Some(env!("CARGO_PKG_VERSION").to_string())),
-            ),
+            ("version", text(&|_| Some(self.version.clone()))),
         ])?)
     }
 }
 
-fn close(entry: &mut Entry, status: &'static str, rows: Option<u64>, message: Option<String>) {
-    entry.status = status;
-    entry.ended_at = Some(Utc::now());
-    entry.rows = rows;
-    entry.peak_rss = peak_rss();
-    entry.message = message;
+/// The lock beside a ledger.
+fn lock_of(ledger: &Path) -> PathBuf {
+    ledger.with_extension("lock")
+}
+
+/// Whether the run `run_id` of `warehouse` goes on.
+pub fn is_alive(warehouse: &Warehouse, run_id: &str) -> bool {
+    alive::is_held(&warehouse.runs().join(format!("{run_id}.lock")))
+}
+
+/// Notes of each run whose process died that it did.
+fn note_the_dead(warehouse: &Warehouse, runs: &Runs) -> Result<()> {
+    let dir = warehouse.runs();
+    let entries = std::fs::read_dir(&dir).map_err(|e| Error::io("cannot list", &dir, &e))?;
+    for entry in entries {
+        let lock = entry
+            .map_err(|e| Error::io("cannot list", &dir, &e))?
+            .path();
+        if lock.extension().is_none_or(|e| e != "lock") || alive::is_held(&lock) {
+            continue;
+        }
+        let file = lock.with_extension("parquet");
+        if file.exists() {
+            let mut ledger = Ledger::read(&file).map_err(|e| {
+                e.context(format!("the ledger {} of a run that died", file.display()))
+                    .help("remove the file")
+            })?;
+            let current = warehouse.snapshot();
+            let published = current.is_some_and(|s| s.ends_with(&ledger.run_id));
+            if published {
+                let said = "published; then its process died";
+                ledger.close(Status::Done, None, Some(said));
+            } else {
+                ledger.close(Status::Killed, None, Some(DIED));
+            }
+            ledger.write(runs)?;
+        }
+        alive::forget(&file.with_extension("new"))?;
+        alive::forget(&lock)?;
+    }
+    Ok(())
 }
 
 /// Peak resident memory of this process in bytes, where the system tells.
@@ -194,4 +377,64 @@ pub fn cpu_ns() -> Option<u64> {
     let system: u64 = fields.next()?.parse().ok()?;
     // Linux counts these in hundredths of a second on every common system.
     Some((user + system) * 10_000_000)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Status and message of the whole run, and its version.
+    fn of(file: &Path) -> (Status, Option<String>, String) {
+        let ledger = Ledger::read(file).unwrap();
+        let run = &ledger.entries[0];
+        (run.status, run.message.clone(), ledger.version)
+    }
+
+    #[test]
+    fn a_run_that_died_is_noted_and_one_that_lives_is_left_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let warehouse = Warehouse::new(dir.path());
+        let lock = warehouse.lock("a test").unwrap();
+        let night = NaiveDate::from_ymd_opt(2026, 10, 31).unwrap();
+        let start = || {
+            // An id is a process and a millisecond.
+            std::thread::sleep(std::time::Duration::from_millis(2));
+            Ledger::start(&warehouse, night, "cpu").unwrap()
+        };
+        let file = |ledger: Ledger| ledger.file.clone();
+        let mut killed = start();
+        killed.begin("train").unwrap();
+        killed.end(Some(1), "trained".into()).unwrap();
+        killed.version = "0.0.1".into();
+        killed.begin("score").unwrap();
+        let (staged, living) = (start(), start());
+        let staging = warehouse.stage(&staged.run_id, &lock).unwrap();
+        staging.publish(3).unwrap();
+        // Two die, one of them between publishing and noting so.
+        let (killed, published) = (file(killed), file(staged));
+        assert_eq!(of(&killed).0, Status::Started);
+        start().finish(None).unwrap();
+        assert_eq!(
+            of(&killed),
+            (Status::Killed, Some(DIED.into()), "0.0.1".into())
+        );
+        let stages = Ledger::read(&killed).unwrap().entries;
+        let stages: Vec<_> = stages.iter().map(|e| (e.status, e.rows)).collect();
+        assert_eq!(
+            stages,
+            [
+                (Status::Killed, None),
+                (Status::Done, Some(1)),
+                (Status::Killed, None)
+            ]
+        );
+        assert_eq!(of(&published).0, Status::Done);
+        assert_eq!(of(&living.file).0, Status::Started);
+        assert!(is_alive(&warehouse, &living.run_id));
+        assert!(!lock_of(&killed).exists() && !lock_of(&published).exists());
+        let before = Ledger::read(&killed).unwrap().entries[1].ended_at;
+        start().finish(None).unwrap();
+        assert_eq!(Ledger::read(&killed).unwrap().entries[1].ended_at, before);
+        assert!(before.is_some());
+    }
 }

@@ -2,9 +2,11 @@
 
 pub mod close;
 mod devices;
+pub mod interrupt;
 pub mod ledger;
 pub mod own_use;
 pub mod run;
+pub mod runs;
 
 use std::fmt;
 use std::str::FromStr;

@@ -106,11 +106,15 @@ impl Night<'_> {
         }
         let lock = warehouse.lock(&lock_note())?;
         let mut ledger = Ledger::start(&warehouse, self.date, &device.info().name)?;
-        let staging = warehouse.stage(&ledger.run_id, &lock)?;
         let cpu = CpuDevice::new();
         let devices = Devices::new(device.as_ref(), &cpu, self.pipeline.run.on_device_failure);
-        let result = self.stages(staging, &mut ledger, devices, observer).await;
-        ledger.finish(result.as_ref().err())?;
+        let result = match warehouse.stage(&ledger.run_id, &lock) {
+            Ok(staging) => self.stages(staging, &mut ledger, devices, observer).await,
+            Err(e) => Err(e),
+        };
+        if let Err(e) = &result {
+            ledger.finish(Some(e))?;
+        }
         let (snapshot, ingest, verdict, attribution) = result?;
         Ok(Outcome {
             run_id: ledger.run_id.clone(),
@@ -297,7 +301,7 @@ impl Night<'_> {
                 observer(Progress::End(stage, entry));
             }
         }
-        let snapshot = staging.publish(self.pipeline.run.keep_snapshots)?;
+        let snapshot = ledger.publish(staging, self.pipeline.run.keep_snapshots)?;
         Ok((snapshot, ingested, verdict, attributed))
     }
 

@@ -45,6 +45,8 @@ pub struct ReportData {
     pub without_currency: u64,
     /// Stages of the run, in the order in which they ran.
     pub stages: Vec<StageRun>,
+    /// The night or billing period whose run came after all that is shown and published nothing, and how it ended.
+    pub lost: Option<(String, String)>,
     /// Closed billing periods, such as `2026-10`, and the day on which each was closed.
     pub closed: Vec<(String, NaiveDate)>,
     /// Billing periods that the movers compare: the one before, and the newest.

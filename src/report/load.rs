@@ -22,6 +22,7 @@ use crate::error::{Error, Result};
 use crate::evaluate::stage::BASELINE;
 use crate::money::Currency;
 use crate::pipeline::close::days_of;
+use crate::pipeline::runs::{self, Run};
 use crate::warehouse::{Warehouse, store, table};
 
 /// Reads the report on all billing periods, or on one.
@@ -98,6 +99,12 @@ pub async fn load(
     };
     let mut data = loader.load(pipeline, date).await?;
     data.compared = compared;
+    let newest = runs::newest(&loader.engine, &warehouse, 100).await?;
+    // A search has no tables that would be missing.
+    let last = newest.into_iter().find(|run| run.kind != "tune");
+    data.lost = last
+        .filter(Run::is_lost)
+        .map(|run| (run.of.clone(), run.how()));
     for pair in side_by_side::pairs(&data.currencies) {
         let found = compare((&options, &snapshot), library, pair, days).await?;
         data.comparisons.push(found);
@@ -191,6 +198,7 @@ impl Loader<'_> {
             sources: self.rows("sources", source).await?,
             quarantine: self.rows("quarantine", group).await?,
             without_currency,
+            lost: None,
             stages: self.rows("stages", stage).await?,
             closed: self
                 .rows("closes", |row| {

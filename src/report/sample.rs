@@ -826,6 +826,7 @@ pub fn shop() -> ReportData {
             },
         ],
         without_currency: 0,
+        lost: None,
         stages: vec![
             stage("ingest", 1.91, 2_016_874, None),
             stage("features", 0.62, 1_204_511, None),
@@ -862,6 +863,7 @@ pub fn hostile() -> ReportData {
         stage.message = Some(NAMES[place % NAMES.len()].to_owned());
         stage.rows = None;
     }
+    data.lost = Some((NAMES[0].to_owned(), NAMES[2].to_owned()));
     data.stages[0].status = "failed".to_owned();
     data.stages[0].seconds = None;
     for (group, name) in data.quarantine.iter_mut().zip(NAMES) {
@@ -966,6 +968,7 @@ pub fn empty() -> ReportData {
         sources: Vec::new(),
         quarantine: Vec::new(),
         stages: Vec::new(),
+        lost: None,
         closed: Vec::new(),
         compared: None,
         comparisons: Vec::new(),

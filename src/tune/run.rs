@@ -20,6 +20,7 @@ use crate::error::{Error, Kind, Result, nearest};
 use crate::evaluate::held_out::HeldOut;
 use crate::evaluate::protocol::Source;
 use crate::features::interactions::Interactions;
+use crate::pipeline::interrupt::whole;
 use crate::pipeline::ledger::Ledger;
 use crate::pipeline::own_use::{Account, Spent};
 use crate::pipeline::run::{lock_note, window};
@@ -161,8 +162,6 @@ impl Tuning<'_> {
                         "another run is writing; trials are published when it has ended",
                     ));
                 }
-                // Where the user interrupts, this is where it is noticed.
-                tokio::task::yield_now().await;
             }
             Ok(())
         }
@@ -369,7 +368,10 @@ impl Book<'_> {
         for day in spent.chunk_by(|a, b| a.started.date_naive() == b.started.date_naive()) {
             account.record(staging.dir(), device, day)?;
         }
+        let mut runs = whole();
         staging.publish(self.tuning.pipeline.run.keep_snapshots)?;
+        runs.published();
+        drop(runs);
         (self.published, self.newest) = (trials.len(), Instant::now());
         Ok(true)
     }

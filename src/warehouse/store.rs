@@ -16,6 +16,7 @@ use std::io::{Read, Seek, Write};
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Kind, Result};
+use crate::scratch;
 use crate::warehouse::contract::Table;
 
 /// A warehouse folder.
@@ -149,9 +150,9 @@ impl Warehouse {
     /// # Errors
     /// Those of the file system.
     pub fn draft(&self) -> Result<tempfile::TempDir> {
-        let temp = std::env::temp_dir();
-        let dir =
-            tempfile::tempdir().map_err(|e| Error::io("cannot make a folder in", &temp, &e))?;
+        let temp = scratch::folder(&std::env::temp_dir())?;
+        let dir = tempfile::tempdir_in(&temp)
+            .map_err(|e| Error::io("cannot make a folder in", &temp, &e))?;
         if let Some(current) = self.snapshot() {
             link_tree(&current, dir.path(), &|from, to| {
                 std::os::unix::fs::symlink(from, to)

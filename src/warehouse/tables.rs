@@ -1413,7 +1413,12 @@ pub static TABLES: &[Table] = &[
             req("run_id", Text, "id of the run"),
             req("ds", Date, "data interval"),
             req("stage", Text, "stage, or `run` for the whole"),
-            req("status", Text, "started, done, failed"),
+            req(
+                "status",
+                Text,
+                "started, done, failed, interrupted by a signal, killed (its process died); a stage or run that is started \
+                 goes on, or died since the last run began",
+            ),
             req("started_at", Timestamp, "wall clock"),
             opt("ended_at", Timestamp, "wall clock"),
             opt("seconds", Float64, "duration").unit("s"),

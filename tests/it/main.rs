@@ -15,6 +15,7 @@ mod evaluation;
 mod explain;
 mod families;
 mod fold_in;
+mod interrupt;
 mod ledger;
 mod night;
 mod oracle;

@@ -188,6 +188,14 @@ fn attention(data: &ReportData, views: &[View]) -> Result<String, ReportError> {
         );
         out.push_str(&alert(&text));
     }
+    if let Some((of, how)) = &data.lost {
+        let text = format!(
+            "The last run, of <b>{}</b>, published nothing: {}. What is shown here is older.",
+            label(of),
+            escape(how)
+        );
+        out.push_str(&alert(&text));
+    }
     for stage in data.stages.iter().filter(|stage| stage.status != "done") {
         let text = format!(
             "Stage <b>{}</b> of the run is “{}”, not done. <a href=\"#run\">See the run</a>.",

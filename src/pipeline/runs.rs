@@ -1,0 +1,109 @@
+//! The newest runs of the ledger, as they stand now.
+
+use chrono::{DateTime, Utc};
+
+use super::ledger::{DIED, Status, is_alive};
+use crate::engine::Engine;
+use crate::engine::rows::map;
+use crate::error::Result;
+use crate::warehouse::Warehouse;
+
+/// A run of the ledger: a night, a search, or the closing of a billing period.
+#[derive(Debug)]
+pub struct Run {
+    /// Its id.
+    pub id: String,
+    /// `night`, `tune` or `close`.
+    pub kind: &'static str,
+    /// The night or the billing period.
+    pub of: String,
+    /// The column `ds`.
+    pub day: String,
+    /// As in the table `runs`; `running` while it goes on.
+    pub status: String,
+    /// Wall clock.
+    pub started_at: Option<DateTime<Utc>>,
+    /// How long it took.
+    pub seconds: Option<f64>,
+    /// What it did, or why it ended.
+    pub message: Option<String>,
+}
+
+impl Run {
+    /// For machines.
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::json!({
+            "run_id": self.id, "kind": self.kind, "of": self.of, "ds": self.day, "status": self.status,
+            "started_at": self.started_at, "seconds": self.seconds, "message": self.message,
+        })
+    }
+
+    /// Whether it ended without publishing.
+    pub fn is_lost(&self) -> bool {
+        let lost = [Status::Failed, Status::Interrupted, Status::Killed];
+        lost.iter().any(|s| s.as_str() == self.status)
+    }
+
+    /// Status, time and the message's first line.
+    pub fn how(&self) -> String {
+        let since = self.started_at.filter(|_| self.status == RUNNING);
+        let since = since.map_or(String::new(), |t| {
+            format!(" since {}", t.format("%F %T UTC"))
+        });
+        let seconds = self.seconds.map_or(String::new(), |s| format!(" {s:.1} s"));
+        let message = self.message.as_ref().map_or(String::new(), |m| {
+            format!("  {}", m.lines().next().unwrap_or(""))
+        });
+        format!("{}{since}{seconds}{message}", self.status)
+    }
+}
+
+const RUNNING: &str = "running";
+
+/// The newest `most` runs, newest first. `engine` sees the ledger.
+///
+/// # Errors
+/// Those of reading.
+pub async fn newest(engine: &Engine, warehouse: &Warehouse, most: usize) -> Result<Vec<Run>> {
+    let kinds = engine
+        .collect("select distinct run_id, stage from runs where stage in ('close', 'tune')")
+        .await?;
+    let kinds = map(&kinds, |row| {
+        Ok((row.needed("run_id")?, row.needed("stage")?))
+    })?;
+    let sql = format!(
+        "select run_id, ds, status, started_at, seconds, message from runs where stage = 'run'
+         order by run_id desc limit {most}"
+    );
+    map(&engine.collect(&sql).await?, |row| {
+        let day = row.day("ds")?.map(|d| d.to_string()).unwrap_or_default();
+        let id = row.needed("run_id")?;
+        let other = kinds.iter().find(|(run, _)| *run == id);
+        // The date of a close is the last day of its billing period.
+        let (kind, of) = match other.map(|(_, stage)| stage.as_str()) {
+            Some("close") => ("close", day.chars().take("YYYY-MM".len()).collect()),
+            Some(_) => ("tune", day.clone()),
+            None => ("night", day.clone()),
+        };
+        let mut run = Run {
+            kind,
+            of,
+            day,
+            status: row.needed("status")?,
+            started_at: row.time("started_at")?,
+            seconds: row.float("seconds")?,
+            message: row.text("message")?,
+            id,
+        };
+        // The ledger of a run that goes on or has just died says that it started.
+        if run.status == Status::Started.as_str() {
+            if is_alive(warehouse, &run.id) {
+                run.status = RUNNING.into();
+            } else {
+                run.status = Status::Killed.to_string();
+                run.message = Some(DIED.into());
+            }
+        }
+        Ok(run)
+    })
+}

@@ -1,0 +1,105 @@
+//! Folders for what a process needs only while it lives: spill files, drafts. They go when it ends or is interrupted; what a
+//! crash leaves goes when the next process makes one beside it.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use crate::alive::{Alive, is_held};
+use crate::error::{Error, Result};
+
+/// Start of the folders' names.
+const PREFIX: &str = "recost-scratch-";
+/// The file in each that says whether its process lives.
+const LOCK: &str = "lock";
+/// End of the name of one that is being removed.
+const GONE: &str = "gone";
+
+/// The folders of this process, by what they lie in.
+static FOLDERS: Mutex<BTreeMap<PathBuf, (PathBuf, Alive)>> = Mutex::new(BTreeMap::new());
+
+fn folders() -> MutexGuard<'static, BTreeMap<PathBuf, (PathBuf, Alive)>> {
+    FOLDERS.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// This process's folder in `base`, made where it is missing.
+///
+/// # Errors
+/// Those of the file system.
+pub fn folder(base: &Path) -> Result<PathBuf> {
+    let mut folders = folders();
+    if let Some((dir, _)) = folders.get(base) {
+        return Ok(dir.clone());
+    }
+    fs::create_dir_all(base).map_err(|e| Error::io("cannot make the folder", base, &e))?;
+    sweep(base);
+    let dir = tempfile::Builder::new().prefix(PREFIX).tempdir_in(base);
+    let dir = dir.map_err(|e| Error::io("cannot make a folder in", base, &e))?;
+    let alive = Alive::begin(dir.path().join(LOCK))?;
+    let dir = dir.keep();
+    folders.insert(base.to_path_buf(), (dir.clone(), alive));
+    Ok(dir)
+}
+
+/// Removes this process's folders.
+pub fn remove() {
+    for (dir, _alive) in std::mem::take(&mut *folders()).into_values() {
+        discard(&dir);
+    }
+}
+
+/// Removes what processes that died left in `base`.
+fn sweep(base: &Path) {
+    let Ok(entries) = fs::read_dir(base) else {
+        return;
+    };
+    for entry in entries.flatten() {
+        let dir = entry.path();
+        if !entry.file_name().to_string_lossy().starts_with(PREFIX) {
+            continue;
+        }
+        let lock = dir.join(LOCK);
+        if dir.extension().is_some_and(|e| e == GONE) || (lock.exists() && !is_held(&lock)) {
+            discard(&dir);
+        }
+    }
+}
+
+/// Removes a folder, in which threads of this process may still want to make files.
+fn discard(dir: &Path) {
+    let gone = dir.with_extension(GONE);
+    let removed = fs::rename(dir, &gone).and_then(|()| fs::remove_dir_all(&gone));
+    if let Err(e) = removed
+        // Another process was faster.
+        && e.kind() != std::io::ErrorKind::NotFound
+    {
+        tracing::warn!(error = %e, dir = %dir.display(), "a scratch folder could not be removed");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_dead_left_is_swept_and_what_lives_or_is_not_ours_stays() {
+        let base = tempfile::tempdir().unwrap();
+        let make = |name: &str| {
+            let dir = base.path().join(name);
+            fs::create_dir(&dir).unwrap();
+            (Alive::begin(dir.join(LOCK)).unwrap(), dir)
+        };
+        let (dead, left) = make("recost-scratch-dead");
+        let (_living, used) = make("recost-scratch-living");
+        let (other, foreign) = make("datafusion-dead");
+        fs::write(left.join("spilled"), "rows").unwrap();
+        drop((dead, other));
+        let half = base.path().join("recost-scratch-half.gone");
+        fs::create_dir(&half).unwrap();
+        let own = folder(base.path()).unwrap();
+        assert!(!left.exists() && !half.exists());
+        assert!(used.exists() && foreign.exists() && own.is_dir());
+        assert_eq!(folder(base.path()).unwrap(), own);
+    }
+}
