@@ -7,6 +7,7 @@
 //! one of a few that foretells a fifth of the rows best.
 
 use super::contributions::Described;
+use super::fitted::{length, to_unit_length};
 use super::random::split_mix;
 use super::{Contributions, Factors, Fitted};
 use crate::compute::Matrix;
@@ -231,22 +232,12 @@ impl<'a> Map<'a> {
                 for (value, told) in vector.iter_mut().zip(told) {
                     *value = (own * f64::from(*value) + (1.0 - own) * f64::from(told)) as f32;
                 }
-                let length = length(vector);
-                if self.unit && length > 0.0 {
-                    vector
-                        .iter_mut()
-                        .for_each(|value| *value = (f64::from(*value) / length) as f32);
+                if self.unit {
+                    to_unit_length(vector);
                 }
             });
         blended
     }
-}
-
-fn length(row: &[f32]) -> f64 {
-    row.iter()
-        .map(|&v| f64::from(v).powi(2))
-        .sum::<f64>()
-        .sqrt()
 }
 
 fn length_of(row: &[f64]) -> f64 {

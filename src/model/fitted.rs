@@ -68,6 +68,21 @@ impl Fitted {
     }
 }
 
+/// Euclidean length.
+pub(super) fn length(row: &[f32]) -> f64 {
+    let squares = row.iter().map(|&v| f64::from(v).powi(2));
+    squares.sum::<f64>().sqrt()
+}
+
+/// Scales a row to length 1, where it has any.
+pub(super) fn to_unit_length(row: &mut [f32]) {
+    let length = length(row);
+    if length > 0.0 {
+        row.iter_mut()
+            .for_each(|v| *v = (f64::from(*v) / length) as f32);
+    }
+}
+
 /// Names the first row that is not finite.
 ///
 /// # Errors

@@ -39,7 +39,9 @@ pub fn fuse(
     };
     let ids = &interactions.items;
     let trust = choose(device, learner, &held, ids, content)?;
-    if let Some(map) = Map::learn(&factors.items, ids, content).filter(|_| trust > 0.0) {
+    if trust > 0.0
+        && let Some(map) = Map::learn(&factors.items, ids, content)
+    {
         *factors = blended(device, learner, &examples, factors, &map, trust)?;
     }
     Ok(trust)

@@ -8,8 +8,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use chrono::Utc;
 
-use super::ledger::{Ledger, Status};
+use super::ledger::{Ledger, Status, lock_of};
 use crate::error::{Error, Kind, Result};
+use crate::warehouse::Staging;
 
 /// What an interrupt finds of this process's runs.
 #[derive(Debug)]
@@ -34,9 +35,14 @@ impl Runs {
         self.ledgers.retain(|l| l != ledger);
     }
 
-    /// Notes that the tables are new ones.
-    pub fn published(&mut self) {
+    /// Publishes what a run staged.
+    ///
+    /// # Errors
+    /// Those of [`Staging::publish`].
+    pub fn publish(&mut self, staging: Staging, keep: usize) -> Result<PathBuf> {
+        let snapshot = staging.publish(keep)?;
         self.published = true;
+        Ok(snapshot)
     }
 }
 
@@ -77,5 +83,5 @@ fn note(file: &Path, signal: &str, runs: &Runs) -> Result<()> {
         Some(&format!("interrupted by {signal}")),
     );
     ledger.write(runs)?;
-    crate::alive::forget(&file.with_extension("lock"))
+    crate::alive::forget(&lock_of(file))
 }

@@ -135,7 +135,7 @@ impl Ledger {
         note_the_dead(warehouse, &runs)?;
         let now = Utc::now();
         let run_id = format!("{}-{}", now.format("%Y%m%dT%H%M%S%3fZ"), std::process::id());
-        let file = warehouse.runs().join(format!("{run_id}.parquet"));
+        let file = file_of(warehouse, &run_id);
         let mut ledger = Ledger {
             run_id,
             date,
@@ -224,8 +224,7 @@ impl Ledger {
     /// Those of publishing and of writing.
     pub fn publish(&mut self, staging: Staging, keep: usize) -> Result<PathBuf> {
         let mut runs = whole();
-        let snapshot = staging.publish(keep)?;
-        runs.published();
+        let snapshot = runs.publish(staging, keep)?;
         self.finish_within(None, &mut runs)?;
         Ok(snapshot)
     }
@@ -317,14 +316,19 @@ impl Ledger {
     }
 }
 
+/// The ledger of a run.
+fn file_of(warehouse: &Warehouse, run_id: &str) -> PathBuf {
+    warehouse.runs().join(format!("{run_id}.parquet"))
+}
+
 /// The lock beside a ledger.
-fn lock_of(ledger: &Path) -> PathBuf {
+pub(super) fn lock_of(ledger: &Path) -> PathBuf {
     ledger.with_extension("lock")
 }
 
 /// Whether the run `run_id` of `warehouse` goes on.
 pub fn is_alive(warehouse: &Warehouse, run_id: &str) -> bool {
-    alive::is_held(&warehouse.runs().join(format!("{run_id}.lock")))
+    alive::is_held(&lock_of(&file_of(warehouse, run_id)))
 }
 
 /// Notes of each run whose process died that it did.

@@ -368,10 +368,7 @@ impl Book<'_> {
         for day in spent.chunk_by(|a, b| a.started.date_naive() == b.started.date_naive()) {
             account.record(staging.dir(), device, day)?;
         }
-        let mut runs = whole();
-        staging.publish(self.tuning.pipeline.run.keep_snapshots)?;
-        runs.published();
-        drop(runs);
+        whole().publish(staging, self.tuning.pipeline.run.keep_snapshots)?;
         (self.published, self.newest) = (trials.len(), Instant::now());
         Ok(true)
     }

@@ -1,10 +1,9 @@
 //! Rows that arrive after the training: while one side is held, each row of the other has one solution, and that is its vector.
 
-use super::{AlsParams, REMEDY, Solver};
-use crate::compute::{AlsSolve, Device, Matrix};
+use super::{AlsParams, REMEDY, solve};
+use crate::compute::{Device, Matrix};
 use crate::features::csr::Csr;
 use crate::model::fitted::check_finite;
-use crate::model::normal::Normal;
 use crate::model::{Factors, Held, ModelError, check_weights};
 
 /// Conjugate-gradient steps for rows that start from nothing: enough that the result no longer depends on the start.
@@ -25,6 +24,7 @@ pub(super) fn fold_in(
     let mut items = held.items();
     let mut users = Matrix::zeros(interactions.rows(), params.dim);
     let mut steps = STEPS;
+    let at_least = |steps: usize| params.cg_steps.max(steps);
     let by_item = interactions.transpose();
     let new = |&item: &usize| !held.holds(item) && !by_item.row(item).0.is_empty();
     let new: Vec<usize> = (0..items.rows()).filter(new).collect();
@@ -34,17 +34,18 @@ pub(super) fn fold_in(
             &items,
             interactions,
             params,
-            FIRST_STEPS,
+            at_least(FIRST_STEPS),
             &mut users,
         )?;
         steps -= FIRST_STEPS;
         let rows = by_item.gathered(new.iter().copied());
         let mut found = Matrix::zeros(new.len(), params.dim);
-        solve(device, &users, &rows, params, STEPS, &mut found)?;
+        solve(device, &users, &rows, params, at_least(STEPS), &mut found)?;
         for (&item, row) in new.iter().zip(0..) {
             items.row_mut(item).copy_from_slice(found.row(row));
         }
     }
+    let steps = at_least(steps);
     solve(device, &items, interactions, params, steps, &mut users)?;
     for table in [&users, &items] {
         check_finite(table, REMEDY)?;
@@ -52,35 +53,10 @@ pub(super) fn fold_in(
     Ok(Factors { users, items })
 }
 
-/// The solution of every row of `x` `[interactions.rows, dim]`, from its former value on, while `fixed`
-/// `[interactions.cols, dim]` is held. It depends on the row's own interactions alone, not on the rows beside it.
-fn solve(
-    device: &dyn Device,
-    fixed: &Matrix,
-    interactions: &Csr,
-    params: &AlsParams,
-    steps: usize,
-    x: &mut Matrix,
-) -> Result<(), ModelError> {
-    match params.solver {
-        Solver::Cholesky => {
-            Normal::new(device, fixed, params.alpha, params.regularization)?.solve(interactions, x);
-        }
-        Solver::ConjugateGradients => {
-            let solve = AlsSolve {
-                steps: params.cg_steps.max(steps),
-                ..params.solve()
-            };
-            device.als_half(fixed.view(), interactions, solve, x)?;
-        }
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use super::super::train;
+    use super::super::{Solver, train};
     use super::*;
     use crate::compute::CpuDevice;
     use crate::compute::testing::{csr, exact_als, gpu, norm, row_error};

@@ -168,8 +168,9 @@ pub fn train(
         iterations = warm::passes(iterations);
     }
     for iteration in 1..=iterations {
-        half(device, &items, interactions, params, &mut users)?;
-        half(device, &users, &by_item, params, &mut items)?;
+        let steps = params.cg_steps;
+        solve(device, &items, interactions, params, steps, &mut users)?;
+        solve(device, &users, &by_item, params, steps, &mut items)?;
         observer(iteration, start.elapsed().as_secs_f64());
     }
     for table in [&users, &items] {
@@ -178,17 +179,24 @@ pub fn train(
     Ok(Factors { users, items })
 }
 
-/// Improves every row of `x` while `fixed` is held.
-fn half(
+/// Improves every row of `x` `[interactions.rows, dim]`, from its former value on, while `fixed` `[interactions.cols, dim]` is
+/// held: by so many conjugate-gradient steps, or to the exact solution. A row depends on its own interactions alone, not on
+/// the rows beside it.
+fn solve(
     device: &dyn Device,
     fixed: &Matrix,
     interactions: &Csr,
     params: &AlsParams,
+    steps: usize,
     x: &mut Matrix,
 ) -> Result<(), ModelError> {
     match params.solver {
         Solver::ConjugateGradients => {
-            device.als_half(fixed.view(), interactions, params.solve(), x)?;
+            let solve = AlsSolve {
+                steps,
+                ..params.solve()
+            };
+            device.als_half(fixed.view(), interactions, solve, x)?;
         }
         Solver::Cholesky => {
             Normal::new(device, fixed, params.alpha, params.regularization)?.solve(interactions, x);

@@ -103,19 +103,11 @@ impl Sampler {
     /// Step `step` of a pass in the order `order`; `total` counts the steps of all passes.
     pub fn draw(&self, order: &[u32], step: usize, total: usize, into: &mut Drawn) {
         let samples = &order[step * self.batch..((step + 1) * self.batch).min(order.len())];
-        let fill = |to: &mut Vec<u32>, from: &[u32]| {
-            to.clear();
-            to.extend(samples.iter().map(|&s| from[s as usize]));
-        };
-        fill(&mut into.users, &self.users);
-        fill(&mut into.items, &self.items);
-        into.weights.clear();
-        into.weights
-            .extend(samples.iter().map(|&s| self.weights[s as usize]));
-        into.targets.clear();
+        fill(&mut into.users, samples, &self.users);
+        fill(&mut into.items, samples, &self.items);
+        fill(&mut into.weights, samples, &self.weights);
         if !self.targets.is_empty() {
-            into.targets
-                .extend(samples.iter().map(|&s| self.targets[s as usize]));
+            fill(&mut into.targets, samples, &self.targets);
         }
         into.negatives.clear();
         match self.sampling {
@@ -146,6 +138,12 @@ impl Sampler {
         // Rounding may leave the last sum below 1.
         at.min(self.chances.len() - 1) as u32
     }
+}
+
+/// Puts what `from` has of the samples in place of what `to` held.
+fn fill<T: Copy>(to: &mut Vec<T>, samples: &[u32], from: &[T]) {
+    to.clear();
+    to.extend(samples.iter().map(|&sample| from[sample as usize]));
 }
 
 #[cfg(test)]

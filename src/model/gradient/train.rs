@@ -8,7 +8,7 @@ use crate::compute::{Batch, Device, MOST_SAMPLES, Matrix, Recipe};
 use crate::evaluate::held_out::HeldOut;
 use crate::features::csr::Csr;
 use crate::model::check_weights;
-use crate::model::fitted::check_finite;
+use crate::model::fitted::{check_finite, to_unit_length};
 use crate::model::random::Stream;
 use crate::model::{Examples, Factors, Fitted, Held, ModelError, Progress, warm};
 
@@ -248,15 +248,7 @@ impl Training<'_> {
             if !known(at) {
                 row.fill(0.0);
             } else if self.options.cosine && !held.get(at).is_some_and(|&held| held) {
-                let length = row
-                    .iter()
-                    .map(|&v| f64::from(v).powi(2))
-                    .sum::<f64>()
-                    .sqrt();
-                if length > 0.0 {
-                    row.iter_mut()
-                        .for_each(|v| *v = (f64::from(*v) / length) as f32);
-                }
+                to_unit_length(row);
             }
         }
         Ok(())
