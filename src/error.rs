@@ -17,6 +17,8 @@ pub enum Kind {
     Check,
     /// The selection matched nothing that could be done (4).
     NothingToDo,
+    /// Nights are missing, failed or stale (5).
+    Unfinished,
     /// A source is missing or stale (6).
     SourceMissing,
     /// Another run holds the lock (7).
@@ -39,6 +41,7 @@ impl Kind {
             Kind::Config => 2,
             Kind::Check => 3,
             Kind::NothingToDo => 4,
+            Kind::Unfinished => 5,
             Kind::SourceMissing => 6,
             Kind::Locked => 7,
             Kind::Contract => 8,

@@ -1,5 +1,6 @@
 //! The command line: one file per subcommand, one place that prints, one mapping from errors to exit codes.
 
+mod backfill;
 mod check;
 mod close;
 mod compare;
@@ -71,6 +72,8 @@ enum Command {
     Plan(plan::Args),
     /// Runs a night: ingest, features, train, score, evaluate, attribute, check, publish, report.
     Run(run::Args),
+    /// Runs the nights of a range that are missing, failed or stale, in order.
+    Backfill(backfill::Args),
     /// Searches for better hyperparameters of a model, within a budget.
     Tune(tune::Args),
     /// Runs the data checks on what is published.
@@ -91,7 +94,7 @@ enum Command {
     Tables(tables::Args),
     /// Lists what can compute here, and what auto would take.
     Devices(devices::Args),
-    /// Shows runs, days present and missing, freshness.
+    /// Shows nights, sources and runs: what is done, missing, late or stale; its exit code is for alerts.
     Status(status::Args),
 }
 
@@ -199,6 +202,7 @@ async fn dispatch(command: Command, printer: &mut Printer) -> Result<()> {
         Command::Generate(args) => generate::run(&args, printer),
         Command::Plan(args) => plan::run(&args, printer).await,
         Command::Run(args) => run::run(&args, printer).await,
+        Command::Backfill(args) => backfill::run(&args, printer).await,
         Command::Tune(args) => tune::run(&args, printer).await,
         Command::Check(args) => check::run(&args, printer).await,
         Command::Close(args) => close::run(&args, printer).await,

@@ -1,27 +1,33 @@
 //! `recost plan`: what a run would do, and why, and which rules would take how much of the bill.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use chrono::NaiveDate;
 
-use super::print::Printer;
+use super::print::{Printer, size, thousands};
 use super::{Night, parse_selection, rules, selection};
 use crate::attribution;
 use crate::attribution::preview::Preview;
 use crate::attribution::stage::Work;
 use crate::config::{Pipeline, SourceKind};
 use crate::engine::{Engine, Library, Options};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::ingest::{self, Planned, Survey};
 use crate::model::former;
 use crate::pipeline::Stage;
+use crate::pipeline::ledger::{Entry, Ledger};
+use crate::pipeline::nights::{self, Nights, State};
 use crate::pipeline::run::window;
 use crate::pipeline::runs::{self, Run};
 use crate::warehouse::{Partition, Warehouse, store, table};
 
 /// Tables that are written only when something comes for a closed billing period.
 const OF_CLOSED: [&str; 2] = ["late_allocations", "restatements"];
+/// Newest runs among which the last one of each stage is looked for.
+const LOOKED_AT: usize = 20;
+/// Other nights that are named.
+const NAMED: usize = 5;
 /// The table of attribution that has the night alone.
 const OF_THE_NIGHT: &str = "frontier";
 
@@ -49,6 +55,8 @@ pub async fn run(args: &Args, printer: &mut Printer) -> Result<()> {
     let engine = Engine::open(&options, snapshot.as_deref(), Some(&warehouse.runs()))?;
     let last = runs::newest(&engine, &warehouse, 1).await?.pop();
     let survey = ingest::survey(&engine, &pipeline, &library, date).await?;
+    let nights = nights::nights(&pipeline, &engine, &warehouse, (None, date)).await?;
+    let before = last_time(&engine, &warehouse).await?;
     let window = window(&pipeline, date);
     let ingests = selection.has(Stage::Ingest);
     let pending: Vec<_> = survey.pending().filter(|_| ingests).collect();
@@ -67,19 +75,35 @@ pub async fn run(args: &Args, printer: &mut Printer) -> Result<()> {
         false => vec![],
     };
     if args.json {
-        let stages: Vec<_> = stages
-            .iter()
-            .map(|s| serde_json::json!({"stage": s.name(), "writes": s.tables()}))
-            .collect();
+        let mut shown = vec![];
+        for stage in &stages {
+            let last = before.get(stage.name());
+            let mut replaces = serde_json::Map::new();
+            for name in stage.tables() {
+                let written = written(*stage, name, (&window, date), snapshot.as_deref(), &survey)?;
+                replaces.insert((*name).to_string(), written.json());
+            }
+            shown.push(serde_json::json!({
+                "stage": stage.name(), "writes": stage.tables(), "why": why(*stage, &nights, &pending),
+                "replaces": replaces,
+                "last_time": last.map(|e| serde_json::json!({
+                    "seconds": e.seconds(), "rows": e.rows, "started_at": e.started_at,
+                })),
+            }));
+        }
         let json = serde_json::json!({
             "pipeline": pipeline.file,
             "date": date,
             "window": [window.0, window.1],
             "snapshot": snapshot,
             "last_run": last.as_ref().map(Run::json),
-            "stages": stages,
+            "stages": shown,
             "ingest": pending.iter().map(|p| serde_json::json!({
-                "source": p.source, "interval": p.interval, "files": p.files, "why": p.why.as_str(),
+                "source": p.source, "interval": p.interval, "table": p.table, "files": p.files, "bytes": p.bytes,
+                "why": p.why.as_str(),
+                "replaces": p.replaces.as_ref().map(|r| serde_json::json!({
+                    "rows_in": r.rows_in, "rows_out": r.rows_out, "partitions": r.partitions,
+                })),
             })).collect::<Vec<_>>(),
             "incomplete": incomplete.iter().map(|(source, interval, reason)| serde_json::json!({
                 "source": source, "interval": interval, "reason": reason,
@@ -94,6 +118,8 @@ pub async fn run(args: &Args, printer: &mut Printer) -> Result<()> {
             "unchanged": survey.unchanged().iter().map(|(source, interval)| serde_json::json!({
                 "source": source, "interval": interval,
             })).collect::<Vec<_>>(),
+            "nights": nights.nights.iter().filter(|n| n.is_due()).map(nights::Night::json).collect::<Vec<_>>(),
+            "warnings": survey.warnings(),
         });
         printer.result(&format!("{json:#}"));
         return Ok(());
@@ -114,10 +140,11 @@ pub async fn run(args: &Args, printer: &mut Printer) -> Result<()> {
     }
     for stage in stages {
         lines.push(String::new());
+        let last = before.get(stage.name()).map_or(String::new(), took);
         match stage {
             Stage::Ingest => {
                 lines.push(format!(
-                    "ingest     {} intervals new or changed, {} unchanged",
+                    "ingest     {} intervals new or changed, {} unchanged{last}",
                     pending.len(),
                     survey.unchanged().len()
                 ));
@@ -129,39 +156,24 @@ pub async fn run(args: &Args, printer: &mut Printer) -> Result<()> {
                 }
                 for (source, interval) in &retired {
                     lines.push(format!(
-                        "           {source} {interval}: removed, the source is retired"
+                        "           {source} {interval}: removed, {}",
+                        match pipeline.retired_sources.iter().any(|s| s == source) {
+                            true => "the source is retired",
+                            false => "it is withdrawn",
+                        }
                     ));
                 }
             }
             Stage::Check => lines.push(format!(
-                "check      {} checks must hold before anything is published",
+                "check      {} checks must hold before anything is published{last}",
                 library.folder("checks").count()
             )),
             _ => {
-                lines.push(format!("{:<10} writes", stage.name()));
+                let why = why(stage, &nights, &pending);
+                lines.push(format!("{:<10} {why}{last}; writes", stage.name()));
                 for name in stage.tables() {
-                    let Some(table) = table(name) else { continue };
-                    let there = match &snapshot {
-                        Some(s) => store::partitions(s, table)?,
-                        None => vec![],
-                    };
-                    let what = match table.partition {
-                        Partition::BillingPeriod if OF_CLOSED.contains(name) => {
-                            "where the bill of a closed period came later".into()
-                        }
-                        Partition::Day if stage == Stage::Attribute && *name != OF_THE_NIGHT => {
-                            format!("every day from {} to {}", window.0, window.1)
-                        }
-                        Partition::Day if there.contains(&date.to_string()) => {
-                            format!("ds={date}, replacing it")
-                        }
-                        Partition::Day => format!("ds={date}, new"),
-                        Partition::BillingPeriod => {
-                            "the billing periods of the window, and those with changed bills".into()
-                        }
-                        Partition::None => "the whole table".into(),
-                    };
-                    lines.push(format!("           {name}: {what}"));
+                    let what = written(stage, name, (&window, date), snapshot.as_deref(), &survey)?;
+                    lines.push(format!("           {name}: {}", what.says));
                 }
                 for (model, into) in folds.iter().filter(|_| stage == Stage::Train) {
                     lines.push(match into {
@@ -179,8 +191,165 @@ pub async fn run(args: &Args, printer: &mut Printer) -> Result<()> {
             }
         }
     }
+    lines.extend(others(&nights, &pipeline, date));
+    if !survey.warnings().is_empty() {
+        lines.push(String::new());
+        let warnings = survey.warnings().iter();
+        lines.extend(warnings.map(|text| format!("warning: {text}")));
+    }
     printer.result(&lines.join("\n"));
     Ok(())
+}
+
+/// What a run writes of a table.
+struct Written {
+    says: String,
+    /// The partitions that are there and would be replaced; `None` where they are not known before the run.
+    replaces: Option<Vec<String>>,
+}
+
+impl Written {
+    fn json(&self) -> serde_json::Value {
+        serde_json::json!({"what": self.says, "partitions": self.replaces})
+    }
+}
+
+fn written(
+    stage: Stage,
+    name: &str,
+    (window, date): (&(NaiveDate, NaiveDate), NaiveDate),
+    snapshot: Option<&Path>,
+    survey: &Survey<'_>,
+) -> Result<Written> {
+    let Some(table) = table(name) else {
+        return Err(Error::unexpected(format!("no table {name}")));
+    };
+    let there = match snapshot {
+        Some(snapshot) => store::partitions(snapshot, table)?,
+        None => vec![],
+    };
+    let some = |says: String, of: &dyn Fn(&str) -> bool| Written {
+        says,
+        replaces: Some(there.iter().filter(|p| of(p)).cloned().collect()),
+    };
+    let unknown = |says: &str| Written {
+        says: says.into(),
+        replaces: None,
+    };
+    if stage == Stage::Ingest {
+        let of_table = survey.pending().filter(|p| p.table == name);
+        let mut replaced: Vec<String> = of_table
+            .filter_map(|p| p.replaces)
+            .flat_map(|r| {
+                r.partitions
+                    .into_iter()
+                    .map(str::to_string)
+                    .collect::<Vec<_>>()
+            })
+            .collect();
+        replaced.sort();
+        replaced.dedup();
+        return Ok(Written {
+            says: "what is new or changed of its sources".into(),
+            replaces: Some(replaced),
+        });
+    }
+    Ok(match table.partition {
+        Partition::BillingPeriod if OF_CLOSED.contains(&name) => {
+            unknown("where the bill of a closed period came later")
+        }
+        Partition::Day if stage == Stage::Attribute && name != OF_THE_NIGHT => {
+            let (first, last) = (window.0.to_string(), window.1.to_string());
+            let says = format!("every day from {first} to {last}");
+            some(says, &|ds| (first.as_str()..=last.as_str()).contains(&ds))
+        }
+        Partition::Day => {
+            let ds = date.to_string();
+            let replaces = if there.contains(&ds) {
+                "replacing it"
+            } else {
+                "new"
+            };
+            some(format!("ds={ds}, {replaces}"), &|p| p == ds)
+        }
+        Partition::BillingPeriod => {
+            unknown("the billing periods of the window, and those with changed bills")
+        }
+        Partition::None => some("the whole table".into(), &|_| true),
+    })
+}
+
+/// Why a stage would do its work again.
+fn why(stage: Stage, nights: &Nights<'_>, pending: &[Planned<'_>]) -> String {
+    let night = nights.nights.last();
+    match stage {
+        Stage::Ingest if pending.is_empty() => "nothing is new or changed".into(),
+        Stage::Ingest => "intervals are new or changed".into(),
+        Stage::Check => "always".into(),
+        Stage::Attribute if !pending.is_empty() => "intervals are new or changed".into(),
+        Stage::Attribute => "as the rules and the data stand".into(),
+        _ => night.map_or_else(String::new, |night| match night.state {
+            State::Done => "made from the same deliveries before".into(),
+            State::Stale => night.why(),
+            State::Missing if night.run.is_none() => "the night is new".into(),
+            state => format!("the night is {}", state.as_str()),
+        }),
+    }
+}
+
+/// The newest run of each stage that came to its end, by the stage's name.
+async fn last_time(engine: &Engine, warehouse: &Warehouse) -> Result<BTreeMap<String, Entry>> {
+    let runs = runs::newest(engine, warehouse, LOOKED_AT).await?;
+    let mut found = BTreeMap::new();
+    for run in runs
+        .iter()
+        .filter(|run| run.kind == "night" && run.status == "done")
+    {
+        let file = warehouse.runs().join(format!("{}.parquet", run.id));
+        for entry in Ledger::read(&file)?.entries {
+            found.entry(entry.stage.clone()).or_insert(entry);
+        }
+    }
+    Ok(found)
+}
+
+fn took(entry: &Entry) -> String {
+    let seconds = entry.seconds().unwrap_or(0.0);
+    match entry.rows.filter(|rows| *rows > 0) {
+        Some(rows) => format!("; last time {seconds:.1} s, {} rows", thousands(rows)),
+        None => format!("; last time {seconds:.1} s"),
+    }
+}
+
+/// A word on other nights that are not as they should be.
+fn others(nights: &Nights<'_>, pipeline: &Pipeline, date: NaiveDate) -> Vec<String> {
+    let due: Vec<_> = nights
+        .nights
+        .iter()
+        .filter(|n| n.is_due() && n.night != date)
+        .collect();
+    let (Some(first), Some(last)) = (due.first(), due.last()) else {
+        return vec![];
+    };
+    let mut lines = vec![
+        String::new(),
+        "Other nights that are not as they should be:".into(),
+    ];
+    for night in due.iter().rev().take(NAMED).rev() {
+        lines.push(format!(
+            "           {} {}: {}",
+            night.night,
+            night.state.as_str(),
+            night.why()
+        ));
+    }
+    lines.push(format!(
+        "           recost backfill {} --from {} --to {}",
+        pipeline.file.display(),
+        first.night,
+        last.night
+    ));
+    lines
 }
 
 /// What the models that are not trained every night are folded into, or why they are trained.
@@ -238,9 +407,19 @@ fn listed(pending: &[Planned<'_>]) -> Vec<String> {
                 n => format!("{} to {} ({n} intervals)", first.interval, last.interval),
             };
             let files: usize = run.iter().map(|p| p.files).sum();
+            let bytes = size(run.iter().map(|p| p.bytes).sum());
             let s = if files == 1 { "" } else { "s" };
+            let rows: u64 = run
+                .iter()
+                .flat_map(|p| &p.replaces)
+                .map(|r| r.rows_in)
+                .sum();
+            let before = match rows {
+                0 => String::new(),
+                rows => format!("; last time {} rows", thousands(rows)),
+            };
             Some(format!(
-                "           {} {intervals}: {}, {files} file{s}",
+                "           {} {intervals}: {}, {files} file{s}, {bytes}{before}",
                 first.source,
                 first.why.as_str()
             ))

@@ -249,3 +249,17 @@ pub fn thousands(n: u64) -> String {
     }
     out
 }
+
+/// A size in bytes, in the unit that suits it.
+pub fn size(bytes: u64) -> String {
+    const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
+    let (mut n, mut unit) = (bytes as f64, 0);
+    while n >= 1024.0 && unit + 1 < UNITS.len() {
+        n /= 1024.0;
+        unit += 1;
+    }
+    match unit {
+        0 => format!("{bytes} B"),
+        _ => format!("{n:.1} {}", UNITS[unit]),
+    }
+}

@@ -88,6 +88,8 @@ pub struct Run {
     pub on_device_failure: OnDeviceFailure,
     /// The resource under which the run's own computing is recorded in `usage`, as the bill names it.
     pub resource_id: String,
+    /// How long after the end of its day a night, and each of its exports, is expected.
+    pub late_after: TimeSpan,
     /// Published snapshots that are kept beside the current one, for readers that still hold them.
     pub keep_snapshots: usize,
 }
@@ -285,6 +287,7 @@ impl Default for Run {
             device: "auto".into(),
             on_device_failure: OnDeviceFailure::Stop,
             resource_id: "recost-nightly".into(),
+            late_after: TimeSpan(chrono::TimeDelta::zero()),
             keep_snapshots: 2,
         }
     }
@@ -426,11 +429,12 @@ impl Pipeline {
         Ok(pipeline)
     }
 
-    /// Numbers of `[features]` that SQL files read with `setting('name')`.
+    /// Numbers of `[features]`, and the days of history, that SQL files read with `setting('name')`.
     pub fn settings(&self) -> BTreeMap<String, f64> {
         let f = &self.features;
         [
             ("half_life_days", f.half_life_days),
+            ("history_days", f64::from(self.run.history_days)),
             ("session_gap_minutes", f.session_gap_minutes),
             ("weight_view", f.weights.view),
             ("weight_click", f.weights.click),

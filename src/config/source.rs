@@ -5,6 +5,7 @@ use std::path::Path;
 
 use serde::Deserialize;
 
+use super::TimeSpan;
 use super::parse::expand_env;
 use crate::error::{Error, Result};
 
@@ -98,6 +99,12 @@ pub struct Source {
     /// Whether a bill of this source may come again with an issuer or half of an issuer's rows gone; by default not.
     #[serde(default)]
     pub may_shrink: bool,
+    /// Intervals, such as `2026-10-31` or `2026-10`, that count no longer: the next run removes what they brought.
+    #[serde(default)]
+    pub withdrawn: Vec<String>,
+    /// How long after the end of its day an export is expected, or how old the newest file of one without days may be.
+    #[serde(default)]
+    pub late_after: Option<TimeSpan>,
     /// Whether a missing night of this source stops the run; by default yes.
     #[serde(default = "yes")]
     pub required: bool,
@@ -149,6 +156,11 @@ impl Source {
         }
     }
 
+    /// Whether the pipeline file says that an interval counts no longer.
+    pub fn withdraws(&self, interval: &str) -> bool {
+        self.withdrawn.iter().any(|w| w == interval)
+    }
+
     /// The share of rows that may be quarantined.
     pub fn rejection_limit(&self) -> f64 {
         self.max_rejected
@@ -170,6 +182,16 @@ impl Source {
         Ok(())
     }
 
+    /// Whether an interval of this source can have this name.
+    fn has_interval(&self, name: &str) -> bool {
+        let day = |text: &str| text.len() == 10 && text.parse::<chrono::NaiveDate>().is_ok();
+        match self.interval() {
+            Interval::Day => day(name),
+            Interval::Month => day(&format!("{name}-01")),
+            Interval::Whole => name == "whole",
+        }
+    }
+
     /// What of the keys does not go together.
     pub(super) fn contradiction(&self) -> Option<String> {
         let name = &self.name;
@@ -181,6 +203,16 @@ impl Source {
         if !(0.0..=1.0).contains(&self.rejection_limit()) {
             return Some(format!(
                 "source `{name}`: max_rejected is a share between 0 and 1"
+            ));
+        }
+        if let Some(wrong) = self.withdrawn.iter().find(|w| !self.has_interval(w)) {
+            return Some(format!(
+                "source `{name}`: `withdrawn` names {wrong:?}, and the source is divided into {}",
+                match self.interval() {
+                    Interval::Day => "days, such as \"2026-10-31\"",
+                    Interval::Month => "months, such as \"2026-10\"",
+                    Interval::Whole => "nothing: its one interval is \"whole\"",
+                }
             ));
         }
         if self.kind != Kind::Charges {

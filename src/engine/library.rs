@@ -77,6 +77,7 @@ pub const SHIPPED: &[(&str, &str)] = shipped![
     "content/users.sql",
     "features/interactions.sql",
     "features/item_features.sql",
+    "features/night_inputs.sql",
     "features/sessions.sql",
     "features/user_features.sql",
     "reports/bridge.sql",

@@ -76,6 +76,11 @@ impl InputFile {
         })
     }
 
+    /// Its size in bytes.
+    pub fn bytes(&self) -> u64 {
+        self.stamp.0
+    }
+
     /// Fails when the file is not the one that was hashed.
     ///
     /// # Errors
@@ -157,32 +162,74 @@ pub fn discover(source: &Source, date: NaiveDate, history_days: u32) -> Result<V
         }
     };
     let night = intervals.last().map(|(name, _)| name.clone());
-    let mut deliveries = vec![];
+    let mut found = vec![];
     for (interval, day) in intervals {
-        let place = |pattern: &str| {
-            pattern
-                .replace("{date}", &interval)
-                .replace("{period}", &interval)
-        };
-        let pattern = place(&source.path);
-        let files = matching(Path::new(&pattern))?;
-        let of_interval = match &source.manifest {
-            Some(manifest) => declared(source, files, &place(manifest), &interval, day)?,
-            None => undeclared(source, files, &interval, day)?,
-        };
+        if source.withdraws(&interval) {
+            continue;
+        }
+        let of_interval = deliveries(source, &interval, day)?;
         if of_interval.is_empty() && source.required && night.as_deref() == Some(&interval) {
             return Err(Error::new(
                 Kind::SourceMissing,
                 format!(
-                    "source `{}` has no file for {interval}: nothing matches {pattern}",
-                    source.name
+                    "source `{}` has no file for {interval}: nothing matches {}",
+                    source.name,
+                    place(&source.path, &interval)
                 ),
             )
             .help("wait for the export and run again, or set `required = false` for this source"));
         }
-        deliveries.extend(of_interval);
+        found.extend(of_interval);
     }
-    Ok(deliveries)
+    Ok(found)
+}
+
+/// The deliveries of one interval that lie there now; its first day is `day`.
+///
+/// # Errors
+/// Those of reading the files.
+pub(super) fn deliveries(source: &Source, interval: &str, day: NaiveDate) -> Result<Vec<Delivery>> {
+    let files = matching(Path::new(&place(&source.path, interval)))?;
+    match &source.manifest {
+        Some(manifest) => declared(source, files, &place(manifest, interval), interval, day),
+        None => undeclared(source, files, interval, day),
+    }
+}
+
+/// What can be told of the files of an interval without opening one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Glance {
+    /// How many there are, without manifests.
+    pub(super) files: usize,
+    /// When the newest of them was written, to the microsecond.
+    pub(super) newest: Option<DateTime<Utc>>,
+}
+
+/// Looks at the files of an interval from outside.
+///
+/// # Errors
+/// Those of listing them.
+pub(super) fn glance(source: &Source, interval: &str) -> Result<Glance> {
+    let mut files = matching(Path::new(&place(&source.path, interval)))?;
+    if let Some(manifest) = &source.manifest {
+        let manifests = matching(Path::new(&place(manifest, interval)))?;
+        files.retain(|file| !manifests.contains(file));
+    }
+    let mut newest: Option<DateTime<Utc>> = None;
+    for file in &files {
+        newest = newest.max(Some(stamp(file)?.1.into()));
+    }
+    Ok(Glance {
+        files: files.len(),
+        newest: newest.and_then(|t| DateTime::from_timestamp_micros(t.timestamp_micros())),
+    })
+}
+
+/// A pattern with its placeholder filled in.
+fn place(pattern: &str, interval: &str) -> String {
+    pattern
+        .replace("{date}", interval)
+        .replace("{period}", interval)
 }
 
 /// The deliveries of an interval without manifests: all files are one, or each is one.

@@ -4,6 +4,7 @@
 //! A run looks at every interval of its history and ingests those that are new or changed (by the hash of their files and
 //! mapping), so that a new warehouse fills itself and a bill that was delivered again replaces the old one.
 
+mod arrivals;
 mod conformance;
 mod convert;
 mod dedupe;
@@ -38,6 +39,7 @@ use crate::config::source::Interval;
 use crate::engine::{Engine, interval_end_us};
 use crate::error::{Error, Kind, Result};
 use crate::warehouse::table;
+pub use arrivals::{Arrival, Standing, arrivals, feeds_features, last_night_of};
 pub use conformance::{broken, conformance};
 pub use deliveries::closed;
 use deliveries::{Ledger, Row, Status, closed_with};
@@ -52,7 +54,7 @@ use reader::SourceFile;
 use replace::{take_back, take_out};
 use sums::Sums;
 use survey::Pending;
-pub use survey::{Planned, Survey, Why, survey};
+pub use survey::{Planned, Replaced, Survey, Why, shortened, survey};
 
 /// What an ingest did.
 #[derive(Debug, Default, Clone)]

@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use chrono::{Months, NaiveDate};
+use chrono::{Months, NaiveDate, TimeDelta};
 use sha2::{Digest, Sha256};
 
 use super::deliveries::{Ledger, Row};
-use super::files::{Delivery, discover};
+use super::files::{Delivery, InputFile, discover};
 use super::mapping::Mapping;
 use super::reader::SourceFile;
 use crate::config::source::{Export, Interval};
@@ -56,8 +56,11 @@ impl Pending<'_> {
 pub enum Why {
     /// The warehouse does not have it.
     New,
-    /// Its files or their mapping are not those that were ingested.
+    /// Its files are not those that were ingested.
     Changed,
+    /// Its files are those that were ingested, and what is done with them is not: the mapping, or, of what each night takes
+    /// its part of, the night.
+    Remapped,
 }
 
 impl Why {
@@ -66,12 +69,13 @@ impl Why {
         match self {
             Why::New => "new",
             Why::Changed => "changed",
+            Why::Remapped => "read anew by its dialect or for its night",
         }
     }
 }
 
 /// An interval that would be ingested, as a plan shows it.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Planned<'a> {
     /// Name of the source.
     pub source: &'a str,
@@ -79,8 +83,41 @@ pub struct Planned<'a> {
     pub interval: &'a str,
     /// Number of its files.
     pub files: usize,
+    /// Their size.
+    pub bytes: u64,
     /// Why.
     pub why: Why,
+    /// The table that it feeds.
+    pub table: &'a str,
+    /// What was read and written of the deliveries that it takes the place of.
+    pub replaces: Option<Replaced<'a>>,
+}
+
+/// What an interval brought that is to be ingested again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Replaced<'a> {
+    /// Rows in its files.
+    pub rows_in: u64,
+    /// Rows published.
+    pub rows_out: u64,
+    /// The partitions that they are in.
+    pub partitions: Vec<&'a str>,
+}
+
+impl<'a> Replaced<'a> {
+    fn of(rows: &'a [Row]) -> Option<Self> {
+        let mut partitions: Vec<&str> = rows
+            .iter()
+            .flat_map(|r| r.partitions.iter().map(String::as_str))
+            .collect();
+        partitions.sort_unstable();
+        partitions.dedup();
+        (!rows.is_empty()).then(|| Replaced {
+            rows_in: rows.iter().map(|r| r.rows_in).sum(),
+            rows_out: rows.iter().map(|r| r.rows_out).sum(),
+            partitions,
+        })
+    }
 }
 
 /// What of the sources is new or changed.
@@ -102,7 +139,10 @@ impl Survey<'_> {
             source: &p.source.name,
             interval: &p.delivery.interval,
             files: p.delivery.files.len(),
+            bytes: p.delivery.files.iter().map(InputFile::bytes).sum(),
             why: p.why,
+            table: p.source.kind.table(),
+            replaces: Replaced::of(&p.replaces),
         })
     }
 
@@ -122,11 +162,16 @@ impl Survey<'_> {
         })
     }
 
-    /// Source and interval of those that would be removed, because their source is retired.
+    /// Source and interval of those that would be removed, because the pipeline file retires their source or withdraws them.
     pub fn retired(&self) -> impl Iterator<Item = (&str, &str)> {
         self.retired
             .iter()
             .map(|r| (r.source.as_str(), r.interval.as_str()))
+    }
+
+    /// What the user should look at.
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
     }
 
     /// Source and interval of those that are there already, unchanged.
@@ -147,7 +192,8 @@ pub async fn survey<'a>(
     date: NaiveDate,
 ) -> Result<Survey<'a>> {
     let ledger = Ledger::read(engine).await?;
-    let retired = retired(&ledger, pipeline)?;
+    let mut retired = retired(&ledger, pipeline)?;
+    retired.extend(withdrawn(&ledger, pipeline));
     let mut survey = Survey {
         pending: vec![],
         incomplete: vec![],
@@ -168,6 +214,10 @@ pub async fn survey<'a>(
         survey
             .warnings
             .extend(gap(source, date, &deliveries, &survey.ledger));
+        let window = (window_start(date, pipeline.run.history_days), date);
+        survey
+            .warnings
+            .extend(vanished(source, window, &deliveries, &survey.ledger));
         for delivery in deliveries {
             survey.look(source, delivery, &mapping, &mut bills, date)?;
         }
@@ -226,18 +276,19 @@ impl<'a> Survey<'a> {
             .map(|r| (*r).clone())
             .collect();
         let lacking = delivery.lacking.clone();
+        let why = match replaces.as_slice() {
+            [] => Why::New,
+            rows if rows.iter().any(|r| r.content == content) => Why::Remapped,
+            _ => Why::Changed,
+        };
         let pending = Pending {
             source,
             own: delivery.interval == own_interval(source, date),
             delivery,
             delivery_id,
-            content,
             mapping: Arc::clone(mapping),
-            why: if replaces.is_empty() {
-                Why::New
-            } else {
-                Why::Changed
-            },
+            content,
+            why,
             replaces,
             closed_with: BTreeSet::new(),
         };
@@ -315,17 +366,84 @@ fn gap(
     }
     let first = deliveries.first()?.day;
     let there = |day: &NaiveDate| {
-        deliveries.iter().any(|d| d.day == *day)
+        source.withdraws(&day.to_string())
+            || deliveries.iter().any(|d| d.day == *day)
             || ledger.of(&source.name, &day.to_string()).next().is_some()
     };
     let days = first.iter_days().take_while(|d| *d <= date);
     let missing: Vec<NaiveDate> = days.filter(|d| !there(d)).collect();
-    let (from, to) = (missing.first()?, missing.last()?);
-    let days = match missing.len() {
-        1 => from.to_string(),
-        n => format!("{n} days from {from} to {to}"),
+    let missing: Vec<String> = missing.iter().map(NaiveDate::to_string).collect();
+    if missing.is_empty() {
+        return None;
+    }
+    Some(format!(
+        "source `{}` has no file for {}",
+        source.name,
+        shortened(&missing, "days")
+    ))
+}
+
+/// First day that a night sees.
+fn window_start(date: NaiveDate, history_days: u32) -> NaiveDate {
+    date - TimeDelta::days(i64::from(history_days) - 1)
+}
+
+/// Few intervals by name, many by their number and ends.
+pub fn shortened(intervals: &[String], what: &str) -> String {
+    match intervals {
+        [first, .., last] if intervals.len() > 4 => {
+            format!("{} {what} from {first} to {last}", intervals.len())
+        }
+        few => few.join(", "),
+    }
+}
+
+/// A word on the intervals of the window that were ingested and whose files are gone.
+///
+/// Their rows stay: landing places are emptied by age, and an export that was moved away says nothing about what happened.
+fn vanished(
+    source: &Source,
+    (first, last): (NaiveDate, NaiveDate),
+    deliveries: &[Delivery],
+    ledger: &Ledger,
+) -> Option<String> {
+    let of_source = ledger
+        .active()
+        .filter(|r| r.source == source.name && r.kind == source.kind.table());
+    let mut gone: Vec<String> = of_source
+        .map(|r| r.interval.clone())
+        .filter(|interval| match source.interval() {
+            Interval::Day => (first.to_string()..=last.to_string()).contains(interval),
+            Interval::Month => {
+                let month = |day: NaiveDate| day.format("%Y-%m").to_string();
+                (month(first)..=month(last)).contains(interval)
+            }
+            Interval::Whole => true,
+        })
+        .filter(|interval| {
+            !source.withdraws(interval) && !deliveries.iter().any(|d| d.interval == *interval)
+        })
+        .collect();
+    gone.sort();
+    gone.dedup();
+    if gone.is_empty() {
+        return None;
+    }
+    Some(format!(
+        "source `{}`: the export is gone for {}, and its rows stay; `withdrawn` in the pipeline file removes them",
+        source.name,
+        shortened(&gone, "intervals")
+    ))
+}
+
+/// What was ingested of intervals that the pipeline file withdraws.
+fn withdrawn(ledger: &Ledger, pipeline: &Pipeline) -> Vec<Row> {
+    let is_withdrawn = |row: &&Row| {
+        let same = |s: &&Source| s.name == row.source && s.kind.table() == row.kind;
+        let source = pipeline.sources.iter().find(same);
+        source.is_some_and(|s| s.withdraws(&row.interval))
     };
-    Some(format!("source `{}` has no file for {days}", source.name))
+    ledger.active().filter(is_withdrawn).cloned().collect()
 }
 
 /// The intervals of sources that the pipeline file has retired.
@@ -356,7 +474,7 @@ fn retired(ledger: &Ledger, pipeline: &Pipeline) -> Result<Vec<Row>> {
 }
 
 /// The hash of a delivery's files, whatever they are called.
-fn content(delivery: &Delivery) -> String {
+pub(super) fn content(delivery: &Delivery) -> String {
     let mut hashes: Vec<&str> = delivery.files.iter().map(|f| f.sha256.as_str()).collect();
     hashes.sort_unstable();
     digest(hashes)

@@ -2,8 +2,10 @@
 
 pub mod close;
 mod devices;
+pub mod freshness;
 pub mod interrupt;
 pub mod ledger;
+pub mod nights;
 pub mod own_use;
 pub mod run;
 pub mod runs;
@@ -77,7 +79,13 @@ impl Stage {
                 "commitments",
                 "conformance",
             ],
-            Stage::Features => &["sessions", "interactions", "user_features", "item_features"],
+            Stage::Features => &[
+                "sessions",
+                "interactions",
+                "user_features",
+                "item_features",
+                "night_inputs",
+            ],
             Stage::Train => &["models", "user_factors", "item_factors", "item_neighbours"],
             Stage::Score => &["recommendations"],
             Stage::Evaluate => &["evaluation", "evaluation_pairs"],

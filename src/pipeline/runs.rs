@@ -9,7 +9,7 @@ use crate::error::Result;
 use crate::warehouse::Warehouse;
 
 /// A run of the ledger: a night, a search, or the closing of a billing period.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Run {
     /// Its id.
     pub id: String,
@@ -58,7 +58,8 @@ impl Run {
     }
 }
 
-const RUNNING: &str = "running";
+/// The status of a run that goes on.
+pub const RUNNING: &str = "running";
 
 /// The newest `most` runs, newest first. `engine` sees the ledger.
 ///

@@ -638,6 +638,27 @@ pub static TABLES: &[Table] = &[
         ],
     },
     Table {
+        name: "night_inputs",
+        grain: "delivery by day that a night was made from: events of the window, the newest items and users",
+        partition: Partition::Day,
+        order: &["kind", "source", "interval"],
+        columns: &[
+            req("source", Text, "name of the source in the pipeline file"),
+            req("kind", Text, "table that it feeds: events, items or users"),
+            req("interval", Text, "the day delivered"),
+            req(
+                "content_hash",
+                Text,
+                "hash of the files' contents; another one in `deliveries` says that the night is stale",
+            ),
+            req(
+                "history_days",
+                Int32,
+                "days of events that the night saw, itself the last",
+            ),
+        ],
+    },
+    Table {
         name: "models",
         grain: "model version trained",
         partition: Partition::Day,

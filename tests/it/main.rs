@@ -18,6 +18,7 @@ mod fold_in;
 mod interrupt;
 mod ledger;
 mod night;
+mod nights;
 mod oracle;
 mod order;
 mod reports;

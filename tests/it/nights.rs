@@ -1,0 +1,490 @@
+//! Which nights need what: late, replaced, withdrawn and vanished exports, backfills, and what `status` and `plan` say.
+
+use std::path::Path;
+use std::process::Output;
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::shop::{Shop, query, recost, text, walk};
+
+/// A project with a clickstream by day and nothing to train, so that a night takes no time. A night sees three days.
+struct Clicks(TempDir);
+
+impl Clicks {
+    fn new() -> Self {
+        let clicks = Clicks(TempDir::new().unwrap());
+        clicks.pipeline("");
+        for day in 25..=31 {
+            clicks.deliver(day, 2);
+        }
+        clicks
+    }
+
+    /// Writes the pipeline file, with more keys of its source.
+    fn pipeline(&self, keys: &str) {
+        let text = format!(
+            "name = \"Clicks\"\n[run]\nhistory_days = 3\n[report]\nafter_run = false\n[[sources]]\nname = \"clicks\"\n\
+             kind = \"events\"\npath = \"events/{{date}}.csv\"\ndialect = \"recost\"\n{keys}\n"
+        );
+        std::fs::write(self.file("pipeline.toml"), text).unwrap();
+    }
+
+    /// The clickstream of a day of October, with so many views of it.
+    fn deliver(&self, day: u32, views: usize) {
+        let mut csv = String::from(
+            "event_id,event_time,user_id,session_id,event_type,item_id,query,request_id,model_id,model_version,surface,rank,\
+             compute_ns,price,quantity,currency\n",
+        );
+        for n in 0..views {
+            csv.push_str(&format!(
+                "{day}-{n},2026-10-{day:02}T12:00:0{n}Z,ana,,view,item-{n},,,,,,,,,,\n"
+            ));
+        }
+        std::fs::create_dir_all(self.file("events")).unwrap();
+        std::fs::write(self.export(day), csv).unwrap();
+    }
+
+    fn file(&self, below: &str) -> std::path::PathBuf {
+        self.0.path().join(below)
+    }
+
+    fn export(&self, day: u32) -> std::path::PathBuf {
+        self.file(&format!("events/2026-10-{day:02}.csv"))
+    }
+
+    fn recost(&self, args: &[&str]) -> Output {
+        recost(self.0.path(), args)
+    }
+
+    fn query(&self, sql: &str) -> Vec<String> {
+        query(self.0.path(), sql)
+    }
+
+    /// Runs a night of October, which must succeed; gives what it said.
+    fn run(&self, day: u32) -> String {
+        ok(&self.recost(&["run", "pipeline.toml", "--date", &format!("2026-10-{day}")]))
+    }
+
+    /// Runs a backfill over nights of October, with more arguments.
+    fn backfill(&self, from: u32, to: u32, more: &[&str]) -> Output {
+        let (from, to) = (format!("2026-10-{from}"), format!("2026-10-{to}"));
+        let args = ["backfill", "pipeline.toml", "--from", &from, "--to", &to];
+        self.recost(&[&args, more].concat())
+    }
+
+    /// Exit code of `status` for the last night, and its JSON.
+    fn status(&self) -> (i32, Value) {
+        let out = self.recost(&["status", "pipeline.toml", "--date", "2026-10-31", "--json"]);
+        (
+            out.status.code().unwrap(),
+            serde_json::from_slice(&out.stdout).unwrap(),
+        )
+    }
+
+    /// The nights of October that are in a state.
+    fn nights(&self, state: &str) -> Vec<u32> {
+        let (_, json) = self.status();
+        let nights = json["nights"].as_array().unwrap().iter();
+        nights
+            .filter(|n| n["state"] == state)
+            .map(|n| n["night"].as_str().unwrap()[8..].parse().unwrap())
+            .collect()
+    }
+
+    /// Nights of October with a run that was done, in the order of the runs.
+    fn runs(&self) -> Vec<String> {
+        self.query(
+            "select date_part('day', ds) from runs where stage = 'run' and status = 'done' order by run_id",
+        )
+    }
+}
+
+/// What a command that must succeed said on standard error.
+fn ok(out: &Output) -> String {
+    assert!(out.status.success(), "{}", text(&out.stderr));
+    text(&out.stderr)
+}
+
+/// A project in which the nights of 27 to 31 were run.
+fn five_nights() -> Clicks {
+    let clicks = Clicks::new();
+    ok(&clicks.backfill(27, 31, &[]));
+    assert_eq!(clicks.runs(), ["27", "28", "29", "30", "31"]);
+    assert_eq!(clicks.nights("done"), [27, 28, 29, 30, 31]);
+    assert_eq!(clicks.status().0, 0);
+    clicks
+}
+
+#[test]
+fn an_export_that_is_replaced_makes_stale_the_nights_that_saw_it_and_no_other() {
+    let clicks = five_nights();
+    clicks.deliver(28, 5);
+    // Nobody has read it yet, and it is known.
+    assert_eq!(clicks.nights("stale"), [28, 29, 30]);
+    assert_eq!(clicks.nights("done"), [27, 31]);
+    let (code, json) = clicks.status();
+    assert_eq!(code, 5);
+    let change = &json["nights"][1]["changes"][0];
+    assert_eq!(
+        (&change["interval"], &change["how"]),
+        (&"2026-10-28".into(), &"replaced".into())
+    );
+    // A run of the last night does not see it: 28 lies before its window. That of 30 reads it, and is fresh then.
+    clicks.run(31);
+    assert_eq!(clicks.nights("stale"), [28, 29, 30]);
+    clicks.run(30);
+    assert_eq!(clicks.nights("stale"), [28, 29]);
+
+    let views = "select date_part('day', ds), sum(views) from user_features group by 1 order by 1";
+    assert_eq!(
+        clicks.query(views),
+        ["27,6", "28,6", "29,6", "30,9", "31,6"]
+    );
+    let out = clicks.backfill(27, 31, &[]);
+    assert!(
+        text(&out.stdout).contains("2 nights run, 3 skipped"),
+        "{}",
+        text(&out.stdout)
+    );
+    assert_eq!(
+        clicks.query(views),
+        ["27,6", "28,9", "29,9", "30,9", "31,6"]
+    );
+    assert_eq!(clicks.status().0, 0);
+    // The same file written again at another time is the same.
+    clicks.deliver(28, 5);
+    assert_eq!(clicks.status().0, 0);
+}
+
+#[test]
+fn an_export_that_comes_late_makes_stale_the_nights_that_missed_it() {
+    let clicks = Clicks::new();
+    clicks.pipeline("required = false");
+    std::fs::remove_file(clicks.export(29)).unwrap();
+    ok(&clicks.backfill(27, 31, &[]));
+    assert_eq!(clicks.nights("done").len(), 5);
+    clicks.deliver(29, 2);
+    assert_eq!(clicks.nights("stale"), [29, 30, 31]);
+    let (_, json) = clicks.status();
+    assert_eq!(json["sources"][0]["late"][0]["interval"], "2026-10-29");
+    assert_eq!(json["nights"][2]["changes"][0]["how"], "arrived");
+    let plan = text(
+        &clicks
+            .recost(&["plan", "pipeline.toml", "--date", "2026-10-31"])
+            .stdout,
+    );
+    for says in [
+        "clicks 2026-10-29: new, 1 file",
+        "features   clicks 2026-10-29 arrived later",
+        "2026-10-30 stale: clicks 2026-10-29 arrived later",
+        "recost backfill pipeline.toml --from 2026-10-29 --to 2026-10-30",
+    ] {
+        assert!(plan.contains(says), "{says}\n{plan}");
+    }
+    ok(&clicks.backfill(29, 31, &[]));
+    assert_eq!(clicks.status().0, 0);
+}
+
+#[test]
+fn an_export_that_is_gone_keeps_its_rows_until_it_is_withdrawn() {
+    let clicks = five_nights();
+    std::fs::remove_file(clicks.export(29)).unwrap();
+    let said = clicks.run(31);
+    assert!(
+        said.contains("source `clicks`: the export is gone for 2026-10-29, and its rows stay"),
+        "{said}"
+    );
+    let (code, json) = clicks.status();
+    assert_eq!(code, 0, "exports are removed by age everywhere");
+    assert_eq!(
+        json["sources"][0]["gone"],
+        serde_json::json!(["2026-10-29"])
+    );
+    let events = "select date_part('day', ds), count(*) from events group by 1 order by 1";
+    assert_eq!(clicks.query(events).len(), 7);
+
+    clicks.pipeline("withdrawn = [\"2026-10-29\"]");
+    assert_eq!(clicks.nights("stale"), [29, 30, 31]);
+    let plan = text(
+        &clicks
+            .recost(&["plan", "pipeline.toml", "--date", "2026-10-31"])
+            .stdout,
+    );
+    assert!(
+        plan.contains("clicks 2026-10-29: removed, it is withdrawn"),
+        "{plan}"
+    );
+    // The night of the day itself has no export any more, and none is asked for.
+    ok(&clicks.backfill(27, 31, &[]));
+    assert_eq!(
+        clicks.query(events),
+        ["25,2", "26,2", "27,2", "28,2", "30,2", "31,2"]
+    );
+    assert_eq!(clicks.status().0, 0);
+    clicks.pipeline("withdrawn = [\"2026-10\"]");
+    let out = clicks.recost(&["status", "pipeline.toml"]);
+    assert_eq!(out.status.code(), Some(2));
+    assert!(
+        text(&out.stderr).contains("is divided into days"),
+        "{}",
+        text(&out.stderr)
+    );
+}
+
+#[test]
+fn a_backfill_stops_where_a_night_fails_and_goes_on_from_there() {
+    let clicks = Clicks::new();
+    std::fs::remove_file(clicks.export(29)).unwrap();
+    let out = clicks.backfill(27, 31, &[]);
+    assert_eq!(out.status.code(), Some(6), "{}", text(&out.stderr));
+    let said = text(&out.stderr);
+    assert!(
+        said.contains("the backfill stopped at the night of 2026-10-29"),
+        "{said}"
+    );
+    let shown = text(&out.stdout);
+    for says in [
+        "2 nights run, 0 skipped",
+        "2026-10-29  failed, ",
+        "2026-10-30  to run",
+    ] {
+        assert!(shown.contains(says), "{says}\n{shown}");
+    }
+    assert_eq!(clicks.nights("failed"), [29]);
+    assert_eq!(clicks.nights("missing"), [30, 31]);
+    assert_eq!(clicks.status().0, 6);
+
+    clicks.deliver(29, 2);
+    assert_eq!(clicks.status().0, 5);
+    let out = clicks.backfill(27, 31, &["--dry-run"]);
+    let shown = text(&out.stdout);
+    assert!(shown.contains("3 nights to run, 2 done"), "{shown}");
+    assert!(shown.contains("2026-10-27  skipped  done"), "{shown}");
+    assert_eq!(clicks.runs(), ["27", "28"], "a dry run runs nothing");
+    ok(&clicks.backfill(27, 31, &[]));
+    assert_eq!(clicks.runs(), ["27", "28", "29", "30", "31"]);
+    let out = clicks.backfill(27, 31, &[]);
+    assert!(
+        text(&out.stdout).contains("0 nights to run, 5 done"),
+        "{}",
+        text(&out.stdout)
+    );
+    ok(&clicks.backfill(30, 31, &["--force"]));
+    assert_eq!(clicks.runs()[5..], ["30", "31"]);
+    assert_eq!(clicks.backfill(31, 27, &[]).status.code(), Some(2));
+}
+
+#[test]
+fn a_night_whose_tables_are_gone_is_missing_whatever_the_ledger_says() {
+    let clicks = five_nights();
+    // As operations.md goes back: an older snapshot is made current.
+    let snapshots = clicks.file("warehouse/snapshots");
+    let mut kept: Vec<_> = std::fs::read_dir(&snapshots)
+        .unwrap()
+        .map(|e| e.unwrap().file_name())
+        .collect();
+    kept.sort();
+    let link = clicks.file("warehouse/current");
+    std::fs::remove_file(&link).unwrap();
+    std::os::unix::fs::symlink(Path::new("snapshots").join(&kept[kept.len() - 2]), &link).unwrap();
+    assert_eq!(clicks.nights("missing"), [31]);
+    let (_, json) = clicks.status();
+    assert_eq!(json["nights"][4]["why"], "its tables are no longer there");
+    ok(&clicks.backfill(27, 31, &[]));
+    assert_eq!(clicks.status().0, 0);
+}
+
+#[test]
+fn an_older_night_that_is_run_last_is_followed_by_the_newest_nights_costs() {
+    let clicks = Clicks::new();
+    // One file that grows: what it brings is what had happened by the night that was run last.
+    let mut all = String::new();
+    for day in 25..=31 {
+        let csv = std::fs::read_to_string(clicks.export(day)).unwrap();
+        let rows = csv.lines().skip(usize::from(day > 25));
+        rows.for_each(|row| all.push_str(&format!("{row}\n")));
+    }
+    std::fs::write(clicks.file("events.csv"), all).unwrap();
+    let toml = std::fs::read_to_string(clicks.file("pipeline.toml")).unwrap();
+    let toml = toml.replace("events/{date}.csv", "events.csv");
+    std::fs::write(clicks.file("pipeline.toml"), toml).unwrap();
+    clicks.run(30);
+    clicks.run(31);
+    let newest = "select max(ds) from events";
+    assert_eq!(clicks.query(newest), ["2026-10-31"]);
+    clicks.run(29);
+    assert_eq!(clicks.query(newest), ["2026-10-29"]);
+    let (code, json) = clicks.status();
+    assert_eq!(code, 5);
+    assert_eq!(json["set_back"]["newest"], "2026-10-31");
+    ok(&clicks.backfill(31, 31, &[]));
+    assert_eq!(clicks.query(newest), ["2026-10-31"]);
+    assert_eq!(clicks.status().0, 0);
+    // And a backfill sees to it by itself.
+    let out = clicks.backfill(28, 29, &[]);
+    let shown = text(&out.stdout);
+    assert!(shown.contains("1 night run, 1 skipped"), "{shown}");
+    assert!(shown.contains("costs once more"), "{shown}");
+    assert_eq!(clicks.query(newest), ["2026-10-31"]);
+    let features = "select count(distinct ds) from user_features";
+    assert_eq!(clicks.query(features), ["4"]);
+    assert_eq!(clicks.status().0, 0);
+}
+
+#[test]
+fn nights_that_were_run_out_of_order_leave_the_tables_of_nights_in_order() {
+    let (in_order, filled) = (Shop::new(), Shop::new());
+    for shop in [&in_order, &filled] {
+        shop.edit("history_days = 30", "history_days = 10");
+    }
+    let backfill = |shop: &Shop, from: &str, to: &str| {
+        let range = ["--from", from, "--to", to, "--device", "cpu"];
+        ok(&shop.recost(&[&["backfill", "pipeline.toml"], &range[..]].concat()))
+    };
+    backfill(&in_order, "2026-10-29", "2026-10-31");
+    backfill(&filled, "2026-10-31", "2026-10-31");
+    backfill(&filled, "2026-10-29", "2026-10-31");
+    let nights = |shop: &Shop| {
+        shop.query("select ds from runs where stage = 'run' and status = 'done' order by run_id")
+    };
+    assert_eq!(nights(&in_order).len(), 3);
+    assert_eq!(
+        nights(&filled),
+        ["2026-10-31", "2026-10-29", "2026-10-30", "2026-10-31"]
+    );
+    let models = "select * exclude (seconds, scoring_seconds) from models order by ds, model_id";
+    assert_eq!(in_order.query(models), filled.query(models));
+    let (one, two) = (in_order.published(), filled.published());
+    let differ: Vec<&String> = one
+        .iter()
+        .filter(|file| !two.contains(file))
+        .chain(two.iter().filter(|file| !one.contains(file)))
+        .map(|file| &file.0)
+        .collect();
+    assert!(differ.is_empty(), "{differ:?}");
+    // The report is of the newest night, and was written once.
+    let mut pages = vec![];
+    walk(&filled.file("report"), &mut |path| {
+        if path.extension().is_some_and(|e| e == "html") {
+            pages.push(std::fs::read_to_string(path).unwrap());
+        }
+    });
+    assert!(pages.len() == 1 && pages[0].contains("2026-10-31"));
+}
+
+#[test]
+fn a_bill_that_is_restated_makes_no_night_stale_and_telemetry_before_the_window_only_its_costs() {
+    let clicks = Clicks::new();
+    let usage = |day: u32, gpu: u32| {
+        let csv = format!(
+            "usage_start,usage_end,resource_id,model_id,model_version,stage,gpu_ns,cpu_ns,bytes,requests,reserved_ns,\
+             capacity_ns\n2026-10-{day}T00:00:00Z,2026-10-{day}T01:00:00Z,r1,A,,deployment,{gpu},1,1,1,,\n"
+        );
+        std::fs::create_dir_all(clicks.file("usage")).unwrap();
+        std::fs::write(clicks.file(&format!("usage/2026-10-{day}.csv")), csv).unwrap();
+    };
+    let bill = |amount: &str| {
+        let csv = format!(
+            "BillingCurrency,BillingPeriodStart,BillingPeriodEnd,ChargePeriodStart,ChargePeriodEnd,ChargeCategory,\
+             InvoiceIssuerName,ResourceId,BilledCost,EffectiveCost,Tags,ChargeClass\n\
+             USD,2026-10-01,2026-11-01,2026-10-27,2026-10-28,Usage,Cloud,r1,{amount},{amount},,\n"
+        );
+        std::fs::write(clicks.file("bill-2026-10.csv"), csv).unwrap();
+    };
+    clicks.pipeline(
+        "[[sources]]\nname = \"use\"\nkind = \"usage\"\npath = \"usage/{date}.csv\"\ndialect = \"recost\"\n\
+         [[sources]]\nname = \"bill\"\nkind = \"charges\"\npath = \"bill-{period}.csv\"\ndialect = \"focus\"\n\
+         [attribution]\nknown_models = [\"A\"]",
+    );
+    (25..=31).for_each(|day| usage(day, 1));
+    bill("1");
+    ok(&clicks.backfill(27, 31, &[]));
+    assert_eq!(clicks.status().0, 0);
+    bill("2");
+    assert_eq!(clicks.status().0, 0, "the next run restates the costs");
+    let (_, json) = clicks.status();
+    assert_eq!(
+        json["sources"][2]["waiting"],
+        serde_json::json!(["2026-10"])
+    );
+    clicks.run(31);
+    usage(30, 7);
+    assert_eq!(clicks.status().0, 0, "the next run still sees that day");
+    usage(27, 9);
+    // The night of 31 sees 29 to 31. The last one that sees 27 is that of 29.
+    assert_eq!(clicks.nights("stale"), [29]);
+    let (_, json) = clicks.status();
+    assert_eq!(json["nights"][2]["changes"][0]["costs_only"], true);
+    ok(&clicks.backfill(27, 31, &[]));
+    assert_eq!(
+        clicks.query("select gpu_ns from usage where resource_id = 'r1' and ds in (date '2026-10-27', date '2026-10-30') order by ds"),
+        ["9", "7"]
+    );
+    let stages = "select count(*) from runs where stage = 'features' and ds = date '2026-10-29'";
+    assert_eq!(clicks.query(stages), ["1"], "only its costs ran again");
+    assert_eq!(clicks.status().0, 0);
+}
+
+#[test]
+fn a_source_is_late_once_its_time_is_over() {
+    let clicks = Clicks::new();
+    clicks.pipeline("required = false");
+    std::fs::remove_file(clicks.export(31)).unwrap();
+    ok(&clicks.backfill(30, 31, &[]));
+    let missing = |keys: &str| {
+        clicks.pipeline(keys);
+        let (code, json) = clicks.status();
+        let source = &json["sources"][0];
+        (code, source["missing"].clone(), source["awaited"].clone())
+    };
+    let (none, day) = (serde_json::json!([]), serde_json::json!(["2026-10-31"]));
+    assert_eq!(missing(""), (6, day.clone(), none.clone()));
+    // A source that may be missing is shown as missing, and wakes nobody.
+    assert_eq!(missing("required = false"), (0, day.clone(), none.clone()));
+    // Whatever the year is in which this test runs.
+    assert_eq!(missing("late_after = \"36500d\""), (0, none.clone(), day));
+    assert_eq!(
+        missing("withdrawn = [\"2026-10-31\"]"),
+        (0, none.clone(), none)
+    );
+}
+
+#[test]
+fn a_plan_for_machines_says_why_and_what_it_took_last_time() {
+    let clicks = five_nights();
+    let plan = |date: &str| -> Value {
+        let out = clicks.recost(&["plan", "pipeline.toml", "--date", date, "--json"]);
+        serde_json::from_slice(&out.stdout).unwrap()
+    };
+    let same = plan("2026-10-31");
+    assert_eq!(same["stages"][0]["why"], "nothing is new or changed");
+    assert_eq!(
+        same["stages"][1]["why"],
+        "made from the same deliveries before"
+    );
+    assert_eq!(
+        same["stages"][1]["replaces"]["user_features"]["partitions"],
+        serde_json::json!(["2026-10-31"])
+    );
+    assert!(same["stages"][1]["last_time"]["seconds"].as_f64().unwrap() >= 0.0);
+    clicks.deliver(30, 4);
+    let changed = plan("2026-10-31");
+    let ingest = &changed["ingest"][0];
+    assert_eq!(ingest["interval"], "2026-10-30");
+    assert_eq!(ingest["why"], "changed");
+    assert_eq!(ingest["replaces"]["rows_in"], 2);
+    assert_eq!(
+        ingest["replaces"]["partitions"],
+        serde_json::json!(["2026-10-30"])
+    );
+    let bytes = std::fs::metadata(clicks.export(30)).unwrap().len();
+    assert_eq!(ingest["bytes"], bytes);
+    assert_eq!(changed["nights"].as_array().unwrap().len(), 2);
+    std::fs::remove_file(clicks.export(29)).unwrap();
+    let warnings = plan("2026-10-31")["warnings"].to_string();
+    assert!(
+        warnings.contains("the export is gone for 2026-10-29"),
+        "{warnings}"
+    );
+}
