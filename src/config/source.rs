@@ -99,6 +99,9 @@ pub struct Source {
     /// Whether a bill of this source may come again with an issuer or half of an issuer's rows gone; by default not.
     #[serde(default)]
     pub may_shrink: bool,
+    /// Whether a column that the dialect reads may come with a narrower type than before; by default not.
+    #[serde(default)]
+    pub may_narrow: bool,
     /// Intervals, such as `2026-10-31` or `2026-10`, that count no longer: the next run removes what they brought.
     #[serde(default)]
     pub withdrawn: Vec<String>,

@@ -68,6 +68,8 @@ pub struct Row {
     pub rows_duplicate: u64,
     pub rows_late: u64,
     pub rows_quarantined: u64,
+    /// Columns of its files, each with its type.
+    pub columns: Vec<String>,
     /// Rows by its manifest.
     pub rows_stated: Option<u64>,
     /// Of charges: sums by currency.
@@ -156,7 +158,8 @@ impl Ledger {
         })? {
             sums.entry(id).or_default().put(currency, amounts);
         }
-        let sql = "select *, array_to_string(partitions, '/') as listed, arrow_cast(received_at, 'Int64') as received_us
+        let sql = "select *, array_to_string(partitions, '/') as listed,
+                       array_to_string(columns, chr(10)) as named, arrow_cast(received_at, 'Int64') as received_us
                    from deliveries";
         let rows = map(&engine.collect(sql).await?, |row| {
             let status = row.needed("status")?;
@@ -185,6 +188,12 @@ impl Ledger {
                 rows_duplicate: row.count("rows_duplicate")?,
                 rows_late: row.count("rows_late")?,
                 rows_quarantined: row.count("rows_quarantined")?,
+                columns: row
+                    .text("named")?
+                    .unwrap_or_default()
+                    .lines()
+                    .map(str::to_string)
+                    .collect(),
                 rows_stated: row.int("rows_stated")?.map(i64::unsigned_abs),
                 sums: Sums::default(),
             })
@@ -206,6 +215,13 @@ impl Ledger {
     pub fn of<'a>(&'a self, source: &'a str, interval: &'a str) -> impl Iterator<Item = &'a Row> {
         self.active()
             .filter(move |r| r.source == source && r.interval == interval)
+    }
+
+    /// The delivery of the newest interval before another one of a source, of which the columns are known.
+    pub fn before(&self, source: &str, interval: &str) -> Option<&Row> {
+        let rows = self.active().filter(|r| r.source == source);
+        rows.filter(|r| r.interval.as_str() < interval && !r.columns.is_empty())
+            .max_by(|a, b| a.interval.cmp(&b.interval))
     }
 
     /// Whether a newer delivery took the place of this one.
@@ -262,8 +278,10 @@ impl Ledger {
     fn rows(&self) -> Result<RecordBatch> {
         let rows = || self.rows.values();
         let mut partitions = ListBuilder::new(StringBuilder::new());
+        let mut columns = ListBuilder::new(StringBuilder::new());
         for row in rows() {
             partitions.append_value(row.partitions.iter().map(Some));
+            columns.append_value(row.columns.iter().map(Some));
         }
         let text = |f: fn(&Row) -> Option<&str>| -> ArrayRef {
             Arc::new(rows().map(f).collect::<StringViewArray>())
@@ -296,6 +314,7 @@ impl Ledger {
             ("rows_late", number(|r| Some(r.rows_late))),
             ("rows_quarantined", number(|r| Some(r.rows_quarantined))),
             ("rows_stated", number(|r| r.rows_stated)),
+            ("columns", Arc::new(columns.finish())),
         ])?)
     }
 

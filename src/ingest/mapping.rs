@@ -166,6 +166,14 @@ impl Mapping {
         Ok(Planned { frame })
     }
 
+    /// Whether the SQL names a column of the source.
+    pub fn names(&self, column: &str) -> bool {
+        let text = self.text.to_lowercase();
+        let mut words = text.split(|c: char| !(c.is_alphanumeric() || c == '_'));
+        words.any(|word| word == column.to_lowercase())
+            || text.contains(&format!("\"{}\"", column.to_lowercase()))
+    }
+
     /// Whether ingest says of each row of the table where it came from.
     pub fn fills(&self) -> bool {
         self.table.column("delivery_id").is_some()
@@ -204,17 +212,23 @@ impl Mapping {
             .iter()
             .map(|f| f.name().as_str())
             .collect();
-        let near = nearest(&missing, found.iter().copied())
-            .map_or(String::new(), |n| format!(" (the nearest is {n})"));
+        let near = nearest(&missing, found.iter().copied());
+        let nearest = near.map_or(String::new(), |n| format!(" (the nearest is {n})"));
         Error::new(
             Kind::Contract,
             format!(
-                "{}: the column {missing} is missing{wanted}; found {}{near}",
+                "{}: the column {missing} is missing{wanted}; found {}{nearest}",
                 file.input.path.display(),
                 found.join(", "),
             ),
         )
         .help(match column {
+            _ if near.is_some() => format!(
+                "if {} is its new name, deliver it under the old one or name it so in a dialect of your own (this one is {}); \
+                 else deliver the column",
+                near.unwrap_or_default(),
+                self.place
+            ),
             // Nothing is gained by calling it optional: the rows would be rejected one by one.
             Some(c) if c.required => format!(
                 "deliver the column, or give {} in a dialect of your own (this one is {})",

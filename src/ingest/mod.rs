@@ -9,6 +9,7 @@ mod conformance;
 mod convert;
 mod dedupe;
 mod deliveries;
+mod drift;
 mod file;
 mod files;
 mod ids;
@@ -161,8 +162,12 @@ pub async fn run(
             take_back(snapshot, &p.delivery_id)?;
         }
         let rows = ingest_kind(engine, snapshot, kind, &of_kind, &closed, date, threads).await?;
-        for (row, odd) in rows {
+        for (p, (row, odd)) in of_kind.iter().zip(rows) {
             summary.warnings.extend(odd);
+            let before = ledger.before(&row.source, &row.interval);
+            let shown = p.delivery.shown();
+            let said = drift::warnings(p.source, &p.mapping, before, &row, &shown)?;
+            summary.warnings.extend(said);
             summary.rows_in += row.rows_in;
             summary.rows_out += row.rows_out;
             summary.duplicates += row.rows_duplicate;
@@ -359,10 +364,12 @@ async fn ingest_kind(
             files: vec![],
         };
         let mut further = 0;
+        let mut columns: Vec<Vec<String>> = vec![];
         let mut oddities = Oddities::default();
         for (n, job) in jobs.iter().enumerate().filter(|(n, _)| owner[*n] == i) {
             let outcome: &mut FileOutcome = &mut outcomes[n];
             row.files += 1;
+            columns.push(drift::columns(&job.file.columns));
             row.rows_in += job.file.rows();
             row.rows_out += outcome.rows_out;
             row.rows_late += outcome.rows_late;
@@ -411,7 +418,11 @@ async fn ingest_kind(
             .help("deliver the file corrected, or raise `max_rejected` of this source to quarantine such rows"));
         }
         rejects.write(snapshot, &row.stem())?;
-        let odd = oddities.warnings(&row.source, &row.interval);
+        let mut odd = oddities.warnings(&row.source, &row.interval);
+        odd.extend(drift::between_files(&row, &columns));
+        row.columns = columns.concat();
+        row.columns.sort();
+        row.columns.dedup();
         rows.push((row, odd));
     }
     Ok(rows)

@@ -203,3 +203,35 @@ pub fn end_of(day: NaiveDate) -> DateTime<Utc> {
     let end = day.and_time(chrono::NaiveTime::MIN) + TimeDelta::days(1);
     end.and_utc()
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_export_is_missing_once_its_time_is_over() {
+        let text = |keys: &str| {
+            format!(
+                "name = \"shop\"\n[run]\nlate_after = \"4h\"\n[[sources]]\nname = \"clicks\"\nkind = \"events\"\n\
+                 path = \"{{date}}.csv\"\ndialect = \"recost\"\n{keys}"
+            )
+        };
+        let absent = |keys: &str, now: &str| {
+            let file = std::path::Path::new("pipeline.toml");
+            let pipeline = Pipeline::parse(&text(keys), file).unwrap();
+            let date = NaiveDate::from_ymd_opt(2026, 10, 31).unwrap();
+            let now = now.parse().unwrap();
+            let (missing, awaited) =
+                super::absent(&pipeline, &pipeline.sources[0], None, &[], date, now);
+            (missing.len(), awaited.len())
+        };
+        assert_eq!(absent("", "2026-11-01T03:59:59Z"), (0, 1));
+        assert_eq!(absent("", "2026-11-01T04:00:00Z"), (1, 0));
+        let own = "late_after = \"6h\"";
+        assert_eq!(absent(own, "2026-11-01T04:00:00Z"), (0, 1));
+        assert_eq!(absent(own, "2026-11-01T06:00:00Z"), (1, 0));
+        let withdrawn = "withdrawn = [\"2026-10-31\"]";
+        assert_eq!(absent(withdrawn, "2026-11-02T00:00:00Z"), (0, 0));
+    }
+}

@@ -17,8 +17,8 @@ use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 
 use super::runs::{self, Run};
 use super::{Selection, Stage};
-use crate::config::Pipeline;
 use crate::config::source::Interval;
+use crate::config::{Pipeline, SourceKind};
 use crate::engine::Engine;
 use crate::engine::rows::map;
 use crate::error::{Error, Result};
@@ -240,6 +240,7 @@ pub async fn nights<'a>(
     let range = (oldest.unwrap_or(window).min(window), to);
     let arrivals = arrivals(engine, pipeline, range).await?;
 
+    let there = there(&arrivals);
     let mut costs = costs_of_the_past(&arrivals, to, history_days);
     let mut nights = vec![];
     for night in from.iter_days().take_while(|day| *day <= to) {
@@ -250,7 +251,7 @@ pub async fn nights<'a>(
         let mut changes = vec![];
         let state = if published.contains(&night) {
             if let Some(inputs) = inputs.get(&night) {
-                changes = inputs.changes(night, &arrivals);
+                changes = inputs.changes(night, &there);
             }
             changes.extend(costs.remove(&night).unwrap_or_default());
             changes.sort();
@@ -314,6 +315,17 @@ fn partitions(snapshot: &Path, name: &str) -> Result<BTreeSet<NaiveDate>> {
     let table = table(name).ok_or_else(|| Error::unexpected(format!("no table {name}")))?;
     let partitions = store::partitions(snapshot, table)?;
     Ok(partitions.iter().filter_map(|ds| ds.parse().ok()).collect())
+}
+
+/// What a run of today finds of the sources by day that features are made from, by source and interval.
+type There<'a> = BTreeMap<(&'a str, &'a str), &'a Arrival<'a>>;
+
+fn there<'a>(arrivals: &'a [Arrival<'a>]) -> There<'a> {
+    arrivals
+        .iter()
+        .filter(|a| a.feeds_features() && a.counts() && a.source.interval() == Interval::Day)
+        .map(|a| ((a.source.name.as_str(), a.interval.as_str()), a))
+        .collect()
 }
 
 /// The changes that only the costs of nights before the newest window would show, by the last night that sees them.
@@ -389,13 +401,7 @@ async fn inputs(engine: &Engine) -> Result<BTreeMap<NaiveDate, Inputs>> {
 
 impl Inputs {
     /// What a run of the night would be made from today and was not, and the other way round.
-    fn changes(&self, night: NaiveDate, arrivals: &[Arrival<'_>]) -> Vec<Change> {
-        let there: BTreeMap<(&str, &str), &Arrival> = arrivals
-            .iter()
-            .filter(|a| a.feeds_features() && a.counts())
-            .filter(|a| a.source.interval() == Interval::Day)
-            .map(|a| ((a.source.name.as_str(), a.interval.as_str()), a))
-            .collect();
+    fn changes(&self, night: NaiveDate, there: &There<'_>) -> Vec<Change> {
         let change = |source: &str, interval: &str, how| Change {
             source: source.to_string(),
             interval: interval.to_string(),
@@ -419,9 +425,9 @@ impl Inputs {
             of_kind.map(|i| i.day).max()
         };
         let first = night - TimeDelta::days(i64::from(self.history_days.max(1)) - 1);
-        for (key, arrival) in there {
+        for (&key, arrival) in there {
             let from = match arrival.source.kind {
-                crate::config::SourceKind::Events => Some(first),
+                SourceKind::Events => Some(first),
                 // A snapshot takes the place of the ones before it.
                 kind => newest(kind.table()),
             };
@@ -431,5 +437,121 @@ impl Inputs {
             }
         }
         changes
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    const PIPELINE: &str = "name = \"shop\"\n\
+        [[sources]]\nname = \"clicks\"\nkind = \"events\"\npath = \"clicks/{date}.csv\"\ndialect = \"recost\"\n\
+        [[sources]]\nname = \"items\"\nkind = \"items\"\npath = \"items/{date}.csv\"\ndialect = \"recost\"\n\
+        [[sources]]\nname = \"use\"\nkind = \"usage\"\npath = \"use/{date}.csv\"\ndialect = \"recost\"\n";
+
+    fn october(day: u32) -> NaiveDate {
+        NaiveDate::from_ymd_opt(2026, 10, day).unwrap()
+    }
+
+    /// The arrival of a day of October.
+    fn arrival<'a>(of: &'a Pipeline, source: &str, day: u32, content: &str) -> Arrival<'a> {
+        Arrival {
+            source: of.sources.iter().find(|s| s.name == source).unwrap(),
+            interval: october(day).to_string(),
+            day: october(day),
+            standing: Standing::Ingested,
+            content: content.into(),
+            received_at: None,
+            files: 1,
+            rows: 9,
+            quarantined: 0,
+        }
+    }
+
+    #[test]
+    fn a_night_is_stale_by_what_it_saw_and_by_what_it_would_have_seen() {
+        let pipeline = Pipeline::parse(PIPELINE, Path::new("pipeline.toml")).unwrap();
+        let input = |source: &str, kind: &str, day: u32| Input {
+            source: source.into(),
+            kind: kind.into(),
+            interval: october(day).to_string(),
+            day: october(day),
+            content: "as it was".into(),
+        };
+        // The night of the 10th, of three days. There was no file of the 9th; the catalogue is of the 7th.
+        let inputs = Inputs {
+            history_days: 3,
+            rows: vec![
+                input("clicks", "events", 8),
+                input("clicks", "events", 10),
+                input("items", "items", 7),
+            ],
+        };
+        let of = |source: &str, day: u32, content: &str| arrival(&pipeline, source, day, content);
+        let as_it_was = || {
+            vec![
+                of("clicks", 7, "before the window"),
+                of("clicks", 8, "as it was"),
+                of("clicks", 10, "as it was"),
+                of("clicks", 11, "after the night"),
+                of("items", 6, "an older catalogue"),
+                of("items", 7, "as it was"),
+                of("items", 11, "after the night"),
+                of("use", 9, "costs alone"),
+            ]
+        };
+        let changes = |arrivals: &[Arrival<'_>]| -> Vec<String> {
+            let changes = inputs.changes(october(10), &there(arrivals));
+            changes.iter().map(Change::to_string).collect()
+        };
+        assert_eq!(changes(&as_it_was()), Vec::<String>::new());
+
+        let mut now = as_it_was();
+        now[1].content = "delivered again".into();
+        now[2].standing = Standing::Withdrawn;
+        now.push(of("clicks", 9, "late"));
+        now.push(of("items", 8, "a newer catalogue"));
+        assert_eq!(
+            changes(&now),
+            [
+                "clicks 2026-10-08 was replaced",
+                "clicks 2026-10-10 was withdrawn",
+                "clicks 2026-10-09 arrived later",
+                "items 2026-10-08 arrived later"
+            ]
+        );
+        // A file that is gone took nothing with it, and one without a row brought nothing.
+        let mut now = as_it_was();
+        now[1].standing = Standing::Gone;
+        now.push(of("clicks", 9, "empty"));
+        now[8].rows = 0;
+        assert_eq!(changes(&now), Vec::<String>::new());
+    }
+
+    #[test]
+    fn costs_before_the_newest_window_belong_to_the_last_night_that_saw_them() {
+        let pipeline = Pipeline::parse(PIPELINE, Path::new("pipeline.toml")).unwrap();
+        let mut arrivals: Vec<_> = (1..=9)
+            .map(|day| arrival(&pipeline, "use", day, "x"))
+            .collect();
+        for arrival in &mut arrivals[4..] {
+            arrival.standing = Standing::Changed;
+        }
+        // The window of the 10th holds the 8th and later days.
+        let found = costs_of_the_past(&arrivals, october(10), 3);
+        let found: Vec<_> = found
+            .iter()
+            .map(|(night, c)| (*night, c[0].to_string()))
+            .collect();
+        let said = |day: u32| format!("use 2026-10-0{day} was replaced (costs)");
+        assert_eq!(
+            found,
+            [
+                (october(7), said(5)),
+                (october(8), said(6)),
+                (october(9), said(7))
+            ]
+        );
     }
 }

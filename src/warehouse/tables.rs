@@ -376,6 +376,11 @@ pub static TABLES: &[Table] = &[
             ),
             req("rows_quarantined", Int64, "rows rejected"),
             opt("rows_stated", Int64, "rows in the files, by its manifest"),
+            opt(
+                "columns",
+                TextList,
+                "columns of the files, each with a blank and its type",
+            ),
         ],
     },
     Table {

@@ -182,7 +182,7 @@ fn write(path: &Path, batch: &RecordBatch) {
 }
 
 /// Writes a Parquet file anew with what `change` makes of its rows.
-fn change(path: &Path, change: impl FnOnce(RecordBatch) -> RecordBatch) {
+pub fn change(path: &Path, change: impl FnOnce(RecordBatch) -> RecordBatch) {
     write(path, &change(read(path)));
 }
 
@@ -216,7 +216,7 @@ fn with_column(batch: &RecordBatch, name: &str, array: ArrayRef) -> RecordBatch 
     RecordBatch::try_new(Arc::new(Schema::new(fields)), columns).unwrap()
 }
 
-fn with_type(batch: &RecordBatch, name: &str, ty: &DataType) -> RecordBatch {
+pub fn with_type(batch: &RecordBatch, name: &str, ty: &DataType) -> RecordBatch {
     with_column(batch, name, cast(column(batch, name), ty).unwrap())
 }
 

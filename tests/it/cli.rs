@@ -10,9 +10,9 @@ use tempfile::TempDir;
 
 use crate::shop::{NIGHT, Shop, recost, text};
 
-const COMMANDS: [&str; 15] = [
-    "demo", "init", "generate", "plan", "run", "check", "close", "explain", "compare", "report",
-    "export", "sql", "tables", "devices", "status",
+const COMMANDS: [&str; 16] = [
+    "demo", "init", "generate", "plan", "run", "backfill", "check", "close", "explain", "compare",
+    "report", "export", "sql", "tables", "devices", "status",
 ];
 
 /// Exit code and both outputs, as one text.
@@ -237,7 +237,10 @@ fn errors_say_where_and_what_to_do() {
         shop.path(),
         run(&["run", "pipeline.toml", "--date", "2030-01-01"])
     );
-    snapshot!(shop.path(), run(&["status", "pipeline.toml"]));
+    snapshot!(
+        shop.path(),
+        run(&["status", "pipeline.toml", "--date", NIGHT])
+    );
     snapshot!(shop.path(), run(&["sql", "pipeline.toml", "select 1"]));
     shop.edit("history_days", "history_day");
     snapshot!(
