@@ -4,7 +4,7 @@
 //! that became wider pass unsaid. One that became narrower in a column that the dialect reads stops the run: what it lost
 //! cannot be seen in the values that are left.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use arrow::datatypes::{DataType, Schema};
 
@@ -62,23 +62,31 @@ struct Drift {
 }
 
 fn drift(before: &[String], now: &[String]) -> Drift {
-    fn split(columns: &[String]) -> BTreeMap<&str, &str> {
-        columns.iter().filter_map(|c| c.rsplit_once(' ')).collect()
+    // Files of one delivery may have a column in several types.
+    fn types(columns: &[String]) -> BTreeMap<&str, BTreeSet<&str>> {
+        let mut types: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+        for (name, ty) in columns.iter().filter_map(|c| c.rsplit_once(' ')) {
+            types.entry(name).or_default().insert(ty);
+        }
+        types
     }
-    let (before, now) = (split(before), split(now));
-    let missing = |from: &BTreeMap<&str, &str>, to: &BTreeMap<&str, &str>| -> Vec<String> {
-        let names = from.keys().filter(|name| !to.contains_key(*name));
-        names.map(ToString::to_string).collect()
-    };
-    let narrower = now.iter().filter_map(|(name, to)| {
-        let from = before.get(name).filter(|from| is_narrower(from, to))?;
-        Some((name.to_string(), from.to_string(), to.to_string()))
-    });
-    Drift {
-        more: missing(&now, &before),
-        less: missing(&before, &now),
-        narrower: narrower.collect(),
+    let (before, now) = (types(before), types(now));
+    let mut drift = Drift::default();
+    for (name, after) in &now {
+        let Some(known) = before.get(name) else {
+            drift.more.push(name.to_string());
+            continue;
+        };
+        for to in after.difference(known) {
+            if let Some(from) = known.iter().find(|from| is_narrower(from, to)) {
+                let change = (name.to_string(), from.to_string(), to.to_string());
+                drift.narrower.push(change);
+            }
+        }
     }
+    let less = before.keys().filter(|name| !now.contains_key(*name));
+    drift.less = less.map(ToString::to_string).collect();
+    drift
 }
 
 /// What to say of a delivery's columns, held against the delivery of the interval before it.
@@ -172,6 +180,10 @@ mod tests {
             }
         );
         assert_eq!(drift(&before, &before), Drift::default());
+        // One file of several is enough; a type that was there before is none that is new.
+        let mixed = columns(&["at date", "at timestamp"]);
+        assert_eq!(drift(&columns(&["at timestamp"]), &mixed).narrower.len(), 1);
+        assert_eq!(drift(&mixed, &columns(&["at date"])), Drift::default());
     }
 
     #[test]
