@@ -316,6 +316,7 @@ async fn last_time(engine: &Engine, warehouse: &Warehouse) -> Result<BTreeMap<St
 fn took(entry: &Entry) -> String {
     let seconds = entry.seconds().unwrap_or(0.0);
     match entry.rows.filter(|rows| *rows > 0) {
+        Some(1) => format!("; last time {seconds:.1} s, 1 row"),
         Some(rows) => format!("; last time {seconds:.1} s, {} rows", thousands(rows)),
         None => format!("; last time {seconds:.1} s"),
     }
