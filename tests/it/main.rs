@@ -23,6 +23,7 @@ mod oracle;
 mod order;
 mod reports;
 mod routing;
+mod schedulers;
 mod shop;
 mod showback;
 mod sql;
