@@ -35,11 +35,12 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Kind; 10] = [
+    pub const ALL: [Kind; 11] = [
         Kind::Unexpected,
         Kind::Config,
         Kind::Check,
         Kind::NothingToDo,
+        Kind::Unfinished,
         Kind::SourceMissing,
         Kind::Locked,
         Kind::Contract,
