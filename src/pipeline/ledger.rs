@@ -16,6 +16,7 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 use super::interrupt::{Runs, whole};
 use crate::alive::{self, Alive};
+use crate::config::Keep;
 use crate::engine::rows::map;
 use crate::error::{Error, Result};
 use crate::warehouse::{Staging, TableWriter, Warehouse, table};
@@ -222,9 +223,11 @@ impl Ledger {
     ///
     /// # Errors
     /// Those of publishing and of writing.
-    pub fn publish(&mut self, staging: Staging, keep: usize) -> Result<PathBuf> {
+    pub fn publish(&mut self, staging: Staging, keep: Keep) -> Result<PathBuf> {
+        // What takes its time is done before, where an interrupt need not wait for it.
+        let prepared = staging.prepare()?;
         let mut runs = whole();
-        let snapshot = runs.publish(staging, keep)?;
+        let snapshot = runs.publish(prepared, keep)?;
         self.finish_within(None, &mut runs)?;
         Ok(snapshot)
     }
