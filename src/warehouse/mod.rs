@@ -1,9 +1,11 @@
 //! The published tables: their contracts, the files they lie in, and the one step in which a run replaces them.
 
 pub mod contract;
+pub mod evolution;
 mod lease;
 mod manifest;
 mod mirror;
+mod names;
 pub mod pointer;
 mod remote;
 pub mod store;

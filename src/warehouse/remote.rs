@@ -511,7 +511,9 @@ impl Client {
     async fn delete(&self, folder: &str, objects: Vec<Listed>) -> Result<()> {
         let keys: Vec<_> = objects
             .iter()
-            .map(|object| Ok(self.key(&format!("{folder}/{}", object.name))))
+            // A listed name is escaped already.
+            .map(|object| Key::parse(format!("{}/{}", self.key(folder), object.name)))
+            .map(|key| key.map_err(Refused::from))
             .collect();
         let deleted = self.store.delete_stream(stream::iter(keys).boxed());
         let gone = |result: Result<Key, Refused>| match result {

@@ -22,7 +22,9 @@ use std::time::{Duration, SystemTime};
 
 use chrono::Utc;
 
+use super::evolution;
 use super::mirror::Mirror;
+use super::names;
 use super::pointer::{self, Pointer, Previous, is_run};
 use crate::config::{Keep, Pipeline};
 use crate::error::{Error, Kind, Result};
@@ -133,7 +135,8 @@ impl Warehouse {
     ///
     /// # Errors
     /// `Kind::Locked` with the holder's note when another run holds it; `Kind::Config` when the folder cannot be written, or it
-    /// and the store both changed; those of the store.
+    /// and the store both changed; `Kind::Contract` when this program's tables do not follow the published ones; those of the
+    /// store.
     pub fn lock(&self, note: &str) -> Result<Lock> {
         for dir in [self.root.clone(), self.runs(), self.root.join("snapshots")] {
             fs::create_dir_all(&dir).map_err(|e| Error::io("cannot make the folder", &dir, &e))?;
@@ -175,6 +178,9 @@ impl Warehouse {
             mirror.begin(self, note)?;
         }
         self.sweep()?;
+        if let Some(snapshot) = self.snapshot() {
+            evolution::check(&snapshot)?;
+        }
         Ok(lock)
     }
 
@@ -325,6 +331,8 @@ impl Staging {
     /// Those of the file system and of the store. What could not be sent stays, and the next run goes on with it.
     pub fn prepare(mut self) -> Result<Prepared> {
         remove_empty_dirs(&self.dir)?;
+        names::settle(&self.dir, self.warehouse.snapshot().as_deref())?;
+        evolution::record(&self.dir)?;
         sync_tree(&self.dir)?;
         if let Some(mirror) = self.warehouse.mirror.clone() {
             mirror.expect(&self.run_id)?;
@@ -471,7 +479,7 @@ fn link_tree(
         let Some(name) = path.file_name() else {
             continue;
         };
-        let target = to.join(name);
+        let target = to.join(names::written(&name.to_string_lossy()));
         if path.is_dir() {
             link_tree(&path, &target, link)?;
         } else {

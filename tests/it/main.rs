@@ -20,6 +20,7 @@ mod ledger;
 mod night;
 mod oracle;
 mod order;
+mod readers;
 mod reports;
 mod routing;
 mod s3;

@@ -4,6 +4,10 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use arrow::row::{RowConverter, SortField};
+use parquet::arrow::ArrowWriter;
+use parquet::arrow::arrow_reader::{ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
+use parquet::file::metadata::PageIndexPolicy;
 use recost::config::Pipeline;
 use recost::error::{Error, Kind, Result};
 use recost::warehouse::Warehouse;
@@ -14,17 +18,24 @@ use crate::s3::{Fault, Request, S3};
 use crate::shop::{NIGHT, Shop, text};
 
 /// A machine that publishes: a folder of its own.
-struct Machine {
+pub struct Machine {
     dir: TempDir,
     pipeline: Pipeline,
 }
 
 /// What a machine publishes: files below a snapshot.
-type Files<'a> = &'a [(&'a str, &'a [u8])];
+pub type Files<'a> = &'a [(&'a str, &'a [u8])];
 
 impl Machine {
-    fn new(config: &str) -> Self {
-        let dir = TempDir::new().unwrap();
+    pub fn new(config: &str) -> Self {
+        // In memory: hundreds of publishes wait for a disk otherwise.
+        let memory = Path::new("/dev/shm");
+        let dir = if memory.is_dir() {
+            TempDir::new_in(memory)
+        } else {
+            TempDir::new()
+        };
+        let dir = dir.unwrap();
         let text = format!("name = \"shop\"\n[run]\nkeep_snapshots = 1\n{config}");
         let pipeline = Pipeline::parse(&text, &dir.path().join("pipeline.toml")).unwrap();
         Machine { dir, pipeline }
@@ -35,7 +46,7 @@ impl Machine {
     }
 
     /// Publishes what is published with some files replaced.
-    fn publish(&self, files: Files<'_>) -> Result<String> {
+    pub fn publish(&self, files: Files<'_>) -> Result<String> {
         self.publish_after(files, || {})
     }
 
@@ -59,7 +70,7 @@ impl Machine {
         self.warehouse().lock("a test since today").map(drop)
     }
 
-    fn file(&self, below: &str) -> PathBuf {
+    pub fn file(&self, below: &str) -> PathBuf {
         self.dir.path().join("warehouse").join(below)
     }
 
@@ -75,6 +86,7 @@ impl Machine {
                 .into_owned();
             files.push((name, std::fs::read(path).unwrap()));
         });
+        files.retain(|(name, _)| name != "contracts.json");
         files.sort();
         files
     }
@@ -128,6 +140,7 @@ fn published_there(store: &S3) -> Option<Vec<(String, Vec<u8>)>> {
         .filter(|k| k.starts_with(&folder))
         .count();
     assert_eq!(there, files.len() + 1);
+    files.retain(|(name, _)| name != "contracts.json");
     files.sort();
     Some(files)
 }
@@ -501,4 +514,127 @@ fn the_command_line_publishes_fetches_and_never_shows_the_secret() {
             file.display()
         );
     });
+}
+
+#[test]
+fn an_old_file_is_read_with_nulls_where_a_column_is_new_and_a_broken_promise_stops_the_run() {
+    let shop = Shop::new();
+    shop.run_ok();
+    contracts_hold(&shop.file("warehouse/current"));
+    let file = shop.file("warehouse/current/contracts.json");
+    let written = std::fs::read_to_string(&file).unwrap();
+    let doctored = written.replacen("\"int64\"", "\"int32\"", 1);
+    std::fs::write(&file, doctored).unwrap();
+    let before = shop.published();
+    let out = shop.run();
+    assert_eq!(out.status.code(), Some(8), "{}", text(&out.stderr));
+    assert!(
+        text(&out.stderr).contains("is int64, was int32"),
+        "{}",
+        text(&out.stderr)
+    );
+    assert_eq!(shop.published(), before);
+    std::fs::write(&file, written).unwrap();
+    // A file of a version that did not know the reasons yet.
+    let mut lists = vec![];
+    crate::shop::walk(
+        &shop.file("warehouse/current/recommendations"),
+        &mut |file| lists.push(file.to_path_buf()),
+    );
+    for list in lists {
+        let read = std::fs::File::open(&list).unwrap();
+        let read = ParquetRecordBatchReaderBuilder::try_new(read)
+            .unwrap()
+            .build()
+            .unwrap();
+        let batches: Vec<_> = read.map(|b| b.unwrap()).collect();
+        let keep: Vec<usize> = (0..batches[0].num_columns())
+            .filter(|n| batches[0].schema().field(*n).name() != "reason")
+            .collect();
+        assert!(keep.len() < batches[0].num_columns());
+        std::fs::remove_file(&list).unwrap();
+        let schema = batches[0].schema().project(&keep).unwrap();
+        let mut writer =
+            ArrowWriter::try_new(std::fs::File::create(&list).unwrap(), schema.into(), None)
+                .unwrap();
+        for batch in batches {
+            writer.write(&batch.project(&keep).unwrap()).unwrap();
+        }
+        writer.close().unwrap();
+    }
+    let found = shop.query(
+        "select count(*) > 0, count(reason), count(item_id) = count(*) from recommendations",
+    );
+    assert_eq!(found, ["true,0,true"]);
+}
+
+/// Each published file has the columns of its contract and no others, statistics and a page index for each, row groups of the
+/// intended size, and its rows in the contract's order.
+fn contracts_hold(current: &Path) {
+    let root = current.canonicalize().unwrap();
+    let mut unsorted = vec![];
+    crate::shop::walk(&root, &mut |path| {
+        if path.extension().is_none_or(|e| e != "parquet") {
+            return;
+        }
+        let name = path.strip_prefix(&root).unwrap();
+        let table =
+            recost::warehouse::table(name.iter().next().unwrap().to_str().unwrap()).unwrap();
+        let options = ArrowReaderOptions::new().with_page_index_policy(PageIndexPolicy::Required);
+        let file = std::fs::File::open(path).unwrap();
+        let reader = ParquetRecordBatchReaderBuilder::try_new_with_options(file, options).unwrap();
+        let names: Vec<String> = reader
+            .schema()
+            .fields()
+            .iter()
+            .map(|f| f.name().clone())
+            .collect();
+        assert_eq!(
+            names,
+            table.columns.iter().map(|c| c.name).collect::<Vec<_>>(),
+            "{name:?}"
+        );
+        let meta = reader.metadata();
+        assert!(
+            meta.column_index().is_some() && meta.offset_index().is_some(),
+            "{name:?}"
+        );
+        let groups = meta.row_groups();
+        assert!(
+            groups.iter().all(|g| g.num_rows() <= 256 * 1024),
+            "{name:?}"
+        );
+        assert!(
+            groups
+                .iter()
+                .all(|g| g.columns().iter().all(|c| c.statistics().is_some())),
+            "{name:?}"
+        );
+        let by: Vec<usize> = table
+            .order
+            .iter()
+            .filter_map(|o| names.iter().position(|n| n == o))
+            .collect();
+        let fields = by
+            .iter()
+            .map(|n| SortField::new(reader.schema().field(*n).data_type().clone()));
+        let converter = RowConverter::new(fields.collect()).unwrap();
+        let mut last = None;
+        for batch in reader.build().unwrap() {
+            let batch = batch.unwrap().project(&by).unwrap();
+            for row in converter
+                .convert_columns(batch.columns())
+                .unwrap()
+                .iter()
+                .map(|r| r.owned())
+            {
+                if last.as_ref().is_some_and(|last| *last > row) {
+                    unsorted.push(name.to_path_buf());
+                }
+                last = Some(row);
+            }
+        }
+    });
+    unsorted.dedup();
+    assert_eq!(unsorted, Vec::<PathBuf>::new());
 }
