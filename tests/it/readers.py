@@ -27,7 +27,7 @@ if duckdb is None and polars is None and pandas is None:
 
 def by_duckdb(base, table):
     glob = f"{base}/{table}/**/*.parquet"
-    return duckdb.sql(f"select min(run), max(run), sum(amount) from read_parquet('{glob}')").fetchone()
+    return duckdb.execute(f"select min(run), max(run), sum(amount) from read_parquet('{glob}')").fetchone()
 
 
 def by_polars(base, table):
@@ -43,8 +43,8 @@ def by_pandas(base, table):
 
 def by_pointer(base, _):
     """Both tables in one query, by the one-liner of the manual."""
-    duckdb.sql(f"set variable s = (select '{root}/' || snapshot from read_json('{root}/current.json'))")
-    return duckdb.sql(
+    duckdb.execute(f"set variable s = (select '{root}/' || snapshot from read_json('{root}/current.json'))")
+    return duckdb.execute(
         """
         select min(run), max(run), if(sum(amount) filter (t = 'a') = sum(amount) filter (t = 'c'), sum(amount) // 2, -1)
         from (
