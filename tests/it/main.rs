@@ -24,6 +24,7 @@ mod readers;
 mod reports;
 mod routing;
 mod s3;
+mod schedulers;
 mod shop;
 mod showback;
 mod sql;
