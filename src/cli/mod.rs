@@ -18,6 +18,7 @@ mod run;
 mod signals;
 mod sql;
 mod status;
+mod sync;
 mod tables;
 mod tune;
 
@@ -88,6 +89,8 @@ enum Command {
     Report(report::Args),
     /// Writes the attributed cost as a FOCUS data set, for other cost tools.
     Export(export::Args),
+    /// Brings the warehouse and its store together: fetches what was published elsewhere, sends what could not be sent.
+    Sync(sync::Args),
     /// Queries the published tables.
     Sql(sql::Args),
     /// Describes the published tables: grain, columns, units, partitions.
@@ -210,6 +213,7 @@ async fn dispatch(command: Command, printer: &mut Printer) -> Result<()> {
         Command::Explain(args) => explain::run(&args, printer).await,
         Command::Report(args) => report::run(&args, printer).await,
         Command::Export(args) => export::run(&args, printer).await,
+        Command::Sync(args) => sync::run(&args, printer),
         Command::Sql(args) => sql::run(&args, printer).await,
         Command::Tables(args) => tables::run(&args, printer),
         Command::Devices(args) => devices::run(&args, printer),

@@ -5,6 +5,7 @@
 
 mod parse;
 pub mod source;
+pub mod store;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -16,6 +17,7 @@ use crate::evaluate::protocol::Protocol;
 use crate::model::Family;
 pub use crate::model::compress::Compression;
 pub use source::{Kind as SourceKind, Source};
+pub use store::{Keep, Store};
 
 /// A pipeline file as its user wrote it, checked, with paths made absolute.
 #[derive(Debug, Clone, Deserialize)]
@@ -26,6 +28,8 @@ pub struct Pipeline {
     /// Folder that holds the published tables.
     #[serde(default = "defaults::warehouse")]
     pub warehouse: PathBuf,
+    /// The object store that the published tables are mirrored to.
+    pub store: Option<Store>,
     /// Folder with SQL files of the project's own; a file of a built-in one's path replaces it.
     #[serde(default = "defaults::sql")]
     pub sql: PathBuf,
@@ -92,6 +96,8 @@ pub struct Run {
     pub late_after: TimeSpan,
     /// Published snapshots that are kept beside the current one, for readers that still hold them.
     pub keep_snapshots: usize,
+    /// How long a snapshot stays at least once it is no longer the current one.
+    pub keep_for: Option<TimeSpan>,
 }
 
 /// What becomes of a night whose GPU is lost, out of memory or refuses a command.
@@ -289,6 +295,7 @@ impl Default for Run {
             resource_id: "recost-nightly".into(),
             late_after: TimeSpan(chrono::TimeDelta::zero()),
             keep_snapshots: 2,
+            keep_for: None,
         }
     }
 }

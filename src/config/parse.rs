@@ -340,6 +340,9 @@ impl Pipeline {
                     .map_err(|e| mistake("search: ", &e))?;
             }
         }
+        if let Some(mistake) = self.store.as_ref().and_then(super::Store::mistake) {
+            return wrong(mistake);
+        }
         if !(1..=36_500).contains(&self.run.history_days) {
             return wrong("`[run] history_days` must be between 1 and 36,500".into());
         }

@@ -34,7 +34,7 @@ pub fn days_of(period: &str) -> Result<(NaiveDate, NaiveDate)> {
 /// its data fails; `Kind::Locked` when a run is writing.
 pub async fn run(pipeline: &Pipeline, library: &Library, period: &str) -> Result<Closed> {
     let days = days_of(period)?;
-    let warehouse = Warehouse::new(&pipeline.warehouse);
+    let warehouse = Warehouse::of(pipeline)?;
     warehouse.published()?;
     let lock = warehouse.lock(&lock_note())?;
     let mut ledger = Ledger::start(&warehouse, days.1, "none")?;
@@ -67,6 +67,6 @@ async fn stages(
     ledger.begin("check")?;
     let held = check(library, &options, &dir, days, &[period.to_string()]).await?;
     ledger.end(None, format!("{held} checks hold"))?;
-    let published = ledger.publish(staging, pipeline.run.keep_snapshots)?;
+    let published = ledger.publish(staging, pipeline.run.keep())?;
     Ok((closed, published))
 }

@@ -9,8 +9,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use chrono::Utc;
 
 use super::ledger::{Ledger, Status, lock_of};
+use crate::config::Keep;
 use crate::error::{Error, Kind, Result};
-use crate::warehouse::Staging;
+use crate::warehouse::Prepared;
 
 /// What an interrupt finds of this process's runs.
 #[derive(Debug)]
@@ -38,9 +39,9 @@ impl Runs {
     /// Publishes what a run staged.
     ///
     /// # Errors
-    /// Those of [`Staging::publish`].
-    pub fn publish(&mut self, staging: Staging, keep: usize) -> Result<PathBuf> {
-        let snapshot = staging.publish(keep)?;
+    /// Those of [`Prepared::publish`].
+    pub fn publish(&mut self, prepared: Prepared, keep: Keep) -> Result<PathBuf> {
+        let snapshot = prepared.publish(keep)?;
         self.published = true;
         Ok(snapshot)
     }

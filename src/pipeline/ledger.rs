@@ -16,6 +16,7 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 use super::interrupt::{Runs, whole};
 use crate::alive::{self, Alive};
+use crate::config::Keep;
 use crate::engine::rows::map;
 use crate::error::{Error, Result};
 use crate::warehouse::{Staging, TableWriter, Warehouse, table};
@@ -133,6 +134,7 @@ impl Ledger {
     pub fn start(warehouse: &Warehouse, date: NaiveDate, device: &str) -> Result<Self> {
         let mut runs = whole();
         note_the_dead(warehouse, &runs)?;
+        note_the_published(warehouse, &runs)?;
         let now = Utc::now();
         let run_id = format!("{}-{}", now.format("%Y%m%dT%H%M%S%3fZ"), std::process::id());
         let file = file_of(warehouse, &run_id);
@@ -222,9 +224,11 @@ impl Ledger {
     ///
     /// # Errors
     /// Those of publishing and of writing.
-    pub fn publish(&mut self, staging: Staging, keep: usize) -> Result<PathBuf> {
+    pub fn publish(&mut self, staging: Staging, keep: Keep) -> Result<PathBuf> {
+        // What takes its time is done before, where an interrupt need not wait for it.
+        let prepared = staging.prepare()?;
         let mut runs = whole();
-        let snapshot = runs.publish(staging, keep)?;
+        let snapshot = runs.publish(prepared, keep)?;
         self.finish_within(None, &mut runs)?;
         Ok(snapshot)
     }
@@ -360,6 +364,29 @@ fn note_the_dead(warehouse: &Warehouse, runs: &Runs) -> Result<()> {
         }
         alive::forget(&file.with_extension("new"))?;
         alive::forget(&lock)?;
+    }
+    Ok(())
+}
+
+/// Notes of the run whose snapshot is current that it is done: one that could not reach the store ended with an error, and
+/// whoever took the lock next has published it since.
+fn note_the_published(warehouse: &Warehouse, runs: &Runs) -> Result<()> {
+    let file = warehouse.run().map(|run| file_of(warehouse, &run));
+    let Some(mut ledger) = file
+        .filter(|f| f.exists())
+        .map(|f| Ledger::read(&f))
+        .transpose()?
+    else {
+        return Ok(());
+    };
+    let Some(run) = ledger.entries.first_mut() else {
+        return Ok(());
+    };
+    if [Status::Failed, Status::Interrupted, Status::Killed].contains(&run.status) {
+        let before = run.message.take().unwrap_or_default();
+        run.status = Status::Done;
+        run.message = Some(format!("published later; when it ended: {before}"));
+        ledger.write(runs)?;
     }
     Ok(())
 }

@@ -96,7 +96,7 @@ impl Night<'_> {
         // What can be known to be wrong is said before anything is touched.
         attribution::stage::routing(self.pipeline, &self.library)?;
         let device = compute::open(&self.device)?;
-        let warehouse = Warehouse::new(&self.pipeline.warehouse);
+        let warehouse = Warehouse::of(self.pipeline)?;
         if warehouse.snapshot().is_none() && !self.selection.has(Stage::Ingest) {
             return Err(Error::new(
                 Kind::NothingToDo,
@@ -301,7 +301,7 @@ impl Night<'_> {
                 observer(Progress::End(stage, entry));
             }
         }
-        let snapshot = ledger.publish(staging, self.pipeline.run.keep_snapshots)?;
+        let snapshot = ledger.publish(staging, self.pipeline.run.keep())?;
         Ok((snapshot, ingested, verdict, attributed))
     }
 

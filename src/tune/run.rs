@@ -103,7 +103,7 @@ impl Tuning<'_> {
             settings.seed,
         );
         let device = compute::open(&self.device)?;
-        let warehouse = Warehouse::new(&self.pipeline.warehouse);
+        let warehouse = Warehouse::of(self.pipeline)?;
         let snapshot = warehouse.published()?;
         let options = Options::of(self.pipeline, self.date);
         let (until, words) = self.budget(&settings, &options, &snapshot).await?;
@@ -368,7 +368,8 @@ impl Book<'_> {
         for day in spent.chunk_by(|a, b| a.started.date_naive() == b.started.date_naive()) {
             account.record(staging.dir(), device, day)?;
         }
-        whole().publish(staging, self.tuning.pipeline.run.keep_snapshots)?;
+        let prepared = staging.prepare()?;
+        whole().publish(prepared, self.tuning.pipeline.run.keep())?;
         (self.published, self.newest) = (trials.len(), Instant::now());
         Ok(true)
     }

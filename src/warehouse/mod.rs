@@ -1,12 +1,19 @@
 //! The published tables: their contracts, the files they lie in, and the one step in which a run replaces them.
 
 pub mod contract;
+pub mod evolution;
+mod lease;
+mod manifest;
+mod mirror;
+mod names;
+pub mod pointer;
+mod remote;
 pub mod store;
 pub mod tables;
 mod tables_focus;
 pub mod writer;
 
 pub use contract::{Check, Column, Partition, Table, Type};
-pub use store::{Staging, Warehouse};
+pub use store::{Lock, Prepared, Staging, Warehouse};
 pub use tables::{TABLES, table};
 pub use writer::TableWriter;

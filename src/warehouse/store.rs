@@ -3,6 +3,7 @@
 //! ```text
 //! warehouse/
 //!   current -> snapshots/<run>        what readers open; replaced by one rename
+//!   current.json                      the same as a file, and which snapshots are kept beside it
 //!   snapshots/<run>/<table>/<partition>/*.parquet
 //!   runs/<run>.parquet                the ledger: written when a run starts and again when it ends
 //!   lock                              held by the run that writes
@@ -10,19 +11,34 @@
 //! A run stages a copy of the current snapshot made of hard links, so that what does not change costs directory entries
 //! and no bytes, replaces partitions in it, and publishes it by pointing `current` at it. Files are never changed once
 //! written, so a reader that holds the old snapshot keeps reading it.
+//!
+//! With a store beside it ([`Mirror`]) the folder is a working copy: what is published is what the store's pointer names.
 
 use std::fs::{self, File, TryLockError};
 use std::io::{Read, Seek, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
+use chrono::Utc;
+
+use super::evolution;
+use super::mirror::Mirror;
+use super::names;
+use super::pointer::{self, Pointer, Previous, is_run};
+use crate::config::{Keep, Pipeline};
 use crate::error::{Error, Kind, Result};
 use crate::scratch;
 use crate::warehouse::contract::Table;
+
+/// How long what nothing points to is left alone: it may be under way.
+pub(super) const ORPHAN: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// A warehouse folder.
 #[derive(Debug, Clone)]
 pub struct Warehouse {
     root: PathBuf,
+    mirror: Option<Arc<Mirror>>,
 }
 
 /// A snapshot that a run is building; removed when dropped without being published.
@@ -34,16 +50,39 @@ pub struct Staging {
     published: bool,
 }
 
+/// A snapshot that is complete wherever it is to be published, and that no reader sees yet.
+#[derive(Debug)]
+pub struct Prepared {
+    staging: Staging,
+}
+
 /// Held while a run writes; another run is refused.
 #[derive(Debug)]
 pub struct Lock {
+    mirror: Option<Arc<Mirror>>,
     _file: File,
 }
 
 impl Warehouse {
-    /// The warehouse at `root`, which need not exist yet.
+    /// The warehouse at `root`, which need not exist yet, without a store: for those who read, and for tests.
     pub fn new(root: impl Into<PathBuf>) -> Self {
-        Warehouse { root: root.into() }
+        Warehouse {
+            root: root.into(),
+            mirror: None,
+        }
+    }
+
+    /// The warehouse of a pipeline, for those who publish.
+    ///
+    /// # Errors
+    /// `Kind::Config` when `[store]` is wrong.
+    pub fn of(pipeline: &Pipeline) -> Result<Self> {
+        let mut warehouse = Warehouse::new(&pipeline.warehouse);
+        if let Some(store) = &pipeline.store {
+            let mirror = Mirror::open(store, &warehouse.root, pipeline.run.keep())?;
+            warehouse.mirror = Some(Arc::new(mirror));
+        }
+        Ok(warehouse)
     }
 
     /// The warehouse's folder.
@@ -66,6 +105,17 @@ impl Warehouse {
         self.current().canonicalize().ok()
     }
 
+    /// The run whose snapshot is published, or `None` before the first.
+    pub fn run(&self) -> Option<String> {
+        let link = fs::read_link(self.current()).ok()?;
+        Some(link.file_name()?.to_str()?.to_string())
+    }
+
+    /// Folder of a run's snapshot.
+    pub(super) fn snapshot_of(&self, run: &str) -> PathBuf {
+        self.root.join("snapshots").join(run)
+    }
+
     /// The published snapshot's own folder, or an error that says what to do.
     ///
     /// # Errors
@@ -80,10 +130,13 @@ impl Warehouse {
         })
     }
 
-    /// Makes the folders and takes the lock.
+    /// Makes the folders and takes the lock; with a store that one's as well, and what was published there since is fetched, or
+    /// what could not be published there is. What crashes left is removed.
     ///
     /// # Errors
-    /// `Kind::Locked` with the holder's note when another run holds it; `Kind::Config` when the folder cannot be written.
+    /// `Kind::Locked` with the holder's note when another run holds it; `Kind::Config` when the folder cannot be written, or it
+    /// and the store both changed; `Kind::Contract` when this program's tables do not follow the published ones; those of the
+    /// store.
     pub fn lock(&self, note: &str) -> Result<Lock> {
         for dir in [self.root.clone(), self.runs(), self.root.join("snapshots")] {
             fs::create_dir_all(&dir).map_err(|e| Error::io("cannot make the folder", &dir, &e))?;
@@ -117,7 +170,111 @@ impl Warehouse {
         file.set_len(0).map_err(io)?;
         file.rewind().map_err(io)?;
         writeln!(file, "{note}").map_err(io)?;
-        Ok(Lock { _file: file })
+        let lock = Lock {
+            mirror: self.mirror.clone(),
+            _file: file,
+        };
+        if let Some(mirror) = &self.mirror {
+            mirror.begin(self, note)?;
+        }
+        self.sweep()?;
+        if let Some(snapshot) = self.snapshot() {
+            evolution::check(&snapshot)?;
+        }
+        Ok(lock)
+    }
+
+    /// What `current` points to, and which snapshots are kept beside it.
+    fn pointer(&self) -> Result<Option<Pointer>> {
+        let Some(run) = self.run() else {
+            return Ok(None);
+        };
+        let now = Utc::now();
+        let path = self.root.join(pointer::NAME);
+        let known = match fs::read(&path) {
+            Ok(bytes) => Pointer::parse(&bytes, &path.display().to_string()).ok(),
+            Err(_) => None,
+        };
+        Ok(Some(match known {
+            Some(known) if known.run == run => known,
+            // `current` was pointed elsewhere by hand, or a process died between the two.
+            Some(known) => Pointer::to(&run, Some(&known), now),
+            None => {
+                let mut pointer = Pointer::to(&run, None, now);
+                let mut older = self.snapshots()?;
+                older.retain(|other| *other < run);
+                pointer.previous = older
+                    .into_iter()
+                    .rev()
+                    .map(|run| Previous { run, until: now })
+                    .collect();
+                pointer
+            }
+        }))
+    }
+
+    /// The runs that have a folder of a whole snapshot, oldest first.
+    fn snapshots(&self) -> Result<Vec<String>> {
+        let dirs = read_dir(&self.root.join("snapshots"))?;
+        let names = dirs.iter().filter_map(|d| d.file_name()?.to_str());
+        Ok(names
+            .filter(|name| is_run(name))
+            .map(str::to_string)
+            .collect())
+    }
+
+    /// Makes the snapshot of `run`, which is whole, the current one in a single rename. Removes those that need not stay.
+    pub(super) fn switch(&self, run: &str, keep: Keep) -> Result<PathBuf> {
+        let now = Utc::now();
+        let before = self.pointer()?;
+        let mut next = match before {
+            Some(same) if same.run == run => same,
+            before => Pointer::to(run, before.as_ref(), now),
+        };
+        let retired = next.retire(keep, now);
+        let link = self.root.join("current.new");
+        if link.symlink_metadata().is_ok() {
+            fs::remove_file(&link).map_err(|e| Error::io("cannot remove", &link, &e))?;
+        }
+        std::os::unix::fs::symlink(Path::new("snapshots").join(run), &link)
+            .map_err(|e| Error::io("cannot make the link", &link, &e))?;
+        let current = self.current();
+        fs::rename(&link, &current).map_err(|e| Error::io("cannot replace", &current, &e))?;
+        write_whole(&self.root.join(pointer::NAME), &next.to_bytes()?)?;
+        for run in retired {
+            remove_dir(&self.snapshot_of(&run))?;
+        }
+        Ok(self.snapshot_of(run))
+    }
+
+    /// Removes what crashes left and nothing points to: a link or file that was to replace another, and snapshots that were
+    /// never published or half fetched, once they are a day old.
+    fn sweep(&self) -> Result<()> {
+        for name in ["current.new", "current.json.new"] {
+            let path = self.root.join(name);
+            if path.symlink_metadata().is_ok() {
+                fs::remove_file(&path).map_err(|e| Error::io("cannot remove", &path, &e))?;
+            }
+        }
+        let pointer = self.pointer()?;
+        let pending = self.mirror.as_ref().and_then(|m| m.pending());
+        for dir in read_dir(&self.root.join("snapshots"))? {
+            let name = dir.file_name().and_then(|n| n.to_str()).unwrap_or_default();
+            let ours = is_run(name) || name.ends_with(".pulled");
+            let needed =
+                pointer.as_ref().is_some_and(|p| p.holds(name)) || pending.as_deref() == Some(name);
+            let made = dir.metadata().and_then(|m| m.modified());
+            let old = made.is_ok_and(|made| {
+                SystemTime::now()
+                    .duration_since(made)
+                    .is_ok_and(|age| age > ORPHAN)
+            });
+            if ours && !needed && old {
+                tracing::warn!(dir = %dir.display(), "a snapshot that was never published is removed");
+                remove_dir(&dir)?;
+            }
+        }
+        Ok(())
     }
 
     /// Begins a snapshot for `run_id`: a copy of the current one made of hard links. Needs the [`Lock`], so that what a
@@ -168,34 +325,64 @@ impl Staging {
         &self.dir
     }
 
-    /// Makes the staged snapshot the current one in a single rename, then removes snapshots beyond the newest `keep`
-    /// older ones.
-    pub fn publish(mut self, keep: usize) -> Result<PathBuf> {
+    /// Makes what was staged whole and durable, and with a store sends it there. No reader sees it yet.
+    ///
+    /// # Errors
+    /// Those of the file system and of the store. What could not be sent stays, and the next run goes on with it.
+    pub fn prepare(mut self) -> Result<Prepared> {
         remove_empty_dirs(&self.dir)?;
+        names::settle(&self.dir, self.warehouse.snapshot().as_deref())?;
+        evolution::record(&self.dir)?;
         sync_tree(&self.dir)?;
-        let snapshots = self.warehouse.root.join("snapshots");
-        let done = snapshots.join(&self.run_id);
+        if let Some(mirror) = self.warehouse.mirror.clone() {
+            mirror.expect(&self.run_id)?;
+            self.settle()?;
+            mirror.send(&self.warehouse, &self.run_id)?;
+        }
+        Ok(Prepared { staging: self })
+    }
+
+    /// [`Staging::prepare`] and [`Prepared::publish`].
+    ///
+    /// # Errors
+    /// Those of both.
+    pub fn publish(self, keep: impl Into<Keep>) -> Result<PathBuf> {
+        self.prepare()?.publish(keep)
+    }
+
+    /// Gives the folder its own name.
+    fn settle(&mut self) -> Result<()> {
+        let done = self.warehouse.snapshot_of(&self.run_id);
         fs::rename(&self.dir, &done).map_err(|e| Error::io("cannot rename", &self.dir, &e))?;
         self.published = true;
-        sync_dir(&snapshots)?;
-        let link = self.warehouse.root.join("current.new");
-        if link.symlink_metadata().is_ok() {
-            fs::remove_file(&link).map_err(|e| Error::io("cannot remove", &link, &e))?;
-        }
-        std::os::unix::fs::symlink(Path::new("snapshots").join(&self.run_id), &link)
-            .map_err(|e| Error::io("cannot make the link", &link, &e))?;
-        let current = self.warehouse.current();
-        fs::rename(&link, &current).map_err(|e| Error::io("cannot replace", &current, &e))?;
-        sync_dir(&self.warehouse.root)?;
+        sync_dir(&self.warehouse.root.join("snapshots"))
+    }
+}
 
-        let mut old: Vec<PathBuf> = read_dir(&snapshots)?;
-        old.retain(|p| *p != done && p.extension().is_none());
-        old.sort();
-        let surplus = old.len().saturating_sub(keep);
-        for dir in &old[..surplus] {
-            remove_dir(dir)?;
+impl Prepared {
+    /// Makes the snapshot the current one: with a store first there, by replacing one small object, then in the folder, by
+    /// renaming one link. Then removes the snapshots that `keep` does not want.
+    ///
+    /// # Errors
+    /// `Kind::Locked` when another run published to the store meanwhile; those of the store and of the file system.
+    pub fn publish(mut self, keep: impl Into<Keep>) -> Result<PathBuf> {
+        let keep = keep.into();
+        let warehouse = self.staging.warehouse.clone();
+        match &warehouse.mirror {
+            Some(mirror) => mirror.commit(&self.staging.run_id, keep)?,
+            None => self.staging.settle()?,
         }
-        Ok(done)
+        let published = warehouse.switch(&self.staging.run_id, keep)?;
+        sync_dir(&warehouse.root)?;
+        Ok(published)
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        if let Some(mirror) = &self.mirror {
+            mirror.end();
+        }
     }
 }
 
@@ -258,7 +445,7 @@ pub fn make_dir(dir: &Path) -> Result<()> {
 }
 
 /// Removes a folder and what is in it; one that is not there is no error.
-fn remove_dir(dir: &Path) -> Result<()> {
+pub(super) fn remove_dir(dir: &Path) -> Result<()> {
     match fs::remove_dir_all(dir) {
         Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
             Err(Error::io("cannot remove", dir, &e))
@@ -268,7 +455,7 @@ fn remove_dir(dir: &Path) -> Result<()> {
 }
 
 /// The paths in a folder, sorted; empty where there is no such folder.
-fn read_dir(dir: &Path) -> Result<Vec<PathBuf>> {
+pub(super) fn read_dir(dir: &Path) -> Result<Vec<PathBuf>> {
     let entries = match fs::read_dir(dir) {
         Ok(entries) => entries,
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(vec![]),
@@ -292,7 +479,7 @@ fn link_tree(
         let Some(name) = path.file_name() else {
             continue;
         };
-        let target = to.join(name);
+        let target = to.join(names::written(&name.to_string_lossy()));
         if path.is_dir() {
             link_tree(&path, &target, link)?;
         } else {
@@ -314,7 +501,7 @@ fn remove_empty_dirs(dir: &Path) -> Result<()> {
     Ok(())
 }
 
-fn sync_tree(dir: &Path) -> Result<()> {
+pub(super) fn sync_tree(dir: &Path) -> Result<()> {
     for path in read_dir(dir)? {
         if path.is_dir() {
             sync_tree(&path)?;
@@ -323,8 +510,20 @@ fn sync_tree(dir: &Path) -> Result<()> {
     sync_dir(dir)
 }
 
-fn sync_dir(dir: &Path) -> Result<()> {
+pub(super) fn sync_dir(dir: &Path) -> Result<()> {
     File::open(dir)
         .and_then(|d| d.sync_all())
         .map_err(|e| Error::io("cannot sync", dir, &e))
+}
+
+/// Writes a small file, durable and in one step.
+pub(super) fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
+    let new = path.with_added_extension("new");
+    let written = File::create(&new).and_then(|mut file| {
+        file.write_all(bytes)?;
+        file.sync_all()
+    });
+    written
+        .and_then(|()| fs::rename(&new, path))
+        .map_err(|e| Error::io("cannot write", path, &e))
 }

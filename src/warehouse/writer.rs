@@ -110,8 +110,11 @@ impl TableWriter {
                     },
                 )?
             };
-            if column.required && array.logical_null_count() > 0 {
-                return Err(wrong("has a null where none may be".into()));
+            let nulls = array.logical_nulls().filter(|_| column.required);
+            let null = nulls.and_then(|n| n.iter().position(|valid| !valid));
+            if let Some(row) = null {
+                let row = self.rows + row as u64 + 1;
+                return Err(wrong(format!("has a null in row {row}, where none may be")));
             }
             columns.push(array);
         }

@@ -10,9 +10,9 @@ use tempfile::TempDir;
 
 use crate::shop::{NIGHT, Shop, recost, text};
 
-const COMMANDS: [&str; 16] = [
+const COMMANDS: [&str; 17] = [
     "demo", "init", "generate", "plan", "run", "backfill", "check", "close", "explain", "compare",
-    "report", "export", "sql", "tables", "devices", "status",
+    "report", "export", "sql", "tables", "devices", "status", "sync",
 ];
 
 /// Exit code and both outputs, as one text.

@@ -92,7 +92,14 @@ fn names(dir: PathBuf) -> Vec<String> {
 fn assert_no_orphan(shop: &Shop, temp: &TempDir) {
     assert_eq!(
         names(shop.file("warehouse")),
-        ["current", "lock", "repeats", "runs", "snapshots"]
+        [
+            "current",
+            "current.json",
+            "lock",
+            "repeats",
+            "runs",
+            "snapshots"
+        ]
     );
     for name in names(shop.file("warehouse/snapshots")) {
         assert!(!name.contains('.'), "{name} in snapshots");

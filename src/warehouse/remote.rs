@@ -1,0 +1,659 @@
+//! An object store, as the rest of the program sees it: blocking calls, errors that name the store and the object and never a
+//! secret.
+//!
+//! The client is asynchronous and lives on threads of its own. So a heartbeat beats while stages keep every core busy, and
+//! whoever calls waits as for a disk.
+
+use std::fs::File;
+use std::future::Future;
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::mpsc;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use futures::{StreamExt, TryStreamExt, stream};
+use object_store::aws::AmazonS3Builder;
+use object_store::azure::MicrosoftAzureBuilder;
+use object_store::gcp::GoogleCloudStorageBuilder;
+use object_store::local::LocalFileSystem;
+use object_store::path::Path as Key;
+use object_store::{
+    Error as Refused, ObjectStore, ObjectStoreExt, ObjectStoreScheme, PutMode, PutOptions,
+    PutPayload, RetryConfig, UpdateVersion, WriteMultipart,
+};
+use sha2::{Digest, Sha256};
+use tokio::runtime::Runtime;
+
+use super::manifest::Entry;
+use crate::config::{Store, store::is_secret};
+use crate::engine::hex;
+use crate::error::{Error, Result};
+
+/// Objects that the store copies at a time.
+const COPIES: usize = 32;
+/// Files that are sent or fetched at a time; with the parts of each under way about 128 MiB.
+const TRANSFERS: usize = 4;
+/// Bytes of a part of a large object, and what is read of a file at a time.
+const PART: usize = 8 << 20;
+/// Parts of one object that are under way at a time.
+const PARTS: usize = 2;
+/// How often a conditional write is begun again whose answer was lost.
+const SWAPS: u32 = 4;
+/// Longest that one request may take.
+const REQUEST: &str = "120s";
+
+/// What tells one content of an object from the next.
+pub type Version = UpdateVersion;
+
+/// An object and what it holds.
+#[derive(Debug, Clone)]
+pub struct Object {
+    /// Its bytes.
+    pub bytes: Vec<u8>,
+    /// Which content this is.
+    pub version: Version,
+    /// When it was written, by the store's clock.
+    pub written: DateTime<Utc>,
+}
+
+/// What a folder of the store lists.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listed {
+    /// Below the folder.
+    pub name: String,
+    /// Bytes.
+    pub bytes: u64,
+    /// When it was written, by the store's clock.
+    pub written: DateTime<Utc>,
+}
+
+/// A prefix of a store.
+#[derive(Debug)]
+pub struct Remote {
+    client: Arc<Client>,
+    /// Taken when this is dropped.
+    runtime: Option<Runtime>,
+}
+
+/// The asynchronous side of a [`Remote`].
+#[derive(Debug)]
+pub struct Client {
+    url: String,
+    store: Box<dyn ObjectStore>,
+    prefix: Key,
+    /// The folder, where the store is a mounted file system.
+    folder: Option<PathBuf>,
+    /// What no message may contain.
+    secrets: Vec<String>,
+}
+
+impl Remote {
+    /// The store that a pipeline file names. Nothing is asked of it yet.
+    ///
+    /// # Errors
+    /// `Kind::Config` when the URL or an option is wrong.
+    pub fn open(config: &Store) -> Result<Remote> {
+        let options = config.resolved()?;
+        let location = config.location()?;
+        let wrong = |what: &str| Error::config(format!("[store] url: {what}"));
+        let url =
+            reqwest::Url::parse(&location).map_err(|e| wrong(&format!("this is no URL: {e}")))?;
+        if !url.username().is_empty() || url.password().is_some() || url.query().is_some() {
+            return Err(wrong("it holds more than a place")
+                .help("give credentials in the environment or under `[store] options`"));
+        }
+        let (scheme, prefix) = ObjectStoreScheme::parse(&url).map_err(|_| {
+            wrong(&format!("`{}` is no store that is known", url.scheme()))
+                .help("write s3://bucket/prefix, gs://bucket/prefix, az://container/prefix or file:///folder")
+        })?;
+        let secrets = secrets(&options);
+        let patience = config.patience.0.to_std().unwrap_or_default();
+        let retry = RetryConfig {
+            max_retries: 20,
+            retry_timeout: patience,
+            ..RetryConfig::default()
+        };
+        let refused = |e: Refused| {
+            let said = scrub(&e.to_string(), &secrets);
+            Error::config(format!("[store]: {said}"))
+        };
+        // Each client has its own type of key.
+        macro_rules! client {
+            ($builder:ty) => {{
+                let mut builder = <$builder>::from_env().with_url(location.as_str());
+                let request = ("timeout".to_string(), REQUEST.to_string());
+                for (key, value) in std::iter::once(request).chain(options) {
+                    let known = key.parse().map_err(|_| {
+                        Error::config(format!(
+                            "`[store] options.{key}` is no setting of this store's client"
+                        ))
+                    })?;
+                    builder = builder.with_config(known, value);
+                }
+                Box::new(builder.with_retry(retry).build().map_err(refused)?) as _
+            }};
+        }
+        let mut folder = None;
+        let (store, prefix): (Box<dyn ObjectStore>, Key) = match scheme {
+            ObjectStoreScheme::AmazonS3 => (client!(AmazonS3Builder), prefix),
+            ObjectStoreScheme::GoogleCloudStorage => (client!(GoogleCloudStorageBuilder), prefix),
+            ObjectStoreScheme::MicrosoftAzure => (client!(MicrosoftAzureBuilder), prefix),
+            ObjectStoreScheme::Local => {
+                let path = url
+                    .to_file_path()
+                    .map_err(|()| wrong("this is no path of a folder"))?;
+                super::store::make_dir(&path)?;
+                let store = LocalFileSystem::new_with_prefix(&path).map_err(refused)?;
+                folder = Some(path);
+                (Box::new(store), Key::default())
+            }
+            _ => {
+                return Err(wrong(
+                    "only s3, gs, az and file are stores that tables can lie in",
+                ));
+            }
+        };
+        Self::with(
+            location.trim_end_matches('/').to_string(),
+            store,
+            prefix,
+            folder,
+            secrets,
+        )
+    }
+
+    fn with(
+        url: String,
+        store: Box<dyn ObjectStore>,
+        prefix: Key,
+        folder: Option<PathBuf>,
+        secrets: Vec<String>,
+    ) -> Result<Remote> {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .thread_name("store")
+            .enable_all()
+            .build()
+            .map_err(|e| Error::unexpected(format!("cannot start the store's threads: {e}")))?;
+        let client = Client {
+            url,
+            store,
+            prefix,
+            folder,
+            secrets,
+        };
+        Ok(Remote {
+            client: Arc::new(client),
+            runtime: Some(runtime),
+        })
+    }
+
+    /// A store in memory.
+    #[cfg(test)]
+    pub fn in_memory() -> Remote {
+        let store = Box::new(object_store::memory::InMemory::new());
+        Self::with("memory:".into(), store, Key::default(), None, vec![]).unwrap()
+    }
+
+    /// The URL, as messages name it.
+    pub fn url(&self) -> &str {
+        &self.client.url
+    }
+
+    /// The asynchronous side, for what goes on beside the caller.
+    pub fn client(&self) -> Arc<Client> {
+        Arc::clone(&self.client)
+    }
+
+    /// Starts `work` on the store's own threads.
+    pub fn spawn(
+        &self,
+        work: impl Future<Output = ()> + Send + 'static,
+    ) -> Option<tokio::task::JoinHandle<()>> {
+        self.runtime.as_ref().map(|runtime| runtime.spawn(work))
+    }
+
+    /// Does `work` on the store's own threads and waits for it.
+    ///
+    /// # Errors
+    /// Those of `work`.
+    pub fn wait<T, F>(&self, work: impl FnOnce(Arc<Client>) -> F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T>> + Send + 'static,
+    {
+        let (done, result) = mpsc::channel();
+        let work = work(self.client());
+        self.spawn(async move {
+            // Whoever asked is gone only when its thread has panicked.
+            let _ = done.send(work.await);
+        });
+        result
+            .recv()
+            .unwrap_or_else(|_| Err(Error::unexpected("the store's threads ended")))
+    }
+
+    /// An object; `None` where there is none.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub fn get(&self, name: &str) -> Result<Option<Object>> {
+        let name = name.to_string();
+        self.wait(|client| async move { client.get(&name).await })
+    }
+
+    /// Writes an object, whatever was there.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub fn put(&self, name: &str, bytes: Vec<u8>) -> Result<()> {
+        let name = name.to_string();
+        self.wait(|client| async move { client.put(&name, bytes).await })
+    }
+
+    /// Writes an object if what is there is still `expected`, or nothing where that is `None`. `None` when it is not.
+    ///
+    /// `bytes` must be such that nobody else writes the same.
+    ///
+    /// # Errors
+    /// Those of the store. Whether the object was written is then not known.
+    pub fn swap(
+        &self,
+        name: &str,
+        bytes: Vec<u8>,
+        expected: Option<Version>,
+    ) -> Result<Option<Version>> {
+        let name = name.to_string();
+        self.wait(|client| async move { client.swap(&name, bytes, expected).await })
+    }
+
+    /// All objects below a folder, sorted by name.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub fn list(&self, folder: &str) -> Result<Vec<Listed>> {
+        let folder = folder.to_string();
+        self.wait(|client| async move { client.list(&folder).await })
+    }
+
+    /// The names of the folders in a folder, sorted.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub fn folders(&self, folder: &str) -> Result<Vec<String>> {
+        let folder = folder.to_string();
+        self.wait(|client| async move { client.folders(&folder).await })
+    }
+
+    /// Removes all objects below a folder. The object `last` goes last, so that as long as anything is there it is, too.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub fn remove(&self, folder: &str, last: &str) -> Result<()> {
+        let (folder, last) = (folder.to_string(), last.to_string());
+        self.wait(|client| async move {
+            let listed = client.list(&folder).await?;
+            let (end, begin): (Vec<_>, Vec<_>) = listed.into_iter().partition(|l| l.name == last);
+            client.delete(&folder, begin).await?;
+            client.delete(&folder, end).await
+        })
+    }
+
+    /// Copies files of one folder of the store to another, by the store itself.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub fn copy(&self, from: &str, to: &str, files: Vec<Entry>) -> Result<()> {
+        let (from, to) = (from.to_string(), to.to_string());
+        self.many(COPIES, files, move |client, file| {
+            let (from, to) = (
+                format!("{from}/{}", file.path),
+                format!("{to}/{}", file.path),
+            );
+            async move { client.copy(&from, &to).await }
+        })
+    }
+
+    /// Sends files below the folder `from` of this machine to a folder of the store.
+    ///
+    /// # Errors
+    /// Those of the store and of the file system; `Kind::Io` when a file is no longer what the manifest says.
+    pub fn upload(&self, from: &Path, to: &str, files: Vec<Entry>) -> Result<()> {
+        let (from, to) = (from.to_path_buf(), to.to_string());
+        self.many(TRANSFERS, files, move |client, file| {
+            let (path, name) = (from.join(&file.path), format!("{to}/{}", file.path));
+            async move { client.upload(&path, &name, &file).await }
+        })
+    }
+
+    /// Fetches files of a folder of the store into the folder `to` of this machine, whole or not at all each.
+    ///
+    /// # Errors
+    /// Those of the store and of the file system; `Kind::Io` when what comes is not what the manifest says.
+    pub fn download(&self, from: &str, to: &Path, files: Vec<Entry>) -> Result<()> {
+        let (from, to) = (from.to_string(), to.to_path_buf());
+        self.many(TRANSFERS, files, move |client, file| {
+            let (name, path) = (format!("{from}/{}", file.path), to.join(&file.path));
+            async move { client.download(&name, &path, &file).await }
+        })
+    }
+
+    fn many<F>(
+        &self,
+        at_once: usize,
+        files: Vec<Entry>,
+        work: impl Fn(Arc<Client>, Entry) -> F + Send + Sync + 'static,
+    ) -> Result<()>
+    where
+        F: Future<Output = Result<()>> + Send + 'static,
+    {
+        self.wait(|client| async move {
+            stream::iter(files)
+                .map(move |file| work(Arc::clone(&client), file))
+                .buffer_unordered(at_once)
+                .try_collect::<Vec<()>>()
+                .await
+                .map(drop)
+        })
+    }
+}
+
+impl Drop for Remote {
+    fn drop(&mut self) {
+        // The ordinary way waits, which is refused where other asynchronous work is done.
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+/// The name under which a folder of the store lists a file: some characters are escaped there.
+pub fn listed_as(path: &str) -> String {
+    path.split('/').collect::<Key>().to_string()
+}
+
+impl Client {
+    fn key(&self, name: &str) -> Key {
+        // Parts of a path may hold any character: each is escaped where it has to be.
+        let prefix = self.prefix.clone();
+        name.split('/')
+            .filter(|part| !part.is_empty())
+            .fold(prefix, Key::join)
+    }
+
+    async fn get(&self, name: &str) -> Result<Option<Object>> {
+        let failed = |e| self.failed("read", name, &e);
+        let found = match self.store.get(&self.key(name)).await {
+            Err(Refused::NotFound { .. }) => return Ok(None),
+            found => found.map_err(failed)?,
+        };
+        let (version, written) = (
+            Version {
+                e_tag: found.meta.e_tag.clone(),
+                version: found.meta.version.clone(),
+            },
+            found.meta.last_modified,
+        );
+        let bytes = found.bytes().await.map_err(failed)?.to_vec();
+        Ok(Some(Object {
+            bytes,
+            version,
+            written,
+        }))
+    }
+
+    async fn put(&self, name: &str, bytes: Vec<u8>) -> Result<()> {
+        let put = self.store.put(&self.key(name), bytes.into()).await;
+        put.map(drop).map_err(|e| self.failed("write", name, &e))
+    }
+
+    /// As [`Remote::swap`].
+    pub async fn swap(
+        &self,
+        name: &str,
+        bytes: Vec<u8>,
+        expected: Option<Version>,
+    ) -> Result<Option<Version>> {
+        let mut pause = Duration::from_millis(200);
+        let mut left = SWAPS;
+        loop {
+            let Err(error) = self.try_swap(name, bytes.clone(), expected.clone()).await else {
+                // A store may answer without a version.
+                let found = self.get(name).await?;
+                return Ok(found.filter(|f| f.bytes == bytes).map(|f| f.version));
+            };
+            left -= 1;
+            let lost = matches!(
+                error,
+                Refused::AlreadyExists { .. } | Refused::Precondition { .. }
+            );
+            let failed = self.failed("replace", name, &error);
+            if !lost && !failed.retryable() {
+                return Err(failed);
+            }
+            // The answer to a write that was done may have been lost on the way; its repetition then meets itself.
+            match self.get(name).await {
+                Ok(Some(found)) if found.bytes == bytes => return Ok(Some(found.version)),
+                Ok(_) if lost => return Ok(None),
+                Ok(_) if left > 0 => tokio::time::sleep(pause).await,
+                _ => return Err(failed),
+            }
+            pause *= 2;
+        }
+    }
+
+    async fn try_swap(
+        &self,
+        name: &str,
+        bytes: Vec<u8>,
+        expected: Option<Version>,
+    ) -> Result<(), Refused> {
+        let key = self.key(name);
+        let payload = PutPayload::from(bytes);
+        let Some(expected) = expected else {
+            let create = PutOptions::from(PutMode::Create);
+            return self.store.put_opts(&key, payload, create).await.map(drop);
+        };
+        let Some(folder) = &self.folder else {
+            let update = PutOptions::from(PutMode::Update(expected));
+            return self.store.put_opts(&key, payload, update).await.map(drop);
+        };
+        // A file system compares nothing: whoever writes here by this program waits for its turn.
+        let _turn = File::create(folder.join(".turn"))
+            .and_then(|file| file.lock().map(|()| file))
+            .map_err(|e| Refused::Generic {
+                store: "file",
+                source: Box::new(e),
+            })?;
+        let found = self.store.head(&key).await?;
+        if found.e_tag != expected.e_tag {
+            return Err(Refused::Precondition {
+                path: key.to_string(),
+                source: "it was replaced".into(),
+            });
+        }
+        self.store.put(&key, payload).await.map(drop)
+    }
+
+    async fn list(&self, folder: &str) -> Result<Vec<Listed>> {
+        let key = self.key(folder);
+        let found = self.store.list(Some(&key)).map_ok(|meta| {
+            let below = meta.location.prefix_match(&key).map(|parts| {
+                let parts: Vec<_> = parts.map(|p| p.as_ref().to_string()).collect();
+                parts.join("/")
+            });
+            Listed {
+                name: below.unwrap_or_default(),
+                bytes: meta.size,
+                written: meta.last_modified,
+            }
+        });
+        let found = found.try_collect::<Vec<_>>().await;
+        let mut found = found.map_err(|e| self.failed("list", folder, &e))?;
+        found.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(found)
+    }
+
+    async fn folders(&self, folder: &str) -> Result<Vec<String>> {
+        let listed = self
+            .store
+            .list_with_delimiter(Some(&self.key(folder)))
+            .await;
+        let listed = listed.map_err(|e| self.failed("list", folder, &e))?;
+        let names = listed.common_prefixes.iter().filter_map(|p| p.filename());
+        let mut names: Vec<String> = names.map(str::to_string).collect();
+        names.sort();
+        Ok(names)
+    }
+
+    async fn delete(&self, folder: &str, objects: Vec<Listed>) -> Result<()> {
+        let keys: Vec<_> = objects
+            .iter()
+            // A listed name is escaped already.
+            .map(|object| Key::parse(format!("{}/{}", self.key(folder), object.name)))
+            .map(|key| key.map_err(Refused::from))
+            .collect();
+        let deleted = self.store.delete_stream(stream::iter(keys).boxed());
+        let gone = |result: Result<Key, Refused>| match result {
+            Ok(_) | Err(Refused::NotFound { .. }) => Ok(()),
+            Err(e) => Err(self.failed("remove what is in", folder, &e)),
+        };
+        deleted.map(gone).try_collect::<Vec<()>>().await.map(drop)
+    }
+
+    async fn copy(&self, from: &str, to: &str) -> Result<()> {
+        let copied = self.store.copy(&self.key(from), &self.key(to)).await;
+        copied.map_err(|e| self.failed(&format!("copy {from} to"), to, &e))
+    }
+
+    async fn upload(&self, path: &Path, name: &str, file: &Entry) -> Result<()> {
+        let io = |e| Error::io("cannot read", path, &e);
+        let failed = |e| self.failed("write", name, &e);
+        let mut source = File::open(path).map_err(io)?;
+        let mut hash = Sha256::new();
+        let mut buffer = vec![0; PART.min(usize::try_from(file.bytes).unwrap_or(PART)) + 1];
+        let mut next = || -> Result<Option<Vec<u8>>> {
+            let mut filled = 0;
+            while filled < buffer.len() {
+                match source.read(&mut buffer[filled..]).map_err(io)? {
+                    0 => break,
+                    read => filled += read,
+                }
+            }
+            hash.update(&buffer[..filled]);
+            Ok((filled > 0).then(|| buffer[..filled].to_vec()))
+        };
+        let key = self.key(name);
+        if file.bytes <= PART as u64 {
+            let bytes = next()?.unwrap_or_default();
+            file.confirm(bytes.len() as u64, &hex(&hash.finalize()), &path.display())?;
+            return self.put(name, bytes).await;
+        }
+        let upload = self.store.put_multipart(&key).await.map_err(failed)?;
+        let mut upload = WriteMultipart::new_with_chunk_size(upload, PART);
+        let mut sent = 0;
+        let sending = async {
+            while let Some(bytes) = next()? {
+                upload.wait_for_capacity(PARTS).await.map_err(failed)?;
+                sent += bytes.len() as u64;
+                upload.write(&bytes);
+            }
+            Ok::<_, Error>(())
+        };
+        let ended = sending.await;
+        let ended =
+            ended.and_then(|()| file.confirm(sent, &hex(&hash.finalize()), &path.display()));
+        if let Err(e) = ended {
+            // Parts of an upload that was never completed cost money until a rule of the bucket removes them.
+            if let Err(e) = upload.abort().await {
+                tracing::warn!(error = %self.failed("abandon", name, &e), "parts of an upload stay");
+            }
+            return Err(e);
+        }
+        upload.finish().await.map(drop).map_err(failed)
+    }
+
+    async fn download(&self, name: &str, path: &Path, file: &Entry) -> Result<()> {
+        let failed = |e| self.failed("read", name, &e);
+        let io = |e| Error::io("cannot write", path, &e);
+        if let Some(parent) = path.parent() {
+            super::store::make_dir(parent)?;
+        }
+        let new = path.with_added_extension("new");
+        let mut target = File::create(&new).map_err(io)?;
+        let found = self.store.get(&self.key(name)).await.map_err(failed)?;
+        let mut found = found.into_stream();
+        let (mut hash, mut bytes) = (Sha256::new(), 0);
+        while let Some(part) = found.try_next().await.map_err(failed)? {
+            hash.update(&part);
+            bytes += part.len() as u64;
+            target.write_all(&part).map_err(io)?;
+        }
+        file.confirm(
+            bytes,
+            &hex(&hash.finalize()),
+            &format!("{}/{name}", self.url),
+        )?;
+        target.sync_all().map_err(io)?;
+        std::fs::rename(&new, path).map_err(io)
+    }
+
+    /// What the store's client says, as an error of ours.
+    fn failed(&self, doing: &str, name: &str, error: &Refused) -> Error {
+        let said = scrub(&error.to_string(), &self.secrets);
+        let message = format!("cannot {doing} {}/{name}: {said}", self.url);
+        let passing = Error::new(crate::error::Kind::Io, message.clone());
+        match error {
+            Refused::PermissionDenied { .. } | Refused::Unauthenticated { .. } => {
+                Error::config(message).help(
+                    "give credentials that may read, write, list and delete there, in the environment or as `[store] options`",
+                )
+            }
+            Refused::NotImplemented { .. } | Refused::NotSupported { .. } => Error::config(message)
+                .help("publishing needs a store that replaces an object only where it is still the one that was read"),
+            Refused::NotFound { .. } if said.contains("NoSuchBucket") => {
+                Error::config(message).help("make the bucket, or correct `[store] url`")
+            }
+            Refused::InvalidPath { .. } | Refused::UnknownConfigurationKey { .. } => Error::config(message),
+            Refused::Generic { .. } if said.contains("redirect without LOCATION") => {
+                Error::config(message).help("set the bucket's region: `[store] options = { region = \"…\" }`")
+            }
+            Refused::Generic { .. } if ["400", "404", "405", "411", "501"].iter().any(|code| said.contains(&format!("status code: {code}"))) => {
+                Error::config(message)
+            }
+            _ => passing.help("the store may answer again later: run the same command again"),
+        }
+    }
+}
+
+/// The values of options and of the environment's variables that clients of stores read, where they are secrets.
+fn secrets(options: &std::collections::BTreeMap<String, String>) -> Vec<String> {
+    let options = options.iter().map(|(k, v)| (k.clone(), v.clone()));
+    let ours = |key: &str| {
+        ["AWS_", "AZURE_", "GOOGLE_"]
+            .iter()
+            .any(|p| key.starts_with(p))
+    };
+    let variables = std::env::vars_os()
+        .filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)))
+        .filter(|(key, _)| ours(key));
+    options
+        .chain(variables)
+        .filter(|(key, value)| is_secret(key) && !value.is_empty())
+        .map(|(_, value)| value)
+        .collect()
+}
+
+/// A message on one line, of bounded length, without secrets.
+fn scrub(message: &str, secrets: &[String]) -> String {
+    let mut message = message.split_whitespace().collect::<Vec<_>>().join(" ");
+    for secret in secrets {
+        message = message.replace(secret.as_str(), "…");
+    }
+    match message.char_indices().nth(500) {
+        Some((end, _)) => format!("{}…", &message[..end]),
+        None => message,
+    }
+}

@@ -1,0 +1,79 @@
+//! Other engines read the published tables while hundreds of snapshots are published.
+
+use std::sync::Arc;
+
+use arrow::array::{Int64Array, RecordBatch};
+use parquet::arrow::ArrowWriter;
+
+use crate::shop::{python, text};
+use crate::store::Machine;
+
+const PUBLISHES: i64 = 300;
+
+/// A table's file with rows of `run` that add up to `amount`.
+fn file(run: i64, amount: i64) -> Vec<u8> {
+    let rows = 1 + run % 7;
+    let amounts = (0..rows).map(|n| if n == 0 { amount - (rows - 1) } else { 1 });
+    let batch = RecordBatch::try_from_iter([
+        (
+            "run",
+            Arc::new(Int64Array::from(vec![run; rows as usize])) as _,
+        ),
+        (
+            "amount",
+            Arc::new(Int64Array::from_iter_values(amounts)) as _,
+        ),
+    ])
+    .unwrap();
+    let mut bytes = vec![];
+    let mut writer = ArrowWriter::try_new(&mut bytes, batch.schema(), None).unwrap();
+    writer.write(&batch).unwrap();
+    writer.close().unwrap();
+    bytes
+}
+
+#[test]
+fn a_query_sees_one_run_however_often_others_are_published() {
+    let machine = Machine::new("keep_for = \"1h\"\n");
+    let publish = |run: i64| {
+        let files = [
+            ("charges/billing_period=2026-10/part-0.parquet", 600),
+            ("charges/billing_period=2026-11/part-0.parquet", 400),
+            ("allocations/billing_period=2026-10/part-0.parquet", 100),
+            ("allocations/billing_period=2026-11/part-0.parquet", 350),
+            ("allocations/billing_period=2026-12/part-0.parquet", 550),
+        ];
+        let files = files.map(|(name, share)| (name, file(run, run * share)));
+        let files = files
+            .each_ref()
+            .map(|(name, bytes)| (*name, bytes.as_slice()));
+        machine.publish(&files).unwrap();
+    };
+    publish(1);
+    let root = machine.file("").canonicalize().unwrap();
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/readers.py");
+    let read = std::thread::scope(|scope| {
+        let reading = scope.spawn(|| python(&root, &[script, root.to_str().unwrap()]));
+        for run in 2..=PUBLISHES {
+            publish(run);
+            if reading.is_finished() {
+                break;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
+        std::fs::write(root.join("stop"), "").unwrap();
+        reading.join().unwrap()
+    });
+    let Some(read) = read else { return };
+    assert!(read.status.success(), "{}", text(&read.stderr));
+    let counts: serde_json::Value = serde_json::from_slice(&read.stdout).unwrap();
+    for (way, count) in counts.as_object().unwrap() {
+        let of = |what: &str| count[what].as_u64().unwrap();
+        assert_eq!(of("torn"), 0, "{way}: {counts}");
+        assert!(of("one run") > 0, "{way}: {counts}");
+        if !way.ends_with("current") {
+            assert_eq!(of("gone"), 0, "{way}: {counts}");
+        }
+    }
+    println!("{counts}");
+}

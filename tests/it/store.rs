@@ -1,0 +1,648 @@
+//! Publishing to a store: what lies there, what is sent and fetched, who may publish, and what becomes of each fault.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use arrow::row::{RowConverter, SortField};
+use parquet::arrow::ArrowWriter;
+use parquet::arrow::arrow_reader::{ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
+use parquet::file::metadata::PageIndexPolicy;
+use recost::config::Pipeline;
+use recost::error::{Error, Kind, Result};
+use recost::warehouse::Warehouse;
+use sha2::{Digest, Sha256};
+use tempfile::TempDir;
+
+use crate::s3::{Fault, Request, S3};
+use crate::shop::{NIGHT, Shop, text};
+
+/// A machine that publishes: a folder of its own.
+pub struct Machine {
+    dir: TempDir,
+    pipeline: Pipeline,
+    warehouse: Warehouse,
+}
+
+/// What a machine publishes: files below a snapshot.
+pub type Files<'a> = &'a [(&'a str, &'a [u8])];
+
+impl Machine {
+    pub fn new(config: &str) -> Self {
+        // In memory: hundreds of publishes wait for a disk otherwise.
+        let memory = Path::new("/dev/shm");
+        let dir = if memory.is_dir() {
+            TempDir::new_in(memory)
+        } else {
+            TempDir::new()
+        };
+        let dir = dir.unwrap();
+        let text = format!("name = \"shop\"\n[run]\nkeep_snapshots = 1\n{config}");
+        let pipeline = Pipeline::parse(&text, &dir.path().join("pipeline.toml")).unwrap();
+        let warehouse = Warehouse::of(&pipeline).unwrap();
+        Machine {
+            dir,
+            pipeline,
+            warehouse,
+        }
+    }
+
+    fn warehouse(&self) -> Warehouse {
+        self.warehouse.clone()
+    }
+
+    /// Publishes what is published with some files replaced.
+    pub fn publish(&self, files: Files<'_>) -> Result<String> {
+        self.publish_after(files, || {})
+    }
+
+    /// The same; `meanwhile` happens when the files are staged.
+    fn publish_after(&self, files: Files<'_>, meanwhile: impl FnOnce()) -> Result<String> {
+        static RUNS: AtomicUsize = AtomicUsize::new(0);
+        let run = format!("run-{:06}", RUNS.fetch_add(1, Ordering::Relaxed));
+        let warehouse = self.warehouse();
+        let lock = warehouse.lock("a test since today")?;
+        let staging = warehouse.stage(&run, &lock)?;
+        for (name, bytes) in files {
+            write(&staging.dir().join(name), bytes);
+        }
+        meanwhile();
+        staging.publish(self.pipeline.run.keep())?;
+        Ok(run)
+    }
+
+    /// Brings folder and store together and does nothing else.
+    fn sync(&self) -> Result<()> {
+        self.warehouse().lock("a test since today").map(drop)
+    }
+
+    pub fn file(&self, below: &str) -> PathBuf {
+        self.dir.path().join("warehouse").join(below)
+    }
+
+    /// The published files with their bytes.
+    fn published(&self) -> Vec<(String, Vec<u8>)> {
+        let root = self.file("current").canonicalize().unwrap();
+        let mut files = vec![];
+        crate::shop::walk(&root, &mut |path| {
+            let name = path
+                .strip_prefix(&root)
+                .unwrap()
+                .to_string_lossy()
+                .into_owned();
+            files.push((name, std::fs::read(path).unwrap()));
+        });
+        files.retain(|(name, _)| name != "contracts.json");
+        files.sort();
+        files
+    }
+
+    fn snapshots(&self) -> usize {
+        std::fs::read_dir(self.file("snapshots")).unwrap().count()
+    }
+}
+
+fn write(path: &Path, bytes: &[u8]) {
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    // The file that is there is a link to a published one.
+    let _ = std::fs::remove_file(path);
+    std::fs::write(path, bytes).unwrap();
+}
+
+const FIRST: Files<'static> = &[
+    ("events/ds=2026-10-30/a.parquet", b"events of the 30th"),
+    ("events/ds=2026-10-31/a.parquet", b"events of the 31st"),
+    ("models/ds=2026-10-31/m%3.bin", b"a model"),
+];
+const CHANGED: Files<'static> = &[("events/ds=2026-10-31/a.parquet", b"late events as well")];
+
+/// The published files of the store, having made sure that the pointer leads to a whole snapshot: each file of its manifest
+/// is there with its length and hash, and nothing else is.
+fn published_there(store: &S3) -> Option<Vec<(String, Vec<u8>)>> {
+    let pointer = store.get("shop/current.json")?;
+    let pointer: serde_json::Value = serde_json::from_slice(&pointer).unwrap();
+    let folder = format!("shop/{}", pointer["snapshot"].as_str().unwrap());
+    let manifest = store.get(&format!("{folder}manifest.json")).unwrap();
+    let manifest: serde_json::Value = serde_json::from_slice(&manifest).unwrap();
+    assert_eq!(manifest["run"], pointer["run"]);
+    let mut files = vec![];
+    for file in manifest["files"].as_array().unwrap() {
+        let path = file["path"].as_str().unwrap();
+        let key = format!("{folder}{}", path.replace('%', "%25"));
+        let bytes = store
+            .get(&key)
+            .unwrap_or_else(|| panic!("{key} is missing"));
+        let hash: String = Sha256::digest(&bytes)
+            .iter()
+            .map(|b| format!("{b:02x}"))
+            .collect();
+        assert_eq!(file["sha256"], hash, "{key}");
+        assert_eq!(file["bytes"], bytes.len());
+        files.push((path.to_string(), bytes));
+    }
+    let there = store
+        .keys()
+        .iter()
+        .filter(|k| k.starts_with(&folder))
+        .count();
+    assert_eq!(there, files.len() + 1);
+    files.retain(|(name, _)| name != "contracts.json");
+    files.sort();
+    Some(files)
+}
+
+/// Requests for files of snapshots by what they do: copies, writes, reads.
+fn transfers(seen: &[Request]) -> (usize, usize, usize) {
+    let files = seen
+        .iter()
+        .filter(|r| r.key.contains("/snapshots/") && r.key.contains("/ds="));
+    files.fold((0, 0, 0), |(copies, writes, reads), r| {
+        match r.method.as_str() {
+            "PUT" if r.copies() => (copies + 1, writes, reads),
+            "PUT" => (copies, writes + 1, reads),
+            _ => (copies, writes, reads + 1),
+        }
+    })
+}
+
+#[test]
+fn what_is_published_lies_in_the_store_and_another_machine_fetches_what_it_lacks() {
+    let store = S3::start();
+    let here = Machine::new(&store.config("5s"));
+    here.publish(FIRST).unwrap();
+    assert_eq!(published_there(&store).unwrap(), here.published());
+    assert_eq!(transfers(&store.seen()), (0, 3, 0));
+    // What has not changed is copied there.
+    write(&here.file("repeats/2026-10"), b"hashes");
+    let second = here.publish(CHANGED).unwrap();
+    assert_eq!(published_there(&store).unwrap(), here.published());
+    assert_eq!(transfers(&store.seen()), (2, 1, 0));
+    // A new machine begins with an empty folder.
+    let there = Machine::new(&store.config("5s"));
+    there.sync().unwrap();
+    assert_eq!(there.published(), here.published());
+    assert_eq!(there.warehouse().run(), Some(second));
+    assert_eq!(
+        std::fs::read(there.file("repeats/2026-10")).unwrap(),
+        b"hashes"
+    );
+    assert_eq!(transfers(&store.seen()), (0, 0, 3));
+    // It goes on from there, and the first one notices.
+    let third = there
+        .publish(&[("models/ds=2026-10-31/m%3.bin", b"a better one")])
+        .unwrap();
+    store.seen();
+    here.sync().unwrap();
+    assert_eq!(transfers(&store.seen()), (0, 0, 1));
+    assert_eq!(here.warehouse().run(), Some(third));
+    assert_eq!(here.published(), there.published());
+    assert_eq!(published_there(&store).unwrap(), here.published());
+    // One older snapshot is kept on each side.
+    let folders: std::collections::BTreeSet<String> = store
+        .keys()
+        .iter()
+        .filter_map(|k| {
+            Some(
+                k.strip_prefix("shop/snapshots/")?
+                    .split('/')
+                    .next()?
+                    .to_string(),
+            )
+        })
+        .collect();
+    assert_eq!(folders.len(), 2, "{folders:?}");
+    assert_eq!((here.snapshots(), there.snapshots()), (2, 2));
+}
+
+#[test]
+fn whatever_goes_wrong_with_any_one_request_both_are_whole_and_the_next_run_succeeds() {
+    let mut failed = 0;
+    // What a lost answer does is looked at request by request, and of the rest enough to meet each kind of request.
+    for (fault, step) in [
+        (Fault::Unanswered, 1),
+        (Fault::Status(503), 3),
+        (Fault::Reset, 3),
+        (Fault::Short, 3),
+        (Fault::Status(429), 7),
+        (Fault::Slow(100), 7),
+    ] {
+        let store = S3::start();
+        let here = Machine::new(&store.config("2s"));
+        here.publish(FIRST).unwrap();
+        for n in (0..).step_by(step) {
+            let before = here.published();
+            let mut count = 0;
+            store.rule(move |_| {
+                count += 1;
+                (count == n + 1).then_some(fault)
+            });
+            store.seen();
+            let content = format!("{fault:?} {n}");
+            let files: Files<'_> = &[("events/ds=2026-10-31/a.parquet", content.as_bytes())];
+            let done = here.publish(files);
+            store.heal();
+            let requests = store.seen().len();
+            let there = published_there(&store).unwrap();
+            match done {
+                Ok(_) => assert_eq!(there, here.published()),
+                Err(e) => {
+                    failed += 1;
+                    assert_eq!(e.kind(), Kind::Io, "{fault:?} {n}: {e}");
+                    assert!(e.to_string().contains("s3://bucket/shop"), "{e}");
+                    assert!(there == before || there.iter().any(|(_, b)| *b == content.as_bytes()));
+                    assert!(here.published() == before || here.published() == there);
+                }
+            }
+            here.sync().unwrap();
+            assert_eq!(published_there(&store).unwrap(), here.published());
+            if requests <= n {
+                assert!(n > 15, "{requests}");
+                break;
+            }
+        }
+    }
+    // The client goes on by itself after most of it.
+    assert!(failed < 30, "{failed}");
+}
+
+#[test]
+fn a_run_that_the_store_lets_down_leaves_all_as_it_was_and_the_next_publishes_it() {
+    let store = S3::start();
+    let here = Machine::new(&store.config("1s"));
+    here.publish(FIRST).unwrap();
+    let before = here.published();
+    for (name, dead) in [
+        ("the files", "/ds=2026-10-31/"),
+        ("the manifest", "manifest.json"),
+        ("the pointer", "current.json"),
+    ] {
+        let content = name.as_bytes();
+        let staged = here.publish_after(&[("events/ds=2026-10-31/a.parquet", content)], || {
+            store.rule(move |r| {
+                (r.method == "PUT" && r.key.contains(dead)).then_some(Fault::Status(503))
+            });
+        });
+        let error = staged.unwrap_err();
+        assert_eq!(error.kind(), Kind::Io, "{name}: {error}");
+        assert!(
+            error
+                .remedy()
+                .unwrap()
+                .starts_with("run the same command again"),
+            "{error:?}"
+        );
+        assert!(error.to_string().contains("s3://bucket/shop/"), "{error}");
+        let newest = &before.last().unwrap().1;
+        assert_eq!(published_there(&store).unwrap(), here.published());
+        assert_ne!(newest, content);
+        assert!(
+            !here.published().iter().any(|(_, bytes)| bytes == content),
+            "{name}"
+        );
+        store.heal();
+        here.sync().unwrap();
+        assert!(
+            here.published().iter().any(|(_, bytes)| bytes == content),
+            "{name}"
+        );
+        assert_eq!(published_there(&store).unwrap(), here.published());
+    }
+}
+
+#[test]
+fn one_machine_publishes_at_a_time_and_a_lease_that_was_lost_publishes_nothing() {
+    let store = S3::start();
+    let (here, there) = (
+        Machine::new(&store.config("5s")),
+        Machine::new(&store.config("5s")),
+    );
+    here.publish(FIRST).unwrap();
+    let locked = |error: Error, said: &str| {
+        assert_eq!(error.kind(), Kind::Locked, "{error}");
+        assert!(error.to_string().contains(said), "{error}");
+    };
+    let lost = here.publish_after(CHANGED, || {
+        locked(there.sync().unwrap_err(), "a test since today since 20");
+        // It dies, as far as can be seen.
+        store.age("shop/lock", Duration::from_secs(300));
+        there
+            .publish(&[("events/ds=2026-10-30/a.parquet", b"from there")])
+            .unwrap();
+    });
+    locked(
+        lost.unwrap_err(),
+        "published to s3://bucket/shop since this one began",
+    );
+    assert_eq!(published_there(&store).unwrap(), there.published());
+    // It goes on from what the other published.
+    here.sync().unwrap();
+    assert_eq!(here.published(), there.published());
+    here.publish(CHANGED).unwrap();
+    there.sync().unwrap();
+    assert_eq!(here.published(), there.published());
+}
+
+#[test]
+fn going_back_in_the_folder_goes_back_in_the_store_and_two_that_moved_apart_are_told() {
+    let store = S3::start();
+    let here = Machine::new(&store.config("5s"));
+    let first = here.publish(FIRST).unwrap();
+    let before = here.published();
+    here.publish(CHANGED).unwrap();
+    let point = |machine: &Machine, run: &str| {
+        std::fs::remove_file(machine.file("current")).unwrap();
+        std::os::unix::fs::symlink(format!("snapshots/{run}"), machine.file("current")).unwrap();
+    };
+    point(&here, &first);
+    here.sync().unwrap();
+    assert_eq!(published_there(&store).unwrap(), before);
+    // Another machine publishes while this folder is pointed elsewhere.
+    let there = Machine::new(&store.config("5s"));
+    there.publish(CHANGED).unwrap();
+    let other = std::fs::read_dir(here.file("snapshots")).unwrap();
+    let mut other = other.map(|e| e.unwrap().file_name().into_string().unwrap());
+    point(&here, &other.find(|name| *name != first).unwrap());
+    let error = here.sync().unwrap_err();
+    assert_eq!(error.kind(), Kind::Config);
+    assert!(
+        error
+            .to_string()
+            .contains("neither was made from the other"),
+        "{error}"
+    );
+    assert_eq!(published_there(&store).unwrap(), there.published());
+    // As the remedy says.
+    std::fs::rename(here.file(""), here.dir.path().join("aside")).unwrap();
+    here.sync().unwrap();
+    assert_eq!(here.published(), there.published());
+}
+
+#[test]
+fn large_files_go_in_parts_and_what_arrives_damaged_is_not_published() {
+    let store = S3::start();
+    let here = Machine::new(&store.config("2s"));
+    let large: Vec<u8> = (0..20_000_000_u32).map(|n| (n % 251) as u8).collect();
+    here.publish(&[("models/ds=2026-10-31/large.bin", &large)])
+        .unwrap();
+    assert_eq!(published_there(&store).unwrap(), here.published());
+    // An upload that fails leaves no parts that cost money.
+    let more = [large.as_slice(), b"more"].concat();
+    let dead = here.publish_after(&[("models/ds=2026-10-31/large.bin", &more)], || {
+        store.rule(|r| {
+            r.key
+                .ends_with("large.bin")
+                .then_some(())
+                .filter(|()| r.method == "PUT")
+                .map(|()| Fault::Status(400))
+        });
+    });
+    assert!(dead.is_err());
+    store.heal();
+    assert_eq!(store.uploads(), 0);
+    here.sync().unwrap();
+    let there = Machine::new(&store.config("2s"));
+    for fault in [Fault::Flipped, Fault::Short] {
+        store.rule(move |r| (r.method == "GET" && r.key.ends_with("large.bin")).then_some(fault));
+        let error = there.sync().unwrap_err();
+        assert_eq!(error.kind(), Kind::Io, "{error}");
+        assert!(there.warehouse().run().is_none());
+    }
+    store.heal();
+    there.sync().unwrap();
+    assert_eq!(there.published(), here.published());
+}
+
+#[test]
+fn what_nothing_points_to_is_removed_when_it_is_a_day_old_and_nothing_else_is() {
+    let store = S3::start();
+    let here = Machine::new(&store.config("5s"));
+    here.publish(FIRST).unwrap();
+    for name in ["old", "young"] {
+        store.put(
+            &format!("shop/snapshots/{name}/events/ds=2026-10-31/a.parquet"),
+            b"half",
+        );
+        write(&here.file(&format!("snapshots/{name}/x")), b"half");
+    }
+    let day = Duration::from_secs(25 * 60 * 60);
+    // What is published is as old: age alone removes nothing.
+    store.age("shop/snapshots/", day);
+    store.put("shop/snapshots/young/b", b"half");
+    let old = std::fs::File::open(here.file("snapshots/old")).unwrap();
+    old.set_modified(std::time::SystemTime::now() - day)
+        .unwrap();
+    write(&here.file("current.json.new"), b"{");
+    here.sync().unwrap();
+    let keys = store.keys();
+    assert!(!keys.iter().any(|k| k.contains("/old/")), "{keys:?}");
+    assert_eq!(keys.iter().filter(|k| k.contains("/young/")).count(), 2);
+    assert!(!here.file("snapshots/old").exists() && here.file("snapshots/young").exists());
+    assert!(!here.file("current.json.new").exists());
+    assert_eq!(published_there(&store).unwrap(), here.published());
+}
+
+#[test]
+fn a_mounted_folder_is_a_store_too() {
+    let folder = TempDir::new().unwrap();
+    let config = format!(
+        "[store]\nurl = \"file://{}/shared\"\n",
+        folder.path().display()
+    );
+    let (here, there) = (Machine::new(&config), Machine::new(&config));
+    here.publish(FIRST).unwrap();
+    here.publish(CHANGED).unwrap();
+    there
+        .publish(&[("events/ds=2026-10-30/a.parquet", b"from there")])
+        .unwrap();
+    here.sync().unwrap();
+    assert_eq!(here.published(), there.published());
+    assert_eq!(here.published().len(), 3);
+}
+
+#[test]
+fn the_command_line_publishes_fetches_and_never_shows_the_secret() {
+    let store = S3::start();
+    let shop = Shop::new();
+    let secret = "planted-secret-4711";
+    shop.edit("[run]", &format!("{}\n[run]", store.signed("1s")));
+    let recost = |dir: &Path, args: &[&str]| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_recost"));
+        let out = command
+            .args(args)
+            .current_dir(dir)
+            .env("SECRET", secret)
+            .env("RECOST_LOG", "debug")
+            .output();
+        let out = out.unwrap();
+        let said = text(&out.stdout) + &text(&out.stderr);
+        assert!(!said.contains(secret), "{said}");
+        (out.status.code(), said)
+    };
+    let run = ["run", "pipeline.toml", "--date", NIGHT, "--device", "cpu"];
+    let (code, said) = recost(shop.path(), &run);
+    assert_eq!(code, Some(0), "{said}");
+    let there = published_there(&store).unwrap();
+    let names = |files: &[(String, Vec<u8>)]| {
+        files
+            .iter()
+            .map(|(name, _)| name.clone())
+            .collect::<Vec<_>>()
+    };
+    assert!(
+        names(&there)
+            .iter()
+            .any(|name| name.starts_with("allocations/"))
+    );
+    // A machine without a warehouse.
+    let published = shop.published();
+    std::fs::rename(shop.file("warehouse"), shop.file("aside")).unwrap();
+    let (code, said) = recost(shop.path(), &["sync", "pipeline.toml"]);
+    assert_eq!(code, Some(0), "{said}");
+    assert_eq!(shop.published(), published);
+    let (code, said) = recost(shop.path(), &["check", "pipeline.toml", "--date", NIGHT]);
+    assert_eq!(code, Some(0), "{said}");
+    let runs = store
+        .keys()
+        .iter()
+        .filter(|k| k.starts_with("shop/runs/"))
+        .count();
+    assert_eq!(runs, 1);
+    // The store refuses, and fails.
+    for (status, wanted) in [(403, 2), (503, 9)] {
+        store.rule(move |_| Some(Fault::Status(status)));
+        let (code, said) = recost(shop.path(), &["sync", "pipeline.toml"]);
+        assert_eq!(code, Some(wanted), "{said}");
+        assert!(said.contains("s3://bucket/shop/lock"), "{said}");
+    }
+    crate::shop::walk(&shop.file("warehouse"), &mut |file| {
+        let bytes = std::fs::read(file).unwrap();
+        assert!(
+            !bytes.windows(secret.len()).any(|w| w == secret.as_bytes()),
+            "{}",
+            file.display()
+        );
+    });
+}
+
+#[test]
+fn an_old_file_is_read_with_nulls_where_a_column_is_new_and_a_broken_promise_stops_the_run() {
+    let shop = Shop::new();
+    shop.run_ok();
+    contracts_hold(&shop.file("warehouse/current"));
+    let file = shop.file("warehouse/current/contracts.json");
+    let written = std::fs::read_to_string(&file).unwrap();
+    let doctored = written.replacen("\"int64\"", "\"int32\"", 1);
+    std::fs::write(&file, doctored).unwrap();
+    let before = shop.published();
+    let out = shop.run();
+    assert_eq!(out.status.code(), Some(8), "{}", text(&out.stderr));
+    assert!(
+        text(&out.stderr).contains("is int64, was int32"),
+        "{}",
+        text(&out.stderr)
+    );
+    assert_eq!(shop.published(), before);
+    std::fs::write(&file, written).unwrap();
+    // A file of a version that did not know the reasons yet.
+    let mut lists = vec![];
+    crate::shop::walk(
+        &shop.file("warehouse/current/recommendations"),
+        &mut |file| lists.push(file.to_path_buf()),
+    );
+    for list in lists {
+        let read = std::fs::File::open(&list).unwrap();
+        let read = ParquetRecordBatchReaderBuilder::try_new(read)
+            .unwrap()
+            .build()
+            .unwrap();
+        let batches: Vec<_> = read.map(|b| b.unwrap()).collect();
+        let keep: Vec<usize> = (0..batches[0].num_columns())
+            .filter(|n| batches[0].schema().field(*n).name() != "reason")
+            .collect();
+        assert!(keep.len() < batches[0].num_columns());
+        std::fs::remove_file(&list).unwrap();
+        let schema = batches[0].schema().project(&keep).unwrap();
+        let mut writer =
+            ArrowWriter::try_new(std::fs::File::create(&list).unwrap(), schema.into(), None)
+                .unwrap();
+        for batch in batches {
+            writer.write(&batch.project(&keep).unwrap()).unwrap();
+        }
+        writer.close().unwrap();
+    }
+    let found = shop.query(
+        "select count(*) > 0, count(reason), count(item_id) = count(*) from recommendations",
+    );
+    assert_eq!(found, ["true,0,true"]);
+}
+
+/// Each published file has the columns of its contract and no others, statistics and a page index for each, row groups of the
+/// intended size, and its rows in the contract's order.
+fn contracts_hold(current: &Path) {
+    let root = current.canonicalize().unwrap();
+    let mut unsorted = vec![];
+    crate::shop::walk(&root, &mut |path| {
+        if path.extension().is_none_or(|e| e != "parquet") {
+            return;
+        }
+        let name = path.strip_prefix(&root).unwrap();
+        let table =
+            recost::warehouse::table(name.iter().next().unwrap().to_str().unwrap()).unwrap();
+        let options = ArrowReaderOptions::new().with_page_index_policy(PageIndexPolicy::Required);
+        let file = std::fs::File::open(path).unwrap();
+        let reader = ParquetRecordBatchReaderBuilder::try_new_with_options(file, options).unwrap();
+        let names: Vec<String> = reader
+            .schema()
+            .fields()
+            .iter()
+            .map(|f| f.name().clone())
+            .collect();
+        assert_eq!(
+            names,
+            table.columns.iter().map(|c| c.name).collect::<Vec<_>>(),
+            "{name:?}"
+        );
+        let meta = reader.metadata();
+        assert!(
+            meta.column_index().is_some() && meta.offset_index().is_some(),
+            "{name:?}"
+        );
+        let groups = meta.row_groups();
+        assert!(
+            groups.iter().all(|g| g.num_rows() <= 256 * 1024),
+            "{name:?}"
+        );
+        assert!(
+            groups
+                .iter()
+                .all(|g| g.columns().iter().all(|c| c.statistics().is_some())),
+            "{name:?}"
+        );
+        let by: Vec<usize> = table
+            .order
+            .iter()
+            .filter_map(|o| names.iter().position(|n| n == o))
+            .collect();
+        let fields = by
+            .iter()
+            .map(|n| SortField::new(reader.schema().field(*n).data_type().clone()));
+        let converter = RowConverter::new(fields.collect()).unwrap();
+        let mut last = None;
+        for batch in reader.build().unwrap() {
+            let batch = batch.unwrap().project(&by).unwrap();
+            for row in converter
+                .convert_columns(batch.columns())
+                .unwrap()
+                .iter()
+                .map(|r| r.owned())
+            {
+                if last.as_ref().is_some_and(|last| *last > row) {
+                    unsorted.push(name.to_path_buf());
+                }
+                last = Some(row);
+            }
+        }
+    });
+    unsorted.dedup();
+    assert_eq!(unsorted, Vec::<PathBuf>::new());
+}
