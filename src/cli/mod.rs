@@ -7,6 +7,7 @@ mod demo;
 mod devices;
 mod explain;
 mod export;
+mod forget;
 mod generate;
 mod init;
 mod plan;
@@ -85,6 +86,10 @@ enum Command {
     Report(report::Args),
     /// Writes the attributed cost as a FOCUS data set, for other cost tools.
     Export(export::Args),
+    /// Takes people out of every table, snapshot, model file and report, and shows that they are gone.
+    Forget(forget::Args),
+    /// Gives the pseudonyms of user ids, read from standard input.
+    Pseudonym(forget::Pseudonym),
     /// Queries the published tables.
     Sql(sql::Args),
     /// Describes the published tables: grain, columns, units, partitions.
@@ -206,6 +211,8 @@ async fn dispatch(command: Command, printer: &mut Printer) -> Result<()> {
         Command::Explain(args) => explain::run(&args, printer).await,
         Command::Report(args) => report::run(&args, printer).await,
         Command::Export(args) => export::run(&args, printer).await,
+        Command::Forget(args) => forget::run(&args, printer).await,
+        Command::Pseudonym(args) => forget::pseudonyms(&args, printer),
         Command::Sql(args) => sql::run(&args, printer).await,
         Command::Tables(args) => tables::run(&args, printer),
         Command::Devices(args) => devices::run(&args, printer),

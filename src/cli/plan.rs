@@ -18,6 +18,7 @@ use crate::model::former;
 use crate::pipeline::Stage;
 use crate::pipeline::run::window;
 use crate::pipeline::runs::{self, Run};
+use crate::privacy::retention;
 use crate::warehouse::{Partition, Warehouse, store, table};
 
 /// Tables that are written only when something comes for a closed billing period.
@@ -66,6 +67,10 @@ pub async fn run(args: &Args, printer: &mut Printer) -> Result<()> {
         true => folds(&pipeline, snapshot.as_deref(), date)?,
         false => vec![],
     };
+    let dropped = match &snapshot {
+        Some(snapshot) => retention::due(&pipeline, snapshot, date)?,
+        None => vec![],
+    };
     if args.json {
         let stages: Vec<_> = stages
             .iter()
@@ -91,6 +96,9 @@ pub async fn run(args: &Args, printer: &mut Printer) -> Result<()> {
                 "model_id": model, "folded_into": into.as_ref().ok(), "trained_because": into.as_ref().err(),
             })).collect::<Vec<_>>(),
             "attribution": preview.as_ref().map(rules::json),
+            "retention": dropped.iter().map(|d| serde_json::json!({
+                "table": d.table, "days": d.days,
+            })).collect::<Vec<_>>(),
             "unchanged": survey.unchanged().iter().map(|(source, interval)| serde_json::json!({
                 "source": source, "interval": interval,
             })).collect::<Vec<_>>(),
@@ -177,6 +185,13 @@ pub async fn run(args: &Args, printer: &mut Printer) -> Result<()> {
                     lines.extend(rules.map(|line| format!("           {line}")));
                 }
             }
+        }
+    }
+    if !dropped.is_empty() {
+        lines.push(String::new());
+        for (n, dropped) in dropped.iter().enumerate() {
+            let head = if n == 0 { "retention" } else { "" };
+            lines.push(format!("{head:<10} drops {}", dropped.shown()));
         }
     }
     printer.result(&lines.join("\n"));

@@ -68,6 +68,11 @@ pub async fn night(
         .run(&mut |progress| match progress {
             Progress::Begin(stage) => printer.begin(stage.name()),
             Progress::Warning(text) => printer.warning(text),
+            Progress::Dropped(dropped) => {
+                for dropped in dropped {
+                    printer.line("retention", &format!("retention  {}", dropped.shown()));
+                }
+            }
             Progress::End(stage, entry) => {
                 printer.stage(
                     stage.name(),

@@ -4,6 +4,7 @@
 //! are taken from the file's own folder; `${NAME}` in a path is read from the environment.
 
 mod parse;
+pub mod privacy;
 pub mod source;
 
 use std::collections::BTreeMap;
@@ -15,6 +16,7 @@ use crate::error::{Error, Result};
 use crate::evaluate::protocol::Protocol;
 use crate::model::Family;
 pub use crate::model::compress::Compression;
+pub use privacy::{Privacy, Retention};
 pub use source::{Kind as SourceKind, Source};
 
 /// A pipeline file as its user wrote it, checked, with paths made absolute.
@@ -59,6 +61,12 @@ pub struct Pipeline {
     /// Where the report goes after a run.
     #[serde(default)]
     pub report: Report,
+    /// How little is known of people.
+    #[serde(default)]
+    pub privacy: Privacy,
+    /// Days that tables keep.
+    #[serde(default)]
+    pub retention: Retention,
     /// The file this was read from.
     #[serde(skip)]
     pub file: PathBuf,
@@ -421,7 +429,9 @@ impl Pipeline {
         for source in &mut pipeline.sources {
             source.resolve(&home)?;
         }
+        pipeline.privacy.resolve()?;
         pipeline.validate()?;
+        pipeline.check_retention()?;
         pipeline.resolve_models()?;
         Ok(pipeline)
     }

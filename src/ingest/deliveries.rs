@@ -70,6 +70,8 @@ pub struct Row {
     pub rows_quarantined: u64,
     /// Rows by its manifest.
     pub rows_stated: Option<u64>,
+    /// Id of the key by which people in it have pseudonyms.
+    pub pseudonyms: Option<String>,
     /// Of charges: sums by currency.
     pub sums: Sums,
 }
@@ -186,6 +188,7 @@ impl Ledger {
                 rows_late: row.count("rows_late")?,
                 rows_quarantined: row.count("rows_quarantined")?,
                 rows_stated: row.int("rows_stated")?.map(i64::unsigned_abs),
+                pseudonyms: row.text("pseudonym_key")?,
                 sums: Sums::default(),
             })
         })?;
@@ -296,6 +299,7 @@ impl Ledger {
             ("rows_late", number(|r| Some(r.rows_late))),
             ("rows_quarantined", number(|r| Some(r.rows_quarantined))),
             ("rows_stated", number(|r| r.rows_stated)),
+            ("pseudonym_key", text(|r| r.pseudonyms.as_deref())),
         ])?)
     }
 

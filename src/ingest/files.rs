@@ -185,6 +185,15 @@ pub fn discover(source: &Source, date: NaiveDate, history_days: u32) -> Result<V
     Ok(deliveries)
 }
 
+/// The files of a source there are, of whatever interval.
+///
+/// # Errors
+/// Those of reading folders.
+pub fn exported(source: &Source) -> Result<Vec<PathBuf>> {
+    let pattern = source.path.replace("{date}", "*").replace("{period}", "*");
+    matching(Path::new(&pattern))
+}
+
 /// The deliveries of an interval without manifests: all files are one, or each is one.
 fn undeclared(
     source: &Source,

@@ -18,6 +18,7 @@ use super::interrupt::{Runs, whole};
 use crate::alive::{self, Alive};
 use crate::engine::rows::map;
 use crate::error::{Error, Result};
+use crate::privacy::secrets::hidden;
 use crate::warehouse::{Staging, TableWriter, Warehouse, table};
 
 /// How far a run or a stage of it came.
@@ -238,7 +239,7 @@ impl Ledger {
     }
 
     fn finish_within(&mut self, failure: Option<&Error>, runs: &mut Runs) -> Result<()> {
-        let message = failure.map(ToString::to_string);
+        let message = failure.map(|e| hidden(&e.to_string()).into_owned());
         let status = match failure {
             None => Status::Done,
             Some(_) => Status::Failed,

@@ -376,6 +376,11 @@ pub static TABLES: &[Table] = &[
             ),
             req("rows_quarantined", Int64, "rows rejected"),
             opt("rows_stated", Int64, "rows in the files, by its manifest"),
+            opt(
+                "pseudonym_key",
+                Text,
+                "id of the key by which its users have pseudonyms; null where they have their own ids",
+            ),
         ],
     },
     Table {

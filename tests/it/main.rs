@@ -20,6 +20,7 @@ mod ledger;
 mod night;
 mod oracle;
 mod order;
+mod privacy;
 mod reports;
 mod routing;
 mod shop;
