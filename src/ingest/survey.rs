@@ -190,7 +190,7 @@ impl<'a> Survey<'a> {
     /// were to be forgotten and may not be.
     fn other_pseudonyms(&self) -> Vec<String> {
         let mut said = vec![];
-        if self.guard.list().pending() > 0 {
+        if self.guard.pending() > 0 {
             said.push(
                 "people were being forgotten and the command ended before it was done: give it again with the same users"
                     .to_string(),

@@ -11,7 +11,7 @@ use super::nobody::{replaced, texts, without};
 use super::person::names;
 use super::{Forgotten, Key};
 use crate::config::Pipeline;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::warehouse::Table;
 
 /// Columns of a quarantined row that say nothing of who it is of, by the names of the canonical tables.
@@ -177,9 +177,24 @@ impl Guard {
         Value::Object(hidden.collect()).to_string()
     }
 
-    /// Forgets what lies in a file that a person would be found by; see [`Forgotten`].
-    pub fn list(&self) -> &Forgotten {
-        &self.forgotten
+    /// An error of reading an export as it may be told: a value that could not be read may be an id.
+    pub fn told(&self, table: &Table, error: Error) -> Error {
+        if self.key_id(table).is_none() {
+            return error;
+        }
+        let shows_value = ["Cannot cast", "Cannot parse", "Error parsing", "parsing"];
+        error.reworded(|message| {
+            if shows_value.iter().any(|words| message.contains(words)) {
+                unquoted(message)
+            } else {
+                message.to_string()
+            }
+        })
+    }
+
+    /// People of whom something may be left in the warehouse, since forgetting them was cut off.
+    pub fn pending(&self) -> usize {
+        self.forgotten.pending()
     }
 }
 
@@ -213,31 +228,6 @@ fn unquoted(text: &str) -> String {
         out.push('…');
     }
     out
-}
-
-/// An error of reading an export of people, without the value that it may show.
-pub fn quiet(error: crate::error::Error) -> crate::error::Error {
-    error.reworded(|message| {
-        if ["Cannot cast", "Cannot parse", "Error parsing", "parsing"]
-            .iter()
-            .any(|word| message.contains(word))
-        {
-            unquoted(message)
-        } else {
-            message.to_string()
-        }
-    })
-}
-
-impl Guard {
-    /// The error as it may be told of a table of people.
-    pub fn told(&self, table: &Table, error: crate::error::Error) -> crate::error::Error {
-        if self.key_id(table).is_some() {
-            quiet(error)
-        } else {
-            error
-        }
-    }
 }
 
 #[cfg(test)]
@@ -304,5 +294,14 @@ mod tests {
         );
         assert_eq!(guard.reason("`u1` is wrong"), "`…` is wrong");
         assert_eq!(Guard::default().raw(raw, true), raw);
+        let cast = || Error::contract("a.csv: Cannot cast string 'u1' to value of Int64 type");
+        let users = table("users").unwrap();
+        assert!(!guard.told(users, cast()).to_string().contains("u1"));
+        assert!(
+            Guard::default()
+                .told(users, cast())
+                .to_string()
+                .contains("u1")
+        );
     }
 }

@@ -17,7 +17,7 @@ use super::People;
 use crate::error::{Error, Result};
 use crate::model::file as model_file;
 
-/// Names of columns, ours and those of common exports, that hold nothing but user ids.
+/// Names of columns that hold nothing but user ids, in which the shortest id is one.
 const USERS: &[&str] = &["user_id"];
 /// Bytes that are looked at together; ids are shorter.
 const CHUNK: usize = 1 << 20;

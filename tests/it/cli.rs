@@ -10,9 +10,24 @@ use tempfile::TempDir;
 
 use crate::shop::{NIGHT, Shop, recost, text};
 
-const COMMANDS: [&str; 15] = [
-    "demo", "init", "generate", "plan", "run", "check", "close", "explain", "compare", "report",
-    "export", "sql", "tables", "devices", "status",
+const COMMANDS: [&str; 17] = [
+    "demo",
+    "init",
+    "generate",
+    "plan",
+    "run",
+    "check",
+    "close",
+    "explain",
+    "compare",
+    "report",
+    "export",
+    "forget",
+    "pseudonym",
+    "sql",
+    "tables",
+    "devices",
+    "status",
 ];
 
 /// Exit code and both outputs, as one text.

@@ -374,6 +374,28 @@ fn a_forgotten_person_is_nowhere_stays_away_and_costs_nobody_a_cent() {
         "{said}"
     );
 
+    // Killed at any moment, it is done when it is given again, and in between the tables are one or the other.
+    let third = shop.query("select user_id from outcomes where user_id <> '(forgotten)' group by 1 order by count(*) desc, 1 limit 1");
+    let args = ["forget", "pipeline.toml", &third[0]];
+    for wait in [20, 60, 120, 250, 500, 900] {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_recost"))
+            .args(args)
+            .current_dir(shop.path())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        std::thread::sleep(std::time::Duration::from_millis(wait));
+        // It may have ended by then.
+        let _ = child.kill();
+        child.wait().unwrap();
+        assert_eq!(money(shop.path()), before, "after {wait} ms");
+        assert_eq!(events(shop.path())[0], all[0]);
+    }
+    let said = ok(&recost(shop.path(), &[], &args, ""));
+    assert!(said.contains(": 0 hits"), "{said}");
+    assert_eq!(found(&shop, &[ids[0], ids[1], &third[0]]), []);
+
     // The next night reads every export of the window anew, and the one after the forgetting: nobody comes back, nobody is
     // trained on who is nobody, and each amount is that of the shop that forgot nobody.
     let mapping = shop.file("sql/sources/events/recost.sql");
