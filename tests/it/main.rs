@@ -23,6 +23,7 @@ mod order;
 mod privacy;
 mod reports;
 mod routing;
+mod schedulers;
 mod shop;
 mod showback;
 mod sql;
