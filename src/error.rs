@@ -175,6 +175,12 @@ impl Error {
         self
     }
 
+    /// The same error in other words.
+    pub fn reworded(mut self, words: impl FnOnce(&str) -> String) -> Self {
+        self.inner.message = words(&self.inner.message);
+        self
+    }
+
     /// What kind of failure this is.
     pub fn kind(&self) -> Kind {
         self.inner.kind

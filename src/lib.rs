@@ -18,6 +18,7 @@ pub mod ingest;
 pub mod model;
 pub mod money;
 pub mod pipeline;
+pub mod privacy;
 pub mod recommend;
 pub mod report;
 pub mod scratch;

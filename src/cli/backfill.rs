@@ -218,6 +218,7 @@ async fn night(
     run.run(&mut |progress| match progress {
         Progress::Begin(stage) => printer.begin(stage.name()),
         Progress::Warning(text) => printer.warning(text),
+        Progress::Dropped(dropped) => printer.retention(dropped),
         Progress::End(stage, entry) => printer.stage(
             stage.name(),
             entry.seconds().unwrap_or(0.0),

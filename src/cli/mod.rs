@@ -8,6 +8,7 @@ mod demo;
 mod devices;
 mod explain;
 mod export;
+mod forget;
 mod generate;
 mod init;
 mod plan;
@@ -91,6 +92,10 @@ enum Command {
     Export(export::Args),
     /// Brings the warehouse and its store together: fetches what was published elsewhere, sends what could not be sent.
     Sync(sync::Args),
+    /// Takes people out of every table, snapshot, model file and report, and shows that they are gone.
+    Forget(forget::Args),
+    /// Gives the pseudonyms of user ids, read from standard input.
+    Pseudonym(forget::Pseudonym),
     /// Queries the published tables.
     Sql(sql::Args),
     /// Describes the published tables: grain, columns, units, partitions.
@@ -214,6 +219,8 @@ async fn dispatch(command: Command, printer: &mut Printer) -> Result<()> {
         Command::Report(args) => report::run(&args, printer).await,
         Command::Export(args) => export::run(&args, printer).await,
         Command::Sync(args) => sync::run(&args, printer),
+        Command::Forget(args) => forget::run(&args, printer).await,
+        Command::Pseudonym(args) => forget::pseudonyms(&args, printer),
         Command::Sql(args) => sql::run(&args, printer).await,
         Command::Tables(args) => tables::run(&args, printer),
         Command::Devices(args) => devices::run(&args, printer),

@@ -20,6 +20,7 @@ use crate::pipeline::ledger::{Entry, Ledger};
 use crate::pipeline::nights::{self, Nights, State};
 use crate::pipeline::run::window;
 use crate::pipeline::runs::{self, Run};
+use crate::privacy::retention;
 use crate::warehouse::{Partition, Warehouse, store, table};
 
 /// Tables that are written only when something comes for a closed billing period.
@@ -74,6 +75,10 @@ pub async fn run(args: &Args, printer: &mut Printer) -> Result<()> {
         true => folds(&pipeline, snapshot.as_deref(), date)?,
         false => vec![],
     };
+    let dropped = match &snapshot {
+        Some(snapshot) => retention::due(&pipeline, snapshot, date)?,
+        None => vec![],
+    };
     if args.json {
         let mut shown = vec![];
         for stage in &stages {
@@ -115,6 +120,9 @@ pub async fn run(args: &Args, printer: &mut Printer) -> Result<()> {
                 "model_id": model, "folded_into": into.as_ref().ok(), "trained_because": into.as_ref().err(),
             })).collect::<Vec<_>>(),
             "attribution": preview.as_ref().map(rules::json),
+            "retention": dropped.iter().map(|d| serde_json::json!({
+                "table": d.table, "days": d.days,
+            })).collect::<Vec<_>>(),
             "unchanged": survey.unchanged().iter().map(|(source, interval)| serde_json::json!({
                 "source": source, "interval": interval,
             })).collect::<Vec<_>>(),
@@ -196,6 +204,13 @@ pub async fn run(args: &Args, printer: &mut Printer) -> Result<()> {
         lines.push(String::new());
         let warnings = survey.warnings().iter();
         lines.extend(warnings.map(|text| format!("warning: {text}")));
+    }
+    if !dropped.is_empty() {
+        lines.push(String::new());
+        for (n, dropped) in dropped.iter().enumerate() {
+            let head = if n == 0 { "retention" } else { "" };
+            lines.push(format!("{head:<10} drops {}", dropped.shown()));
+        }
     }
     printer.result(&lines.join("\n"));
     Ok(())

@@ -9,6 +9,8 @@ use tracing_subscriber::EnvFilter;
 
 use super::LogFormat;
 use crate::error::Error;
+use crate::privacy::retention::Dropped;
+use crate::privacy::secrets::{Hiding, hidden};
 
 /// Writes to the terminal.
 pub struct Printer {
@@ -23,7 +25,7 @@ pub fn start_logging(format: LogFormat) {
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_ansi(std::io::stderr().is_terminal())
-        .with_writer(std::io::stderr);
+        .with_writer(|| Hiding(std::io::stderr()));
     let result = match format {
         LogFormat::Text => builder.with_target(false).try_init(),
         LogFormat::Json => builder.json().try_init(),
@@ -47,7 +49,7 @@ impl Printer {
     pub fn result(&mut self, text: &str) {
         self.stop();
         // A closed pipe ends the reading side's interest; there is nobody to tell.
-        let _ = writeln!(std::io::stdout().lock(), "{}", text.trim_end());
+        let _ = writeln!(std::io::stdout().lock(), "{}", hidden(text.trim_end()));
     }
 
     /// Writes bytes to standard output as they are.
@@ -80,9 +82,17 @@ impl Printer {
         }
     }
 
+    /// The days that tables drop.
+    pub fn retention(&mut self, dropped: &[Dropped]) {
+        for dropped in dropped {
+            self.line("retention", &format!("retention  {}", dropped.shown()));
+        }
+    }
+
     /// One line of progress.
     pub fn line(&mut self, event: &str, text: &str) {
         self.stop();
+        let text = &*hidden(text);
         let mut err = std::io::stderr().lock();
         let _ = match self.format {
             LogFormat::Text => writeln!(err, "{text}"),
@@ -110,7 +120,7 @@ impl Printer {
             "stage": stage,
             "seconds": seconds,
             "rows": rows,
-            "message": message,
+            "message": hidden(message),
         });
         let _ = writeln!(std::io::stderr().lock(), "{line}");
     }
@@ -134,8 +144,8 @@ impl Printer {
                 let line = serde_json::json!({
                     "time": chrono::Utc::now().to_rfc3339(),
                     "event": "error",
-                    "message": error.to_string(),
-                    "help": error.remedy(),
+                    "message": hidden(&error.to_string()),
+                    "help": error.remedy().map(hidden),
                     "exit_code": error.kind().exit_code(),
                     "retryable": error.retryable(),
                 });
@@ -173,8 +183,8 @@ struct Shown {
 impl Shown {
     fn of(error: &Error) -> Self {
         Shown {
-            message: error.to_string(),
-            help: error.remedy().map(str::to_string),
+            message: hidden(&error.to_string()).into_owned(),
+            help: error.remedy().map(|help| hidden(help).into_owned()),
             source_code: error
                 .span()
                 .map(|s| miette::NamedSource::new(&s.name, s.text.clone())),

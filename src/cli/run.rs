@@ -68,6 +68,7 @@ pub async fn night(
         .run(&mut |progress| match progress {
             Progress::Begin(stage) => printer.begin(stage.name()),
             Progress::Warning(text) => printer.warning(text),
+            Progress::Dropped(dropped) => printer.retention(dropped),
             Progress::End(stage, entry) => {
                 printer.stage(
                     stage.name(),

@@ -4,6 +4,7 @@
 //! are taken from the file's own folder; `${NAME}` in a path is read from the environment.
 
 mod parse;
+pub mod privacy;
 pub mod source;
 pub mod store;
 
@@ -16,6 +17,7 @@ use crate::error::{Error, Result};
 use crate::evaluate::protocol::Protocol;
 use crate::model::Family;
 pub use crate::model::compress::Compression;
+pub use privacy::{Privacy, Retention};
 pub use source::{Kind as SourceKind, Source};
 pub use store::{Keep, Store};
 
@@ -63,6 +65,12 @@ pub struct Pipeline {
     /// Where the report goes after a run.
     #[serde(default)]
     pub report: Report,
+    /// How little is known of people.
+    #[serde(default)]
+    pub privacy: Privacy,
+    /// Days that tables keep.
+    #[serde(default)]
+    pub retention: Retention,
     /// The file this was read from.
     #[serde(skip)]
     pub file: PathBuf,
@@ -431,7 +439,9 @@ impl Pipeline {
         for source in &mut pipeline.sources {
             source.resolve(&home)?;
         }
+        pipeline.privacy.resolve()?;
         pipeline.validate()?;
+        pipeline.check_retention()?;
         pipeline.resolve_models()?;
         Ok(pipeline)
     }

@@ -61,6 +61,7 @@ pub(super) fn expand_env(text: &str) -> Result<String> {
             Error::config(format!("the environment variable {name} is not set"))
                 .help(format!("set it, for instance: export {name}=…"))
         })?;
+        crate::privacy::secrets::remember(&value, name);
         out.push_str(&value);
         rest = &reference[end + 1..];
     }

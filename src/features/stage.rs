@@ -10,6 +10,7 @@ use futures::future::try_join_all;
 
 use crate::engine::{Engine, Library, Options};
 use crate::error::{Error, Result};
+use crate::privacy::EVERYBODY_ELSE;
 use crate::warehouse::{Table, store, table};
 
 /// Table and rows of each feature table written, by name.
@@ -27,6 +28,7 @@ pub async fn run(
 ) -> Result<Written> {
     let engine = Engine::open(options, Some(snapshot), None)?;
     engine.restrict_to(window).await?;
+    engine.restrict("events", EVERYBODY_ELSE).await?;
     let ds = window.1.to_string();
     let mut written = vec![];
     for wave in waves(&engine, library.ordered(&engine, "features")?)? {

@@ -72,6 +72,8 @@ pub struct Row {
     pub columns: Vec<String>,
     /// Rows by its manifest.
     pub rows_stated: Option<u64>,
+    /// Id of the key by which people in it have pseudonyms.
+    pub pseudonyms: Option<String>,
     /// Of charges: sums by currency.
     pub sums: Sums,
 }
@@ -195,6 +197,7 @@ impl Ledger {
                     .map(str::to_string)
                     .collect(),
                 rows_stated: row.int("rows_stated")?.map(i64::unsigned_abs),
+                pseudonyms: row.text("pseudonym_key")?,
                 sums: Sums::default(),
             })
         })?;
@@ -315,6 +318,7 @@ impl Ledger {
             ("rows_quarantined", number(|r| Some(r.rows_quarantined))),
             ("rows_stated", number(|r| r.rows_stated)),
             ("columns", Arc::new(columns.finish())),
+            ("pseudonym_key", text(|r| r.pseudonyms.as_deref())),
         ])?)
     }
 

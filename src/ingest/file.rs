@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use arrow::array::{
     Array, ArrayRef, AsArray, BooleanArray, Int32Array, Int64Array, RecordBatch, StringViewArray,
 };
-use arrow::compute::{cast, filter_record_batch};
+use arrow::compute::{cast, filter, filter_record_batch};
 use arrow::datatypes::{DataType, Int32Type, Int64Type, Schema, TimestampMicrosecondType};
 use chrono::NaiveDate;
 use futures::StreamExt;
@@ -26,11 +26,14 @@ use super::seen::Seen;
 use super::sums::Sums;
 use crate::engine::{Engine, to_text};
 use crate::error::{Error, Result};
+use crate::privacy::Guard;
 
 /// What is to be done with one file.
 pub struct FileJob {
     /// The mapping.
     pub mapping: Arc<Mapping>,
+    /// What stands between people and the tables.
+    pub guard: Arc<Guard>,
     /// The file.
     pub file: Arc<SourceFile>,
     /// Place of the file in (interval, file) order over all files of the kind.
@@ -100,13 +103,19 @@ impl FileJob {
         seen: &Mutex<Seen>,
     ) -> Result<()> {
         let planned = self.mapping.plan(engine, &self.file).await?;
+        let watched = self.guard.watches(self.mapping.table);
+        let mut columns = vec![column];
+        columns.extend(Some("user_id").filter(|user| watched && *user != column));
         let mut stream = planned
             .frame
-            .select_columns(&[column])?
+            .select_columns(&columns)?
             .execute_stream()
             .await?;
         while let Some(batch) = stream.next().await {
-            let batch = batch?;
+            let mut batch = batch?;
+            if watched {
+                batch = self.guard.pseudonymised(&batch)?;
+            }
             let keys = cast(batch.column(0), &DataType::Utf8View)?;
             let keys = keys.as_string_view();
             let hashes: Vec<u64> = keys
@@ -205,6 +214,11 @@ impl FileJob {
         defects.extend(self.file.take_defects());
         for (row, (column, reason)) in defects {
             outcome.rejected.push(Rejected::new(row, column, reason));
+        }
+        if self.guard.key_id(self.mapping.table).is_some() {
+            for rejected in &mut outcome.rejected {
+                rejected.reason = self.guard.reason(&rejected.reason);
+            }
         }
         if self.mapping.table.name == "charges" {
             for rejected in &outcome.rejected {
@@ -317,7 +331,14 @@ impl FileJob {
             .zip(&columns)
             .map(|(n, c)| arrow::datatypes::Field::new(*n, c.data_type().clone(), true))
             .collect();
-        let typed = RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)?;
+        let mut typed = RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)?;
+        let theirs = if self.guard.watches(table) {
+            let theirs = self.guard.forgotten(&typed)?;
+            typed = self.guard.pseudonymised(&typed)?;
+            Some(theirs)
+        } else {
+            None
+        };
 
         let limits = Limits {
             not_after_us: self.not_after_us,
@@ -326,6 +347,8 @@ impl FileJob {
             bad[row] = true;
             rejects.push((row, column.to_string(), reason));
         }
+        // Of who is forgotten the quarantine keeps nothing.
+        rejects.retain(|(row, ..)| !theirs.as_ref().is_some_and(|t| t.value(*row)));
         let starts = typed.column_by_name("billing_period_start");
         let starts = starts.and_then(|c| c.as_primitive_opt::<TimestampMicrosecondType>());
         let elsewhere = |row: usize| match (&self.only_us, starts) {
@@ -358,11 +381,16 @@ impl FileJob {
         }
         let all_kept = keep.iter().all(|k| *k);
         let full = self.filled(typed, numbers, parts)?;
-        let kept = if all_kept {
+        let keep = BooleanArray::from(keep);
+        let mut kept = if all_kept {
             full
         } else {
-            filter_record_batch(&full, &BooleanArray::from(keep))?
+            filter_record_batch(&full, &keep)?
         };
+        if let Some(theirs) = theirs {
+            let theirs = filter(&theirs, &keep)?;
+            kept = self.guard.without(table, kept, theirs.as_boolean())?;
+        }
         if table.name == "charges" {
             outcome.oddities.look(&kept);
             outcome.sums.look(&kept)?;

@@ -232,6 +232,15 @@ fn place(pattern: &str, interval: &str) -> String {
         .replace("{period}", interval)
 }
 
+/// The files of a source there are, of whatever interval.
+///
+/// # Errors
+/// Those of reading folders.
+pub fn exported(source: &Source) -> Result<Vec<PathBuf>> {
+    let pattern = source.path.replace("{date}", "*").replace("{period}", "*");
+    matching(Path::new(&pattern))
+}
+
 /// The deliveries of an interval without manifests: all files are one, or each is one.
 fn undeclared(
     source: &Source,

@@ -40,13 +40,14 @@ use crate::config::SourceKind;
 use crate::config::source::Interval;
 use crate::engine::{Engine, interval_end_us};
 use crate::error::{Error, Kind, Result};
+use crate::privacy::Guard;
 use crate::warehouse::table;
 pub use arrivals::{Arrival, Standing, arrivals, feeds_features, last_night_of};
 pub use conformance::{broken, conformance};
 pub use deliveries::closed;
 use deliveries::{Ledger, Row, Status, closed_with};
 use file::{FileJob, FileOutcome};
-pub use files::{Delivery, InputFile, discover};
+pub use files::{Delivery, InputFile, discover, exported};
 use issuers::{held_against, issuers};
 use oddities::Oddities;
 use partitions::Target;
@@ -109,10 +110,11 @@ pub async fn run(
         retired,
         warnings,
         mut ledger,
+        guard,
     } = survey;
     let known = ledger.clone();
     let closed = Arc::new(closed(engine).await?);
-    let complete = measured(engine, pending, incomplete, date, threads).await?;
+    let complete = measured(engine, (pending, incomplete), &guard, date, threads).await?;
     let (mut pending, incomplete) = complete;
     for p in &mut pending {
         if ledger.is_superseded(&p.delivery_id) {
@@ -163,7 +165,8 @@ pub async fn run(
             }
             take_back(snapshot, &p.delivery_id)?;
         }
-        let rows = ingest_kind(engine, snapshot, kind, &of_kind, &closed, date, threads).await?;
+        let held = (&closed, &guard);
+        let rows = ingest_kind(engine, snapshot, kind, &of_kind, held, date, threads).await?;
         for (p, (row, odd)) in of_kind.iter().zip(rows) {
             summary.warnings.extend(odd);
             let before = ledger.before(&row.source, &row.interval);
@@ -201,8 +204,8 @@ pub async fn run(
 /// from the others.
 async fn measured<'a>(
     engine: &Engine,
-    pending: Vec<Pending<'a>>,
-    mut incomplete: Vec<(Pending<'a>, String)>,
+    (pending, mut incomplete): (Vec<Pending<'a>>, Vec<(Pending<'a>, String)>),
+    guard: &Arc<Guard>,
     date: NaiveDate,
     threads: usize,
 ) -> Result<(Vec<Pending<'a>>, Vec<(Pending<'a>, String)>)> {
@@ -216,7 +219,13 @@ async fn measured<'a>(
         let mut jobs = vec![];
         for (n, input) in p.delivery.files.iter().enumerate() {
             let file = SourceFile::open(input.clone(), &p.mapping.optional)?;
-            jobs.push(Arc::new(job(&p, file, (n, n), date, Arc::default())));
+            jobs.push(Arc::new(job(
+                &p,
+                file,
+                (n, n),
+                date,
+                (Arc::default(), guard),
+            )));
         }
         let measure = |job: Arc<FileJob>, engine| async move { job.measure(&engine).await };
         let mut sums = Sums::default();
@@ -288,7 +297,7 @@ async fn ingest_kind(
     snapshot: &Path,
     kind: SourceKind,
     pending: &[&Pending<'_>],
-    closed: &Arc<BTreeSet<String>>,
+    (closed, guard): (&Arc<BTreeSet<String>>, &Arc<Guard>),
     date: NaiveDate,
     threads: usize,
 ) -> Result<Vec<(Row, Vec<String>)>> {
@@ -302,7 +311,7 @@ async fn ingest_kind(
         for (n, input) in p.delivery.files.iter().enumerate() {
             let file = SourceFile::open(input.clone(), &p.mapping.optional)?;
             let (ordinal, closed) = (jobs.len(), Arc::clone(closed));
-            jobs.push(Arc::new(job(p, file, (ordinal, n), date, closed)));
+            jobs.push(Arc::new(job(p, file, (ordinal, n), date, (closed, guard))));
             owner.push(i);
         }
     }
@@ -369,6 +378,7 @@ async fn ingest_kind(
             interval: &p.delivery.interval,
             delivery_id: &p.delivery_id,
             day: p.delivery.day,
+            guard: guard.key_id(p.mapping.table).is_some().then_some(&**guard),
             files: vec![],
         };
         let mut further = 0;
@@ -441,7 +451,7 @@ fn job(
     file: Arc<SourceFile>,
     (ordinal, n): (usize, usize),
     date: NaiveDate,
-    closed: Arc<BTreeSet<String>>,
+    (closed, guard): (Arc<BTreeSet<String>>, &Arc<Guard>),
 ) -> FileJob {
     let interval = p.source.interval();
     let day = p.delivery.day;
@@ -465,6 +475,7 @@ fn job(
     let daily = interval == Interval::Day;
     FileJob {
         mapping: Arc::clone(&p.mapping),
+        guard: Arc::clone(guard),
         file,
         ordinal,
         source: p.source.name.clone(),
@@ -515,7 +526,9 @@ where
             async move {
                 tokio::task::spawn_blocking(move || {
                     let file = job.file.input.path.display().to_string();
+                    let told = Arc::clone(&job);
                     runtime.block_on(work(job, engine?)).map_err(|e| {
+                        let e = told.guard.told(told.mapping.table, e);
                         if e.to_string().contains(&file) {
                             e
                         } else {

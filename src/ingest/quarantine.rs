@@ -7,8 +7,9 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, Decimal128Array, Int64Array, RecordBatch, StringViewArray};
 use chrono::NaiveDate;
 
-use super::reader::SourceFile;
+use super::reader::{SourceFile, WHOLE_ROW};
 use crate::error::{Error, Result};
+use crate::privacy::Guard;
 use crate::warehouse::store::partition_dir;
 use crate::warehouse::{TableWriter, Type, table};
 
@@ -64,6 +65,8 @@ pub struct Rejects<'a> {
     pub delivery_id: &'a str,
     /// Partition of the quarantine.
     pub day: NaiveDate,
+    /// Of people who have pseudonyms: what gives them.
+    pub guard: Option<&'a Guard>,
     /// The files and what was rejected of each, in order.
     pub files: Vec<(Arc<SourceFile>, Vec<Rejected>)>,
 }
@@ -119,7 +122,16 @@ impl Rejects<'_> {
             rejected.sort_by(|a, b| (a.row, &a.column).cmp(&(b.row, &b.column)));
             let mut numbers: Vec<i64> = rejected.iter().map(|r| r.row).collect();
             numbers.dedup();
-            let raw = file.raw(&numbers)?;
+            let mut raw = file.raw(&numbers)?;
+            if let Some(guard) = self.guard {
+                for r in rejected.iter() {
+                    // Of a row of another width it is not known which field is which.
+                    let shifted = r.column == WHOLE_ROW;
+                    if let Some(text) = raw.get_mut(&r.row) {
+                        *text = guard.raw(text, shifted);
+                    }
+                }
+            }
             let text = |f: &dyn Fn(&Rejected) -> Option<String>| -> ArrayRef {
                 Arc::new(rejected.iter().map(f).collect::<StringViewArray>())
             };

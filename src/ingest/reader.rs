@@ -44,6 +44,8 @@ pub const ROW: &str = "_row";
 pub const PART: &str = "_part";
 /// Name of the column in which a mapping says why a row is wrong: the source's column, a blank, and the reason.
 pub const REJECT: &str = "_reject";
+/// In the place of a column: the row as a whole is wrong.
+pub const WHOLE_ROW: &str = "(row)";
 
 /// A row that cannot be read as it stands: its column and what is wrong.
 pub type Defect = (String, String);
@@ -464,7 +466,7 @@ impl CsvBatches {
             let width = builders.len();
             if record.len() != width {
                 let reason = format!("has {} fields where the header has {}", record.len(), width);
-                self.note("(row)", reason);
+                self.note(WHOLE_ROW, reason);
             }
             let field = |at: usize| -> Option<Cow<'_, [u8]>> {
                 let own = record.get(at)?;

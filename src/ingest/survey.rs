@@ -14,6 +14,8 @@ use crate::config::source::{Export, Interval};
 use crate::config::{Pipeline, Source, SourceKind};
 use crate::engine::{Engine, Library, hex};
 use crate::error::{Error, Result};
+use crate::privacy::Guard;
+use crate::warehouse::table;
 
 /// One interval to be ingested.
 #[derive(Clone)]
@@ -31,6 +33,8 @@ pub(super) struct Pending<'a> {
     pub(super) own: bool,
     /// Of charges: the closed billing periods that it was closed with.
     pub(super) closed_with: BTreeSet<String>,
+    /// Id of the key by which people in it get pseudonyms.
+    pub(super) pseudonyms: Option<String>,
 }
 
 impl Pending<'_> {
@@ -46,6 +50,7 @@ impl Pending<'_> {
             received_us: self.delivery.received_at().map(|t| t.timestamp_micros()),
             files: self.delivery.files.len() as u64,
             rows_stated: self.delivery.manifest.as_ref().and_then(|m| m.rows),
+            pseudonyms: self.pseudonyms.clone(),
             ..Row::default()
         }
     }
@@ -130,6 +135,8 @@ pub struct Survey<'a> {
     pub(super) retired: Vec<Row>,
     pub(super) warnings: Vec<String>,
     pub(super) ledger: Ledger,
+    /// What stands between people and the tables.
+    pub(super) guard: Arc<Guard>,
 }
 
 impl Survey<'_> {
@@ -201,6 +208,7 @@ pub async fn survey<'a>(
         retired,
         warnings: vec![],
         ledger,
+        guard: Arc::new(Guard::of(pipeline)?),
     };
     let mut bills = Bills::default();
     // All dialects first: a wrong name should not wait for the hashing of gigabytes.
@@ -222,10 +230,62 @@ pub async fn survey<'a>(
             survey.look(source, delivery, &mapping, &mut bills, date)?;
         }
     }
+    let said = survey.other_pseudonyms();
+    survey.warnings.extend(said);
     Ok(survey)
 }
 
 impl<'a> Survey<'a> {
+    /// A word on people who are known by another key, or by none, in days that are not ingested again; and on those who
+    /// were to be forgotten and may not be.
+    fn other_pseudonyms(&self) -> Vec<String> {
+        let mut said = vec![];
+        if self.guard.pending() > 0 {
+            said.push(
+                "people were being forgotten and the command ended before it was done: give it again with the same users"
+                    .to_string(),
+            );
+        }
+        let coming: BTreeSet<&str> = self
+            .pending
+            .iter()
+            .flat_map(|p| &p.replaces)
+            .map(|r| r.delivery_id.as_str())
+            .collect();
+        let mut others: BTreeMap<(&str, Option<&str>), Vec<&str>> = BTreeMap::new();
+        for row in self.ledger.active() {
+            let Some(table) = table(&row.kind).filter(|t| t.column("user_id").is_some()) else {
+                continue;
+            };
+            if row.pseudonyms != self.guard.key_id(table)
+                && !coming.contains(row.delivery_id.as_str())
+            {
+                let key = (row.source.as_str(), row.pseudonyms.as_deref());
+                others.entry(key).or_default().push(&row.interval);
+            }
+        }
+        let changes = !coming.is_empty();
+        for ((source, key), intervals) in others {
+            // Ids as the shop knows them where there should be none are told of each night, another key on the night of
+            // the change.
+            if key.is_some() && !changes {
+                continue;
+            }
+            let (Some(first), Some(last)) = (intervals.iter().min(), intervals.iter().max()) else {
+                continue;
+            };
+            let held = match key {
+                Some(key) => format!("pseudonyms of the key {key}"),
+                None => "user ids as they were delivered".to_string(),
+            };
+            said.push(format!(
+                "source `{source}`: {} intervals before the window, {first} to {last}, keep {held}; `recost run --date` of a night up to {last} ingests them again, or [retention] lets them go",
+                intervals.len()
+            ));
+        }
+        said
+    }
+
     /// Holds one delivery against what the warehouse has.
     fn look(
         &mut self,
@@ -254,7 +314,8 @@ impl<'a> Survey<'a> {
         {
             delivery.name.clone_from(&same.name);
         }
-        let delivery_id = delivery_id(source, &delivery, mapping, date);
+        let pseudonyms = self.guard.key_id(mapping.table);
+        let delivery_id = delivery_id(source, &delivery, mapping, date, pseudonyms.as_deref());
         if known.iter().any(|r| r.delivery_id == delivery_id) {
             let interval = delivery.interval.clone();
             self.unchanged.push((source.name.clone(), interval));
@@ -291,6 +352,7 @@ impl<'a> Survey<'a> {
             why,
             replaces,
             closed_with: BTreeSet::new(),
+            pseudonyms,
         };
         match lacking {
             Some(reason) => self.incomplete.push((pending, reason)),
@@ -481,7 +543,13 @@ pub(super) fn content(delivery: &Delivery) -> String {
 }
 
 /// The hash by which a delivery is known again: its files' contents and names, and what is done with them.
-fn delivery_id(source: &Source, delivery: &Delivery, mapping: &Mapping, date: NaiveDate) -> String {
+fn delivery_id(
+    source: &Source,
+    delivery: &Delivery,
+    mapping: &Mapping,
+    date: NaiveDate,
+    pseudonyms: Option<&str>,
+) -> String {
     let mut parts = vec![
         source.name.clone(),
         source.kind.table().into(),
@@ -489,6 +557,7 @@ fn delivery_id(source: &Source, delivery: &Delivery, mapping: &Mapping, date: Na
     ];
     parts.extend(night(source, delivery, mapping, date).map(|d| d.to_string()));
     parts.push(mapping.text.clone());
+    parts.extend(pseudonyms.map(|key| format!("pseudonyms {key}")));
     if delivery.name.is_empty() {
         for file in &delivery.files {
             parts.extend([file.name.clone(), file.sha256.clone()]);

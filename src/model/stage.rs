@@ -161,7 +161,7 @@ pub async fn run(
                 interactions.hash.clone(),
                 device.info().name.clone(),
                 file_name(&model.id),
-                format!("{:032x}", xxhash_rust::xxh3::xxh3_128(&whole)),
+                file_hash(&whole),
             ],
             counts: [
                 interactions.users.len(),
@@ -189,6 +189,11 @@ pub fn path(snapshot: &Path, date: NaiveDate, model_id: &str) -> Result<PathBuf>
         store::partition_dir(snapshot, contract("models")?, &date.to_string())
             .join(file_name(model_id)),
     )
+}
+
+/// The hash of a model file's bytes, as `models` has it.
+pub fn file_hash(bytes: &[u8]) -> String {
+    format!("{:032x}", xxhash_rust::xxh3::xxh3_128(bytes))
 }
 
 /// Ids are free text; a file name is not.

@@ -19,6 +19,7 @@ use crate::alive::{self, Alive};
 use crate::config::Keep;
 use crate::engine::rows::map;
 use crate::error::{Error, Result};
+use crate::privacy::secrets::hidden;
 use crate::warehouse::{Staging, TableWriter, Warehouse, table};
 
 /// How far a run or a stage of it came.
@@ -242,7 +243,7 @@ impl Ledger {
     }
 
     fn finish_within(&mut self, failure: Option<&Error>, runs: &mut Runs) -> Result<()> {
-        let message = failure.map(ToString::to_string);
+        let message = failure.map(|e| hidden(&e.to_string()).into_owned());
         let status = match failure {
             None => Status::Done,
             Some(_) => Status::Failed,

@@ -19,6 +19,7 @@ use crate::evaluate;
 use crate::features;
 use crate::ingest;
 use crate::model;
+use crate::privacy::retention;
 use crate::recommend;
 use crate::warehouse::store::{Staging, Warehouse};
 
@@ -31,6 +32,8 @@ pub enum Progress<'a> {
     End(Stage, &'a Entry),
     /// Something that the user should look at.
     Warning(&'a str),
+    /// Days that tables drop, because they are older than `[retention]` lets them keep.
+    Dropped(&'a [retention::Dropped]),
 }
 
 /// What a run did.
@@ -300,6 +303,14 @@ impl Night<'_> {
             if let Some(entry) = ledger.entries.last() {
                 observer(Progress::End(stage, entry));
             }
+        }
+        let dropped = retention::apply(self.pipeline, &dir, self.date)?;
+        if !dropped.is_empty() {
+            ledger.begin("retention")?;
+            let days = dropped.iter().map(|d| d.days.len() as u64).sum();
+            let shown: Vec<String> = dropped.iter().map(retention::Dropped::shown).collect();
+            ledger.end(Some(days), shown.join("; "))?;
+            observer(Progress::Dropped(&dropped));
         }
         let snapshot = ledger.publish(staging, self.pipeline.run.keep())?;
         Ok((snapshot, ingested, verdict, attributed))

@@ -7,6 +7,7 @@
 //!   snapshots/<run>/manifest.json     each file's length and hash
 //!   runs/<run>.parquet                the ledger
 //!   repeats/<period>                  what reruns are held against
+//!   forgotten/list                    who is not to come back
 //!   lock                              who publishes
 //! ```
 //! All files of a snapshot are there before the pointer names it. The pointer goes first and the folder's own link follows,
@@ -36,7 +37,7 @@ use crate::error::{Error, Kind, Result};
 /// Folder of the warehouse for what is known of the store.
 const FOLDER: &str = "mirror";
 /// Folders of the warehouse, beside the snapshots, that the next run reads.
-const BESIDE: [&str; 2] = ["runs", "repeats"];
+const BESIDE: [&str; 3] = ["runs", "repeats", "forgotten"];
 /// Stores copy objects up to this size in one request.
 const COPIED: u64 = 5 << 30;
 
@@ -397,9 +398,11 @@ impl Mirror {
             sync_dir(&self.root.join("snapshots"))?;
             write_whole(&self.manifest_file(run), &manifest.to_bytes()?)?;
         }
-        // What reruns are held against belongs to what was fetched.
-        for listed in self.remote.list("repeats")? {
-            self.fetch("repeats", &listed.name)?;
+        // What reruns are held against, and who is not to come back, belongs to what was fetched.
+        for folder in ["repeats", "forgotten"] {
+            for listed in self.remote.list(folder)? {
+                self.fetch(folder, &listed.name)?;
+            }
         }
         warehouse.switch(run, self.keep)?;
         self.agree(Some(run.to_string()))

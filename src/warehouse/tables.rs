@@ -381,6 +381,11 @@ pub static TABLES: &[Table] = &[
                 TextList,
                 "columns of the files, each with a blank and its type",
             ),
+            opt(
+                "pseudonym_key",
+                Text,
+                "id of the key by which its users have pseudonyms; null where they have their own ids",
+            ),
         ],
     },
     Table {

@@ -10,9 +10,26 @@ use tempfile::TempDir;
 
 use crate::shop::{NIGHT, Shop, recost, text};
 
-const COMMANDS: [&str; 17] = [
-    "demo", "init", "generate", "plan", "run", "backfill", "check", "close", "explain", "compare",
-    "report", "export", "sql", "tables", "devices", "status", "sync",
+const COMMANDS: [&str; 19] = [
+    "demo",
+    "init",
+    "generate",
+    "plan",
+    "run",
+    "backfill",
+    "check",
+    "close",
+    "explain",
+    "compare",
+    "report",
+    "export",
+    "sync",
+    "forget",
+    "pseudonym",
+    "sql",
+    "tables",
+    "devices",
+    "status",
 ];
 
 /// Exit code and both outputs, as one text.

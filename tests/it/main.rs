@@ -21,6 +21,7 @@ mod night;
 mod nights;
 mod oracle;
 mod order;
+mod privacy;
 mod readers;
 mod reports;
 mod routing;

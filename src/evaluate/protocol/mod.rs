@@ -19,6 +19,7 @@ use crate::error::{Error, Result};
 use crate::features::csr::Csr;
 use crate::features::interactions::Interactions;
 use crate::model::stage::INTERACTIONS;
+use crate::privacy::EVERYBODY_ELSE;
 
 /// The ways to hold out a test, by their names in the pipeline file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -72,6 +73,7 @@ impl Source<'_> {
         };
         let engine = Engine::open(&options, Some(self.snapshot), None)?;
         engine.restrict_to((self.window.0, last)).await?;
+        engine.restrict("events", EVERYBODY_ELSE).await?;
         let interactions = self.library.get("features/interactions.sql")?;
         engine.context().deregister_table("interactions")?;
         engine.view("interactions", interactions).await?;
