@@ -76,7 +76,7 @@ fn told(outcome: &Outcome) -> Vec<String> {
     }
     if erased.models > 0 {
         lines.push(format!(
-            "removed  {:>9} rows of model files",
+            "cleared  {:>9} model files",
             thousands(erased.models as u64)
         ));
     }
