@@ -146,9 +146,13 @@ fn i3_a_file_of_charges_that_lost_a_row() {
         .collect();
     other.deliver(&full[1..]);
     other.run_ok(NIGHT);
-    let mut charges = other.files("charges/");
-    charges.retain(|(name, _)| name.starts_with("charges/"));
-    let (name, bytes) = charges.remove(0);
+    // Another content by the same name.
+    let charges = |of: &Bills| {
+        let mut charges = of.files("charges/");
+        charges.retain(|(name, _)| name.starts_with("charges/"));
+        charges.remove(0)
+    };
+    let ((name, _), (_, bytes)) = (charges(&bills), charges(&other));
     write_over(&bills, &name, &bytes);
     stops(
         &bills,
