@@ -120,16 +120,11 @@ async fn write_report(
 
 /// One line per currency of what the night's periods cost and where it went.
 async fn reconciled(options: &Options, outcome: &Outcome) -> Result<Vec<String>> {
-    if outcome.attribution.periods.is_empty() {
+    if outcome.periods.is_empty() {
         return Ok(vec![]);
     }
     let engine = Engine::open(options, Some(&outcome.snapshot), None)?;
-    let periods: Vec<String> = outcome
-        .attribution
-        .periods
-        .iter()
-        .map(|p| format!("'{p}'"))
-        .collect();
+    let periods: Vec<String> = outcome.periods.iter().map(|p| format!("'{p}'")).collect();
     let sql = format!(
         "select currency, line, sum(billed) as billed, sum(effective) as effective from reconciliation
          where basis = 'usage' and billing_period in ({}) group by currency, line order by currency, line",

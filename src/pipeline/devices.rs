@@ -1,6 +1,6 @@
 //! Where a night computes, and where it goes on if that fails.
 
-use super::run::Progress;
+use super::run::{Observer, Progress};
 use crate::compute::Device;
 use crate::config::OnDeviceFailure;
 use crate::error::Result;
@@ -27,10 +27,10 @@ impl<'d> Devices<'d> {
     ///
     /// # Errors
     /// Those of the stage.
-    pub async fn compute<T, F: Future<Output = Result<T>>>(
+    pub async fn compute<T>(
         &mut self,
-        observer: &mut (dyn FnMut(Progress<'_>) + Send),
-        stage: impl Fn(&'d dyn Device) -> F,
+        observer: &mut Observer<'_>,
+        stage: impl AsyncFn(&'d dyn Device) -> Result<T>,
     ) -> Result<T> {
         match stage(self.now).await {
             Err(error) if error.is_device_failure() && self.failure == OnDeviceFailure::Cpu => {

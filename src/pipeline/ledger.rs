@@ -218,6 +218,23 @@ impl Ledger {
         self.write(&whole())
     }
 
+    /// Does the work of the run, and notes where it fails.
+    ///
+    /// # Errors
+    /// Those of the work.
+    pub async fn record<T>(
+        &mut self,
+        work: impl AsyncFnOnce(&mut Ledger) -> Result<T>,
+    ) -> Result<T> {
+        let done = work(self).await;
+        if let Err(failure) = &done
+            && let Err(e) = self.finish(Some(failure))
+        {
+            tracing::warn!(error = %e, "the ledger does not say that the run failed");
+        }
+        done
+    }
+
     /// Publishes what the run staged and notes that it is done: both, or by an interrupt neither.
     ///
     /// # Errors

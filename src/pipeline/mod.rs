@@ -1,5 +1,6 @@
 //! A night: which stages run, over what, in which order; what was done is written down, and published in one step.
 
+pub mod check;
 pub mod close;
 mod devices;
 pub mod interrupt;
@@ -7,6 +8,7 @@ pub mod ledger;
 pub mod own_use;
 pub mod run;
 pub mod runs;
+mod stages;
 
 use std::fmt;
 use std::str::FromStr;
@@ -133,6 +135,12 @@ impl Selection {
     /// Whether a stage is to run.
     pub fn has(&self, stage: Stage) -> bool {
         self.0.contains(&stage)
+    }
+
+    /// The selected stages that `pipeline` gives something to do, in order.
+    pub fn stages(&self, pipeline: &Pipeline) -> impl Iterator<Item = Stage> {
+        let all = Stage::ALL.into_iter();
+        all.filter(move |stage| self.has(*stage) && stage.applies(pipeline))
     }
 }
 
