@@ -6,18 +6,21 @@ use std::path::Path;
 use chrono::NaiveDate;
 
 use super::print::Printer;
+use super::run::chosen_device;
 use super::{Night, parse_selection, rules, selection};
 use crate::attribution;
 use crate::attribution::preview::Preview;
 use crate::attribution::stage::Work;
+use crate::compute;
 use crate::config::{Pipeline, SourceKind};
 use crate::engine::{Engine, Library, Options};
 use crate::error::Result;
 use crate::ingest::{self, Planned, Survey};
 use crate::model::former;
-use crate::pipeline::Stage;
-use crate::pipeline::run::window;
+use crate::pipeline::run::{Start, window};
 use crate::pipeline::runs::{self, Run};
+use crate::pipeline::unchanged::Unchanged;
+use crate::pipeline::{self, Selection, Stage};
 use crate::warehouse::{Partition, Warehouse, store, table};
 
 /// Tables that are written only when something comes for a closed billing period.
@@ -49,6 +52,7 @@ pub async fn run(args: &Args, printer: &mut Printer) -> Result<()> {
     let engine = Engine::open(&options, snapshot.as_deref(), Some(&warehouse.runs()))?;
     let last = runs::newest(&engine, &warehouse, 1).await?.pop();
     let survey = ingest::survey(&engine, &pipeline, &library, date).await?;
+    let unchanged = unchanged(&pipeline, &library, date, &selection, &survey)?;
     let window = window(&pipeline, date);
     let ingests = selection.has(Stage::Ingest);
     let pending: Vec<_> = survey.pending().filter(|_| ingests).collect();
@@ -77,6 +81,7 @@ pub async fn run(args: &Args, printer: &mut Printer) -> Result<()> {
             "window": [window.0, window.1],
             "snapshot": snapshot,
             "last_run": last.as_ref().map(Run::json),
+            "published_by": unchanged.as_ref().map(|u| &u.run_id),
             "stages": stages,
             "ingest": pending.iter().map(|p| serde_json::json!({
                 "source": p.source, "interval": p.interval, "files": p.files, "why": p.why.as_str(),
@@ -104,6 +109,10 @@ pub async fn run(args: &Args, printer: &mut Printer) -> Result<()> {
         window.1,
         pipeline.warehouse.display()
     )];
+    if let Some(unchanged) = unchanged {
+        let said = unchanged.describe();
+        lines.insert(0, format!("{said}. With --force:"));
+    }
     if let Some(run) = last.filter(|run| run.status != "done") {
         lines.push(format!(
             "The last run, {} of {}: {}",
@@ -181,6 +190,30 @@ pub async fn run(args: &Args, printer: &mut Printer) -> Result<()> {
     }
     printer.result(&lines.join("\n"));
     Ok(())
+}
+
+/// The run that published the night, if a run for it would have nothing to do.
+fn unchanged(
+    pipeline: &Pipeline,
+    library: &Library,
+    date: NaiveDate,
+    selection: &Selection,
+    survey: &Survey<'_>,
+) -> Result<Option<Unchanged>> {
+    let night = pipeline::run::Night {
+        pipeline,
+        library: library.clone(),
+        date,
+        selection: selection.clone(),
+        device: chosen_device(None, pipeline)?,
+        start: Start::default(),
+    };
+    // Where nothing can compute, a run would say so.
+    let Ok(device) = compute::open(&night.device) else {
+        return Ok(None);
+    };
+    let warehouse = Warehouse::new(&pipeline.warehouse);
+    night.unchanged(&warehouse, survey, device.info())
 }
 
 /// What the models that are not trained every night are folded into, or why they are trained.

@@ -9,6 +9,7 @@ use tracing_subscriber::EnvFilter;
 
 use super::LogFormat;
 use crate::error::Error;
+use crate::pipeline::ledger::Entry;
 
 /// Writes to the terminal.
 pub struct Printer {
@@ -97,8 +98,25 @@ impl Printer {
         };
     }
 
+    /// Something for machines that people read in the result.
+    pub fn event(&mut self, event: &str, text: &str) {
+        if self.format == LogFormat::Json {
+            self.line(event, text);
+        }
+    }
+
+    /// How progress is written.
+    pub fn format(&self) -> LogFormat {
+        self.format
+    }
+
     /// The end of a stage.
-    pub fn stage(&mut self, stage: &str, seconds: f64, rows: u64, message: &str) {
+    pub fn stage(&mut self, entry: &Entry) {
+        let (stage, seconds) = (&entry.stage, entry.seconds().unwrap_or(0.0));
+        let (rows, message) = (
+            entry.rows.unwrap_or(0),
+            entry.message.as_deref().unwrap_or(""),
+        );
         if self.format == LogFormat::Text {
             let rows = thousands(rows);
             let text = format!("{stage:<10} {seconds:>8.2} s {rows:>12} rows  {message}");
@@ -109,6 +127,7 @@ impl Printer {
             "event": "stage",
             "stage": stage,
             "seconds": seconds,
+            "cpu_seconds": entry.cpu_seconds,
             "rows": rows,
             "message": message,
         });

@@ -90,6 +90,10 @@ pub struct Run {
     pub resource_id: String,
     /// Published snapshots that are kept beside the current one, for readers that still hold them.
     pub keep_snapshots: usize,
+    /// How often stages begin again in one run after trouble that passes.
+    pub retries: u32,
+    /// How long a run may take; by default as long as it takes.
+    pub deadline: Option<TimeSpan>,
 }
 
 /// What becomes of a night whose GPU is lost, out of memory or refuses a command.
@@ -286,6 +290,8 @@ impl Default for Run {
             on_device_failure: OnDeviceFailure::Stop,
             resource_id: "recost-nightly".into(),
             keep_snapshots: 2,
+            retries: 3,
+            deadline: None,
         }
     }
 }

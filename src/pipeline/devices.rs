@@ -10,11 +10,27 @@ pub(super) struct Devices<'d> {
     now: &'d dyn Device,
     cpu: &'d dyn Device,
     failure: OnDeviceFailure,
+    fell_back: bool,
 }
 
 impl<'d> Devices<'d> {
     pub fn new(now: &'d dyn Device, cpu: &'d dyn Device, failure: OnDeviceFailure) -> Self {
-        Self { now, cpu, failure }
+        Self {
+            now,
+            cpu,
+            failure,
+            fell_back: false,
+        }
+    }
+
+    /// Goes on with the CPU.
+    pub fn fall_back(&mut self) {
+        (self.now, self.fell_back) = (self.cpu, true);
+    }
+
+    /// Whether the CPU goes on for a device that failed.
+    pub fn fell_back(&self) -> bool {
+        self.fell_back
     }
 
     /// The device of now.
@@ -37,7 +53,7 @@ impl<'d> Devices<'d> {
                 observer(Progress::Warning(&format!(
                     "{error}; going on with the CPU"
                 )));
-                self.now = self.cpu;
+                self.fall_back();
                 stage(self.now).await
             }
             result => result,

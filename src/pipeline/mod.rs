@@ -5,10 +5,15 @@ pub mod close;
 mod devices;
 pub mod interrupt;
 pub mod ledger;
+pub mod meter;
+mod origin;
 pub mod own_use;
+mod resume;
+mod retry;
 pub mod run;
 pub mod runs;
 mod stages;
+pub mod unchanged;
 
 use std::fmt;
 use std::str::FromStr;

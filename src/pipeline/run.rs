@@ -1,23 +1,35 @@
 //! `recost run`: stages over a staged snapshot, checks, and one step to publish.
+//!
+//! A run whose result is there already does nothing. One that ended in the middle is gone on with, from the first stage that
+//! it had not finished or that would come out otherwise now.
 
 use std::path::PathBuf;
 
 use chrono::{NaiveDate, TimeDelta, Utc};
 
 use super::devices::Devices;
-use super::ledger::{Entry, Ledger, peak_rss};
-use super::stages::{self, Carried, Context};
+use super::interrupt::whole;
+use super::ledger::{Entry, Ledger, note_the_dead};
+use super::meter::{Moment, peak_rss};
+use super::origin::Origin;
+use super::resume::{self, Book, Found};
+use super::retry::Retries;
+use super::stages::{self, Carried, Context, Done};
+use super::unchanged::Unchanged;
 use super::{Selection, Stage};
 use crate::attribution;
-use crate::compute::{self, Choice, CpuDevice};
+use crate::compute::{self, Choice, CpuDevice, Device};
 use crate::config::Pipeline;
-use crate::engine::{Library, Options};
+use crate::engine::{Engine, Library, Options};
 use crate::error::{Error, Kind, Result};
-use crate::warehouse::store::Warehouse;
+use crate::ingest::{self, Survey};
+use crate::warehouse::store::{Lock, Staging, Warehouse};
 
 /// What is said while a run goes on; the command line decides how to show it.
 #[derive(Debug)]
 pub enum Progress<'a> {
+    /// What an earlier run did is taken over, or not.
+    Resume(&'a str),
     /// A stage begins.
     Begin(Stage),
     /// A stage ended.
@@ -29,9 +41,18 @@ pub enum Progress<'a> {
 /// Who is told what goes on.
 pub type Observer<'o> = dyn FnMut(Progress<'_>) + Send + 'o;
 
+/// What became of a night.
+#[derive(Debug)]
+pub enum Outcome {
+    /// Its tables were published.
+    Published(Published),
+    /// They were there already.
+    Unchanged(Unchanged),
+}
+
 /// What a run did.
 #[derive(Debug)]
-pub struct Outcome {
+pub struct Published {
     /// Id of the run.
     pub run_id: String,
     /// The night.
@@ -48,6 +69,18 @@ pub struct Outcome {
     pub peak_rss: Option<u64>,
 }
 
+/// Where a run begins.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Start {
+    /// Where an earlier run ended, if that can be; nowhere, if there is nothing to do.
+    #[default]
+    Auto,
+    /// The same, and it is said where there is nothing to go on with.
+    Resume,
+    /// At the first stage.
+    Anew,
+}
+
 /// A night about to run.
 pub struct Night<'a> {
     /// The pipeline.
@@ -60,6 +93,8 @@ pub struct Night<'a> {
     pub selection: Selection,
     /// Where to compute.
     pub device: Choice,
+    /// Where to begin.
+    pub start: Start,
 }
 
 /// First and last day whose events a night of `pipeline` sees.
@@ -79,6 +114,18 @@ pub(crate) fn lock_note() -> String {
     )
 }
 
+/// A night that is not there yet, and what its run holds.
+struct Run<'a> {
+    night: &'a Night<'a>,
+    warehouse: &'a Warehouse,
+    lock: Lock,
+    device: &'a dyn Device,
+    since: Moment,
+    origin: Origin,
+    survey: Option<Result<Survey<'a>>>,
+    retries: Retries,
+}
+
 impl Night<'_> {
     /// Runs the night: locks, stages, checks, publishes. Whatever fails, the published tables stay as they were.
     ///
@@ -96,30 +143,41 @@ impl Night<'_> {
             )
             .help("run all stages first: leave out --select"));
         }
-        let lock = warehouse.lock(&lock_note())?;
-        let mut ledger = Ledger::start(&warehouse, self.date, &device.info().name)?;
-        let cpu = CpuDevice::new();
-        let on_failure = self.pipeline.run.on_device_failure;
+        let note = lock_note();
+        let lock = warehouse.lock(&note)?;
+        let since = Moment::now();
+        note_the_dead(&warehouse, &whole())?;
+        let mut retries = Retries::new(self.pipeline.run.retries, note);
+        let survey = match self.selection.has(Stage::Ingest) {
+            true => Some(self.survey(&warehouse, &mut retries, observer).await),
+            false => None,
+        };
+        if let Some(Ok(survey)) = &survey
+            && self.start != Start::Anew
+            && let Some(unchanged) = self.unchanged(&warehouse, survey, device.info())?
+        {
+            warehouse.sweep(&lock)?;
+            resume::forget(&warehouse)?;
+            return Ok(Outcome::Unchanged(unchanged));
+        }
+        let origin = Origin::of(self, device.info())?;
+        let name = &device.info().name;
+        let fingerprint = self.is_whole().then(|| origin.fingerprint().to_string());
+        let mut ledger = Ledger::start_since(&warehouse, self.date, name, since, fingerprint)?;
+        let run = Run {
+            night: self,
+            warehouse: &warehouse,
+            lock,
+            device: device.as_ref(),
+            since,
+            origin,
+            survey,
+            retries,
+        };
         let (snapshot, periods) = ledger
-            .record(async |ledger| {
-                let staging = warehouse.stage(&ledger.run_id, &lock)?;
-                let mut context = Context {
-                    night: self,
-                    options: Options::of(self.pipeline, self.date),
-                    window: window(self.pipeline, self.date),
-                    run_id: ledger.run_id.clone(),
-                    dir: staging.dir().to_path_buf(),
-                    devices: Devices::new(device.as_ref(), &cpu, on_failure),
-                    survey: None,
-                    carried: Carried::default(),
-                    observer,
-                };
-                self.stages(&mut context, ledger).await?;
-                let snapshot = ledger.publish(staging, self.pipeline.run.keep_snapshots)?;
-                Ok((snapshot, context.carried.attributed))
-            })
+            .record(async |ledger| run.publish(ledger, observer).await)
             .await?;
-        Ok(Outcome {
+        Ok(Outcome::Published(Published {
             run_id: ledger.run_id.clone(),
             date: self.date,
             snapshot,
@@ -127,21 +185,149 @@ impl Night<'_> {
             device: device.info().name.clone(),
             periods,
             peak_rss: peak_rss(),
-        })
+        }))
     }
 
-    async fn stages(&self, context: &mut Context<'_>, ledger: &mut Ledger) -> Result<()> {
-        for stage in self.selection.stages(self.pipeline) {
+    /// Whether all stages are selected.
+    pub(super) fn is_whole(&self) -> bool {
+        self.selection == Selection::default()
+    }
+
+    async fn survey(
+        &self,
+        warehouse: &Warehouse,
+        retries: &mut Retries,
+        observer: &mut Observer<'_>,
+    ) -> Result<Survey<'_>> {
+        let options = Options::of(self.pipeline, self.date);
+        loop {
+            let engine = Engine::open(&options, warehouse.snapshot().as_deref(), None)?;
+            match ingest::survey(&engine, self.pipeline, &self.library, self.date).await {
+                Err(e) if retries.wait(&e, observer).await => {}
+                found => return found,
+            }
+        }
+    }
+}
+
+impl<'a> Run<'a> {
+    /// Stages the night and publishes it. Returns the snapshot and the billing periods that were attributed.
+    async fn publish(
+        mut self,
+        ledger: &mut Ledger,
+        observer: &mut Observer<'_>,
+    ) -> Result<(PathBuf, Vec<String>)> {
+        let (night, warehouse) = (self.night, self.warehouse);
+        let survey = match self.survey.take().transpose() {
+            Ok(survey) => survey,
+            Err(e) => {
+                ledger.begin_since(Stage::Ingest.name(), self.since)?;
+                return Err(e);
+            }
+        };
+        let exports = survey.as_ref().map(Survey::digest).unwrap_or_default();
+        self.origin.exports(&exports);
+        let found = self.unfinished(observer)?;
+        let mut staging = warehouse.stage(&ledger.run_id, &self.lock)?;
+        let mut book = Book::open(warehouse, &ledger.run_id, &staging, found)?;
+        let cpu = CpuDevice::new();
+        let mut context = Context {
+            night,
+            options: Options::of(night.pipeline, night.date),
+            window: window(night.pipeline, night.date),
+            run_id: ledger.run_id.clone(),
+            dir: staging.dir().to_path_buf(),
+            devices: Devices::new(self.device, &cpu, night.pipeline.run.on_device_failure),
+            survey,
+            exports,
+            carried: Carried::default(),
+            observer,
+        };
+        for finished in book.finished() {
+            ledger.take_over(&finished.entry, &finished.run_id)?;
+            context.warn(&finished.warnings);
+            context.carry(finished.carried.clone());
+        }
+        let done = self.stages(&mut context, &mut staging, &mut book, ledger);
+        if let Err(e) = done.await {
+            book.keep_or_discard();
+            return Err(e);
+        }
+        let snapshot = ledger.publish(staging, night.pipeline.run.keep_snapshots)?;
+        book.discard();
+        Ok((snapshot, context.carried.attributed))
+    }
+
+    /// What an earlier run finished of this one, if any did.
+    fn unfinished(&self, observer: &mut Observer<'_>) -> Result<Option<Found>> {
+        if self.night.start == Start::Anew {
+            return Ok(None);
+        }
+        let Some(mut found) = Found::newest(self.warehouse)? else {
+            if self.night.start == Start::Resume {
+                observer(Progress::Resume(
+                    "no run ended in the middle: there is nothing to go on with",
+                ));
+            }
+            return Ok(None);
+        };
+        let base = self.warehouse.snapshot_name();
+        let why = found.matching(base.as_deref(), self.origin.stages());
+        observer(Progress::Resume(&found.describe(why)));
+        Ok(Some(found))
+    }
+
+    async fn stages(
+        &mut self,
+        context: &mut Context<'_>,
+        staging: &mut Staging,
+        book: &mut Book,
+        ledger: &mut Ledger,
+    ) -> Result<()> {
+        let stages = self.origin.stages().to_vec();
+        for (stage, mut made_from) in stages.into_iter().skip(book.finished().len()) {
             context.say(Progress::Begin(stage));
-            ledger.begin(stage.name())?;
-            let done = stages::run(stage, context).await?;
-            for warning in &done.warnings {
-                context.say(Progress::Warning(warning));
+            let since = match stage {
+                Stage::Ingest => self.since,
+                _ => Moment::now(),
+            };
+            ledger.begin_since(stage.name(), since)?;
+            let (carried, mut met) = (context.carried.clone(), vec![]);
+            let Done {
+                rows,
+                mut message,
+                warnings,
+            } = loop {
+                match stages::run(stage, context).await {
+                    Err(e) if self.retries.wait(&e, context.observer).await => {
+                        met.push(e.to_string());
+                        book.put_back(staging)?;
+                        context.dir = staging.dir().to_path_buf();
+                        context.carried.clone_from(&carried);
+                    }
+                    done => break done?,
+                }
+            };
+            if !met.is_empty() {
+                message = format!("{message}; begun again after: {}", met.join("; "));
             }
-            ledger.end(Some(done.rows), done.message)?;
-            if let Some(entry) = ledger.entries.last() {
-                context.say(Progress::End(stage, entry));
+            context.warn(&warnings);
+            ledger.end(Some(rows), message)?;
+            if stage == Stage::Ingest {
+                made_from.extend(Origin::of_exports(&context.exports));
             }
+            let Some(entry) = ledger.entries.last() else {
+                continue;
+            };
+            book.add(
+                stage,
+                &context.run_id,
+                made_from,
+                &context.carried,
+                entry,
+                warnings,
+            )?;
+            context.say(Progress::End(stage, entry));
         }
         Ok(())
     }

@@ -3,12 +3,13 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use chrono::{DateTime, NaiveDate, Utc};
+use chrono::{NaiveDate, Utc};
+use serde::{Deserialize, Serialize};
 
 use super::Stage;
 use super::check::check;
 use super::devices::Devices;
-use super::ledger::cpu_ns;
+use super::meter::Moment;
 use super::own_use::{Account, Spent};
 use super::run::{Night, Observer, Progress};
 use crate::attribution;
@@ -37,7 +38,9 @@ pub(super) struct Context<'a> {
     /// Where to compute.
     pub devices: Devices<'a>,
     /// What of the sources is new; looked up where it is not there.
-    pub survey: Option<Result<Survey<'a>>>,
+    pub survey: Option<Survey<'a>>,
+    /// Hash of what was found of the sources.
+    pub exports: String,
     /// What stages so far left to those after them.
     pub carried: Carried,
     /// Who is told.
@@ -45,12 +48,14 @@ pub(super) struct Context<'a> {
 }
 
 /// What a stage leaves to later ones beside its tables.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Carried {
     /// Billing periods whose charges are new or changed.
     pub charged: BTreeSet<String>,
     /// Billing periods that were attributed.
     pub attributed: Vec<String>,
+    /// Whether the device failed and the CPU goes on.
+    pub on_cpu: bool,
 }
 
 /// What a stage did.
@@ -94,9 +99,10 @@ async fn ingest(cx: &mut Context<'_>) -> Result<Done> {
     let (pipeline, library, date) = (cx.night.pipeline, &cx.night.library, cx.night.date);
     let engine = Engine::open(&cx.options, Some(&cx.dir), None)?;
     let survey = match cx.survey.take() {
-        Some(survey) => survey?,
+        Some(survey) => survey,
         None => ingest::survey(&engine, pipeline, library, date).await?,
     };
+    cx.exports = survey.digest();
     let threads = pipeline.threads();
     let mut read = ingest::run(&engine, &cx.dir, survey, date, threads).await?;
     if !read.charged_periods.is_empty() && !cx.night.selection.has(Stage::Attribute) {
@@ -128,7 +134,7 @@ async fn features(cx: &mut Context<'_>) -> Result<Done> {
 }
 
 async fn train(cx: &mut Context<'_>) -> Result<Done> {
-    let since = (Utc::now(), cpu_ns());
+    let since = Moment::now();
     let trained = cx.compute(model::stage::run).await?;
     let work: Vec<Work> = trained
         .iter()
@@ -144,7 +150,7 @@ async fn train(cx: &mut Context<'_>) -> Result<Done> {
 }
 
 async fn score(cx: &mut Context<'_>) -> Result<Done> {
-    let since = (Utc::now(), cpu_ns());
+    let since = Moment::now();
     let scored = cx.compute(recommend::stage::run).await?;
     let work: Vec<Work> = scored
         .iter()
@@ -219,6 +225,21 @@ impl Context<'_> {
         (self.observer)(progress);
     }
 
+    /// Tells of what the user should look at.
+    pub fn warn(&mut self, warnings: &[String]) {
+        for warning in warnings {
+            self.say(Progress::Warning(warning));
+        }
+    }
+
+    /// Goes on with what an earlier run's stages left.
+    pub fn carry(&mut self, carried: Carried) {
+        if carried.on_cpu {
+            self.devices.fall_back();
+        }
+        self.carried = carried;
+    }
+
     /// Runs what computes on the device of now.
     async fn compute<T>(
         &mut self,
@@ -237,6 +258,7 @@ impl Context<'_> {
             window,
             dir,
             devices,
+            carried,
             observer,
             ..
         } = self;
@@ -244,24 +266,20 @@ impl Context<'_> {
         let on = async |device: &dyn Device| {
             stage(pipeline, library, options, dir, *window, device).await
         };
-        devices.compute(*observer, on).await
+        let done = devices.compute(*observer, on).await;
+        carried.on_cpu = devices.fell_back();
+        done
     }
 
     /// Writes the run's own computing into `usage`, under the resource that the pipeline file names. CPU time since the stage
     /// began goes to its models by their seconds.
-    fn record_use(
-        &self,
-        stage: &str,
-        work: &[Work<'_>],
-        (started, cpu): (DateTime<Utc>, Option<u64>),
-    ) -> Result<()> {
+    fn record_use(&self, stage: &str, work: &[Work<'_>], since: Moment) -> Result<()> {
         let total: f64 = work.iter().map(|w| w.1).sum();
         if total <= 0.0 {
             return Ok(());
         }
-        let used = cpu_ns().zip(cpu);
-        let used = used.map_or(0, |(after, before)| after.saturating_sub(before));
-        let ended = Utc::now();
+        let used = since.cpu_ns_since().unwrap_or(0);
+        let (started, ended) = (since.at, Utc::now());
         let spent = |&(model_id, seconds)| Spent {
             model_id,
             started,

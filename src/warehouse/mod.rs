@@ -1,6 +1,7 @@
 //! The published tables: their contracts, the files they lie in, and the one step in which a run replaces them.
 
 pub mod contract;
+pub mod layers;
 pub mod store;
 pub mod tables;
 mod tables_focus;

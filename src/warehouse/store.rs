@@ -4,6 +4,8 @@
 //! warehouse/
 //!   current -> snapshots/<run>        what readers open; replaced by one rename
 //!   snapshots/<run>/<table>/<partition>/*.parquet
+//!   snapshots/<run>.staging           what a run builds
+//!   snapshots/<run>.stages            what its finished stages wrote, until it has published
 //!   runs/<run>.parquet                the ledger: written when a run starts and again when it ends
 //!   lock                              held by the run that writes
 //! ```
@@ -56,6 +58,11 @@ impl Warehouse {
         self.root.join("runs")
     }
 
+    /// Folder of the snapshots, and of what runs build beside them.
+    pub fn snapshots(&self) -> PathBuf {
+        self.root.join("snapshots")
+    }
+
     /// What readers open: `current`.
     pub fn current(&self) -> PathBuf {
         self.root.join("current")
@@ -64,6 +71,12 @@ impl Warehouse {
     /// The published snapshot's own folder, or `None` before the first run.
     pub fn snapshot(&self) -> Option<PathBuf> {
         self.current().canonicalize().ok()
+    }
+
+    /// Name of the published snapshot, the id of the run that made it, or `None` before the first run.
+    pub fn snapshot_name(&self) -> Option<String> {
+        let snapshot = self.snapshot()?;
+        Some(snapshot.file_name()?.to_string_lossy().into_owned())
     }
 
     /// The published snapshot's own folder, or an error that says what to do.
@@ -85,7 +98,7 @@ impl Warehouse {
     /// # Errors
     /// `Kind::Locked` with the holder's note when another run holds it; `Kind::Config` when the folder cannot be written.
     pub fn lock(&self, note: &str) -> Result<Lock> {
-        for dir in [self.root.clone(), self.runs(), self.root.join("snapshots")] {
+        for dir in [self.root.clone(), self.runs(), self.snapshots()] {
             fs::create_dir_all(&dir).map_err(|e| Error::io("cannot make the folder", &dir, &e))?;
         }
         let path = self.root.join("lock");
@@ -122,27 +135,26 @@ impl Warehouse {
 
     /// Begins a snapshot for `run_id`: a copy of the current one made of hard links. Needs the [`Lock`], so that what a
     /// crashed run left behind can be removed first.
-    pub fn stage(&self, run_id: &str, _lock: &Lock) -> Result<Staging> {
-        let snapshots = self.root.join("snapshots");
-        for entry in read_dir(&snapshots)? {
-            if entry.extension().is_some_and(|e| e == "staging") {
-                remove_dir(&entry)?;
-            }
-        }
-        let dir = snapshots.join(format!("{run_id}.staging"));
-        match self.snapshot() {
-            // A file system without hard links (some network shares) costs a copy.
-            Some(current) => link_tree(&current, &dir, &|from, to| {
-                fs::hard_link(from, to).or_else(|_| fs::copy(from, to).map(|_| ()))
-            })?,
-            None => make_dir(&dir)?,
-        }
-        Ok(Staging {
+    pub fn stage(&self, run_id: &str, lock: &Lock) -> Result<Staging> {
+        self.sweep(lock)?;
+        let staging = Staging {
             warehouse: self.clone(),
             run_id: run_id.to_string(),
-            dir,
+            dir: self.snapshots().join(format!("{run_id}.staging")),
             published: false,
-        })
+        };
+        staging.fill()?;
+        Ok(staging)
+    }
+
+    /// Removes what crashed runs were building.
+    ///
+    /// # Errors
+    /// Those of the file system.
+    pub fn sweep(&self, _lock: &Lock) -> Result<()> {
+        let mut entries = read_dir(&self.snapshots())?;
+        entries.retain(|path| path.extension().is_some_and(|e| e == "staging"));
+        entries.iter().try_for_each(|dir| remove_dir(dir))
     }
 
     /// The published snapshot as links in a temporary folder, to try in it what a run would do; removed when dropped.
@@ -155,7 +167,7 @@ impl Warehouse {
             .map_err(|e| Error::io("cannot make a folder in", &temp, &e))?;
         if let Some(current) = self.snapshot() {
             link_tree(&current, dir.path(), &|from, to| {
-                std::os::unix::fs::symlink(from, to)
+                std::os::unix::fs::symlink(from, to).map_err(|e| Error::io("cannot link", from, &e))
             })?;
         }
         Ok(dir)
@@ -168,12 +180,33 @@ impl Staging {
         &self.dir
     }
 
+    /// Begins again with the current snapshot, in another folder: threads of what went wrong may still write into the old
+    /// one.
+    ///
+    /// # Errors
+    /// Those of the file system.
+    pub fn begin_again(&mut self, attempt: usize) -> Result<()> {
+        let name = format!("{}.{attempt}.staging", self.run_id);
+        let old = std::mem::replace(&mut self.dir, self.warehouse.snapshots().join(name));
+        if let Err(e) = remove_dir(&old) {
+            tracing::warn!(error = %e, "what went wrong could not be removed; the next run will");
+        }
+        self.fill()
+    }
+
+    fn fill(&self) -> Result<()> {
+        match self.warehouse.snapshot() {
+            Some(current) => link_tree(&current, &self.dir, &link_or_copy),
+            None => make_dir(&self.dir),
+        }
+    }
+
     /// Makes the staged snapshot the current one in a single rename, then removes snapshots beyond the newest `keep`
     /// older ones.
     pub fn publish(mut self, keep: usize) -> Result<PathBuf> {
         remove_empty_dirs(&self.dir)?;
         sync_tree(&self.dir)?;
-        let snapshots = self.warehouse.root.join("snapshots");
+        let snapshots = self.warehouse.snapshots();
         let done = snapshots.join(&self.run_id);
         fs::rename(&self.dir, &done).map_err(|e| Error::io("cannot rename", &self.dir, &e))?;
         self.published = true;
@@ -258,7 +291,10 @@ pub fn make_dir(dir: &Path) -> Result<()> {
 }
 
 /// Removes a folder and what is in it; one that is not there is no error.
-fn remove_dir(dir: &Path) -> Result<()> {
+///
+/// # Errors
+/// Those of the file system.
+pub(crate) fn remove_dir(dir: &Path) -> Result<()> {
     match fs::remove_dir_all(dir) {
         Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
             Err(Error::io("cannot remove", dir, &e))
@@ -268,7 +304,10 @@ fn remove_dir(dir: &Path) -> Result<()> {
 }
 
 /// The paths in a folder, sorted; empty where there is no such folder.
-fn read_dir(dir: &Path) -> Result<Vec<PathBuf>> {
+///
+/// # Errors
+/// Those of the file system.
+pub(crate) fn read_dir(dir: &Path) -> Result<Vec<PathBuf>> {
     let entries = match fs::read_dir(dir) {
         Ok(entries) => entries,
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(vec![]),
@@ -282,10 +321,24 @@ fn read_dir(dir: &Path) -> Result<Vec<PathBuf>> {
     Ok(paths)
 }
 
-fn link_tree(
+/// Gives a file a second name; on a file system without hard links (some network shares) a copy.
+///
+/// # Errors
+/// Those of the file system.
+pub(super) fn link_or_copy(from: &Path, to: &Path) -> Result<()> {
+    fs::hard_link(from, to)
+        .or_else(|_| fs::copy(from, to).map(|_| ()))
+        .map_err(|e| Error::io("cannot link or copy", from, &e))
+}
+
+/// Makes the folder `to` with what is in `from`, each file by `link`.
+///
+/// # Errors
+/// Those of the file system.
+pub(super) fn link_tree(
     from: &Path,
     to: &Path,
-    link: &dyn Fn(&Path, &Path) -> std::io::Result<()>,
+    link: &dyn Fn(&Path, &Path) -> Result<()>,
 ) -> Result<()> {
     make_dir(to)?;
     for path in read_dir(from)? {
@@ -296,13 +349,17 @@ fn link_tree(
         if path.is_dir() {
             link_tree(&path, &target, link)?;
         } else {
-            link(&path, &target).map_err(|e| Error::io("cannot link or copy", &path, &e))?;
+            link(&path, &target)?;
         }
     }
     Ok(())
 }
 
-fn remove_empty_dirs(dir: &Path) -> Result<()> {
+/// Removes the folders below `dir` that have nothing in them.
+///
+/// # Errors
+/// Those of the file system.
+pub(super) fn remove_empty_dirs(dir: &Path) -> Result<()> {
     for path in read_dir(dir)? {
         if path.is_dir() {
             remove_empty_dirs(&path)?;
@@ -314,7 +371,11 @@ fn remove_empty_dirs(dir: &Path) -> Result<()> {
     Ok(())
 }
 
-fn sync_tree(dir: &Path) -> Result<()> {
+/// Puts the entries of a folder and of those below it on disk.
+///
+/// # Errors
+/// Those of the file system.
+pub(super) fn sync_tree(dir: &Path) -> Result<()> {
     for path in read_dir(dir)? {
         if path.is_dir() {
             sync_tree(&path)?;
@@ -323,7 +384,11 @@ fn sync_tree(dir: &Path) -> Result<()> {
     sync_dir(dir)
 }
 
-fn sync_dir(dir: &Path) -> Result<()> {
+/// Puts the entries of a folder on disk.
+///
+/// # Errors
+/// Those of the file system.
+pub(crate) fn sync_dir(dir: &Path) -> Result<()> {
     File::open(dir)
         .and_then(|d| d.sync_all())
         .map_err(|e| Error::io("cannot sync", dir, &e))

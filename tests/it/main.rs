@@ -21,6 +21,7 @@ mod night;
 mod oracle;
 mod order;
 mod reports;
+mod resume;
 mod routing;
 mod shop;
 mod showback;
