@@ -149,8 +149,11 @@ fn differs(before: &Ingredients, now: &Ingredients, stage: &str) -> Option<Strin
         .filter(|(what, hash)| before.get(*what) != Some(hash));
     let other: Vec<&str> = other.map(|(what, _)| what.as_str()).collect();
     (!other.is_empty()).then(|| {
-        let be = if other.len() == 1 { "is" } else { "are" };
-        format!("{} of {stage} {be} not what it was", other.join(" and "))
+        let be = match other.len() {
+            1 => "is not what it was",
+            _ => "are not what they were",
+        };
+        format!("{} of {stage} {be}", other.join(" and "))
     })
 }
 
