@@ -231,6 +231,43 @@ fn the_same_night_in_two_places_gives_the_same_bytes() {
 }
 
 #[test]
+fn what_happens_after_a_night_changes_nothing_in_its_features() {
+    let (with, without) = (Shop::new(), Shop::new());
+    std::fs::remove_dir_all(without.file("exports/events/ds=2026-10-31")).unwrap();
+    let features = |shop: &Shop| {
+        let out = shop.recost(&[
+            "run",
+            "pipeline.toml",
+            "--date",
+            "2026-10-30",
+            "--device",
+            "cpu",
+        ]);
+        assert!(out.status.success(), "{}", text(&out.stderr));
+        let files = shop.published().into_iter();
+        let tables = [
+            "sessions/",
+            "interactions/",
+            "user_features/",
+            "item_features/",
+            "recommendations/",
+        ];
+        files
+            .filter(|(name, _)| tables.iter().any(|t| name.starts_with(t)))
+            .collect::<Vec<_>>()
+    };
+    // The warehouse already holds the following day here, and must not look at it.
+    with.run_ok();
+    let found = features(&with);
+    let of_night: Vec<_> = found
+        .into_iter()
+        .filter(|(n, _)| n.contains("ds=2026-10-30"))
+        .collect();
+    assert!(!of_night.is_empty());
+    assert_eq!(of_night, features(&without));
+}
+
+#[test]
 fn a_restated_bill_moves_the_costs_to_where_the_generator_says() {
     let shop = Shop::new();
     shop.run_ok();
