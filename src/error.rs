@@ -34,6 +34,21 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// Every kind.
+    pub const ALL: [Kind; 11] = [
+        Kind::Unexpected,
+        Kind::Config,
+        Kind::Check,
+        Kind::NothingToDo,
+        Kind::SourceMissing,
+        Kind::Locked,
+        Kind::Contract,
+        Kind::Io,
+        Kind::Deadline,
+        Kind::NoGpu,
+        Kind::Interrupted,
+    ];
+
     /// The process's exit code for this kind.
     pub fn exit_code(self) -> u8 {
         match self {

@@ -33,6 +33,7 @@ use crate::scratch;
 use crate::warehouse::{TABLES, Table, TableWriter};
 pub(crate) use functions::{hex, to_text};
 pub use library::Library;
+pub(crate) use ordered::compact;
 
 /// What a session needs to know.
 #[derive(Debug, Clone)]
@@ -267,6 +268,20 @@ impl Engine {
         let rows = rows.execute_stream().await?;
         let env = self.ctx.runtime_env();
         Ok(ordered::ordered(rows, by, self.options.memory / 4, env))
+    }
+
+    /// Bytes of the memory pool.
+    pub fn memory(&self) -> usize {
+        self.options.memory
+    }
+
+    /// The folder for spill files.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub fn spill(&self) -> Result<PathBuf> {
+        let base = self.options.spill.clone();
+        scratch::folder(&base.unwrap_or_else(std::env::temp_dir))
     }
 
     /// Makes a view of a library file, so that others can select from it by its name.

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StringViewArray};
 use arrow::compute::{cast, interleave_record_batch};
 use arrow::datatypes::DataType;
+use arrow::error::ArrowError;
 use datafusion::common::config::SpillCompression;
 use datafusion::common::utils::memory::get_record_batch_memory_size;
 use datafusion::error::{DataFusionError, Result};
@@ -213,7 +214,10 @@ impl Ranges {
 }
 
 /// The batch without what it holds on to besides its own texts.
-fn compact(batch: &RecordBatch) -> Result<RecordBatch> {
+///
+/// # Errors
+/// Those of making the batch.
+pub fn compact(batch: &RecordBatch) -> Result<RecordBatch, ArrowError> {
     let column = |column: &ArrayRef| -> ArrayRef {
         match column.as_string_view_opt() {
             Some(texts) => Arc::new(texts.gc()),
@@ -221,7 +225,7 @@ fn compact(batch: &RecordBatch) -> Result<RecordBatch> {
         }
     };
     let columns = batch.columns().iter().map(column).collect();
-    Ok(RecordBatch::try_new(batch.schema(), columns)?)
+    RecordBatch::try_new(batch.schema(), columns)
 }
 
 #[cfg(test)]

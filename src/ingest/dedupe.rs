@@ -1,34 +1,23 @@
 //! Finds repeated keys without sorting or shuffling the rows.
 //!
-//! A first pass over the key column alone hashes every key; the few hashes that occur twice mark the rows that *may*
-//! repeat. Only those rows are set aside in the second pass, compared by their full keys, and of each key the first row
+//! A first pass over the key column alone hashes every key; the few hashes that occur twice ([`Seen`](super::seen::Seen))
+//! mark the rows that *may* repeat. Only those rows are set aside in the second pass, compared by their full keys, and of each key the first row
 //! in (interval, file, row) order stays.
 
 use std::collections::{BTreeMap, HashSet};
 
 use arrow::array::{Array, AsArray, BooleanArray, RecordBatch};
 use arrow::compute::{concat_batches, filter_record_batch};
-use xxhash_rust::xxh3::xxh3_64_with_seed;
+use xxhash_rust::xxh3::xxh3_64;
 
+use crate::engine::compact;
 use crate::error::Result;
 
 /// The hash of a key within a scope; keys of different scopes never count as repeated (but for a chance collision, which
 /// the comparison of full keys undoes).
 pub fn hash(key: &str, scope: u64) -> u64 {
-    xxh3_64_with_seed(key.as_bytes(), scope)
-}
-
-/// The hashes that occur more than once in `hashes`, or also in `before` (sorted).
-pub fn repeated(mut hashes: Vec<u64>, before: &[u64]) -> HashSet<u64> {
-    hashes.sort_unstable();
-    let mut found = HashSet::new();
-    for (at, value) in hashes.iter().enumerate() {
-        let twice = at > 0 && hashes[at - 1] == *value;
-        if twice || (!before.is_empty() && before.binary_search(value).is_ok()) {
-            found.insert(*value);
-        }
-    }
-    found
+    // A scope as the seed is not enough: keys of some bytes with running numbers would then meet those of the next scope.
+    xxh3_64(key.as_bytes()) ^ xxh3_64(&scope.to_le_bytes())
 }
 
 /// Rows whose key may repeat, of one file.
@@ -63,7 +52,8 @@ pub fn set_aside(
         return Ok((batch.clone(), None));
     }
     let free = filter_record_batch(batch, &arrow::compute::not(&held)?)?;
-    Ok((free, Some(filter_record_batch(batch, &held)?)))
+    // What is held stays for long, and must not hold on to the texts of all the others.
+    Ok((free, Some(compact(&filter_record_batch(batch, &held)?)?)))
 }
 
 /// Of the rows set aside, those that stay: the first of each key, unless the key is among `before`. For each file (in
@@ -138,9 +128,13 @@ mod tests {
     }
 
     #[test]
-    fn only_hashes_that_repeat_or_were_there_before_are_marked() {
-        assert_eq!(repeated(vec![5, 1, 5, 2], &[2, 9]), HashSet::from([5, 2]));
-        assert!(repeated(vec![1, 2, 3], &[]).is_empty());
+    fn running_numbers_of_one_scope_do_not_meet_those_of_another() {
+        let of = |scope| {
+            (0..2000)
+                .map(move |n| hash(&format!("i{n:06}"), scope))
+                .collect::<HashSet<u64>>()
+        };
+        assert!(of(739_919).is_disjoint(&of(739_920)));
     }
 
     #[test]

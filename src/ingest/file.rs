@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashSet};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow::array::{
     Array, ArrayRef, AsArray, BooleanArray, Int32Array, Int64Array, RecordBatch, StringViewArray,
@@ -22,6 +22,7 @@ use super::partitions::{PartitionedWriter, Target};
 use super::quarantine::Rejected;
 use super::reader::{PART, REJECT, ROW, SourceFile};
 use super::rules::{self, Limits};
+use super::seen::Seen;
 use super::sums::Sums;
 use crate::engine::{Engine, to_text};
 use crate::error::{Error, Result};
@@ -88,25 +89,35 @@ pub struct FileOutcome {
 }
 
 impl FileJob {
-    /// The hash of every key of the file.
+    /// Adds the hash of every key of the file.
     ///
     /// # Errors
-    /// Those of reading and mapping.
-    pub async fn keys(&self, engine: &Engine, column: &str, scope: u64) -> Result<Vec<u64>> {
+    /// Those of reading, mapping and spilling.
+    pub async fn keys(
+        &self,
+        engine: &Engine,
+        (column, scope): (&str, u64),
+        seen: &Mutex<Seen>,
+    ) -> Result<()> {
         let planned = self.mapping.plan(engine, &self.file).await?;
         let mut stream = planned
             .frame
             .select_columns(&[column])?
             .execute_stream()
             .await?;
-        let mut hashes = vec![];
         while let Some(batch) = stream.next().await {
             let batch = batch?;
             let keys = cast(batch.column(0), &DataType::Utf8View)?;
             let keys = keys.as_string_view();
-            hashes.extend(keys.iter().flatten().map(|k| dedupe::hash(k, scope)));
+            let hashes: Vec<u64> = keys
+                .iter()
+                .flatten()
+                .map(|k| dedupe::hash(k, scope))
+                .collect();
+            let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
+            seen.add(hashes.into_iter())?;
         }
-        Ok(hashes)
+        Ok(())
     }
 
     /// Ingests the file, setting aside rows whose key hash is among `repeated`.

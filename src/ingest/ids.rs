@@ -20,8 +20,8 @@ use arrow::datatypes::{
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use xxhash_rust::xxh3::xxh3_128;
 
-use super::dedupe;
 use super::file::{FileJob, FileOutcome};
+use super::seen::Seen;
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::warehouse::{Table, TableWriter};
@@ -218,9 +218,9 @@ impl Known {
 }
 
 /// Of each file of a delivery, in order: the keys of rows that files before it have too, with how many they have.
-fn before(files: &[Known]) -> Vec<HashMap<u64, u32>> {
-    let all = files.iter().flat_map(|file| file.keys.iter().copied());
-    let shared = dedupe::repeated(all.collect(), &[]);
+fn before(files: &[Known], mut keys: Seen) -> Result<Vec<HashMap<u64, u32>>> {
+    keys.add(files.iter().flat_map(|file| file.keys.iter().copied()))?;
+    let shared = keys.repeated()?;
     let mut seen: HashMap<u64, u32> = HashMap::new();
     let file = |file: &Known| {
         let mut before = HashMap::new();
@@ -233,7 +233,7 @@ fn before(files: &[Known]) -> Vec<HashMap<u64, u32>> {
         }
         before
     };
-    files.iter().map(file).collect()
+    Ok(files.iter().map(file).collect())
 }
 
 /// What one source file became, some rows of which have to be counted on.
@@ -265,7 +265,8 @@ pub async fn count_over_files(
         if files.len() == 1 {
             continue;
         }
-        for ((n, before), known) in of.zip(before(&known)).zip(known) {
+        let seen = Seen::new(engine.memory() / 4, &engine.spill()?);
+        for ((n, before), known) in of.zip(before(&known, seen)?).zip(known) {
             if !before.is_empty() {
                 let written = std::mem::take(&mut outcomes[n].written);
                 let recount = Recount {
@@ -441,7 +442,8 @@ mod tests {
                 of.finish()
             })
             .collect();
-        let before = before(&known);
+        let dir = tempfile::tempdir().unwrap();
+        let before = before(&known, Seen::new(0, dir.path())).unwrap();
         let mut counts: Vec<Vec<u32>> = before
             .iter()
             .map(|b| b.values().copied().collect())

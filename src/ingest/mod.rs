@@ -24,12 +24,13 @@ mod reader;
 mod reader_tests;
 mod replace;
 mod rules;
+mod seen;
 mod sums;
 mod survey;
 
 use std::collections::{BTreeSet, HashSet};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use chrono::{Datelike, Months, NaiveDate, TimeDelta};
 use futures::{StreamExt, TryStreamExt};
@@ -51,6 +52,7 @@ use published::Published;
 use quarantine::Rejects;
 use reader::SourceFile;
 use replace::{take_back, take_out};
+use seen::Seen;
 use sums::Sums;
 use survey::Pending;
 pub use survey::{Planned, Survey, Why, survey};
@@ -302,24 +304,30 @@ async fn ingest_kind(
     let mut repeated = HashSet::new();
     let mut before = HashSet::new();
     if jobs.first().is_some_and(|j| j.key.is_some()) {
-        let hashes: Vec<u64> = on_files(engine, &jobs, threads, move |job, engine| async move {
-            match job.key {
-                Some((column, scope)) => job.keys(&engine, column, scope).await,
-                None => Ok(vec![]),
+        let seen = Arc::new(Mutex::new(Seen::new(engine.memory() / 4, &engine.spill()?)));
+        let of_files = Arc::clone(&seen);
+        on_files(engine, &jobs, threads, move |job, engine| {
+            let seen = Arc::clone(&of_files);
+            async move {
+                match job.key {
+                    Some(key) => job.keys(&engine, key, &seen).await,
+                    None => Ok(()),
+                }
             }
         })
-        .await?
-        .concat();
-        if kind == SourceKind::Events {
-            let days: Vec<NaiveDate> = pending.iter().map(|p| p.delivery.day).collect();
-            let published = Published::near(&days);
-            let known = published.hashes(engine).await?;
-            repeated = dedupe::repeated(hashes, &known);
-            if !known.is_empty() && !repeated.is_empty() {
-                before = published.keys(engine, &repeated).await?;
-            }
-        } else {
-            repeated = dedupe::repeated(hashes, &[]);
+        .await?;
+        let mut seen = Arc::into_inner(seen)
+            .ok_or_else(|| Error::unexpected("a worker goes on"))?
+            .into_inner()
+            .unwrap_or_else(PoisonError::into_inner);
+        let days: Vec<NaiveDate> = pending.iter().map(|p| p.delivery.day).collect();
+        let published = (kind == SourceKind::Events).then(|| Published::near(&days));
+        if let Some(published) = &published {
+            published.hashes(engine, &mut seen).await?;
+        }
+        repeated = seen.repeated()?;
+        if let Some(published) = published.filter(|_| !repeated.is_empty()) {
+            before = published.keys(engine, &repeated).await?;
         }
     }
 

@@ -9,6 +9,7 @@ use chrono::{NaiveDate, TimeDelta};
 use futures::StreamExt;
 
 use super::dedupe;
+use super::seen::Seen;
 use crate::engine::Engine;
 use crate::error::Result;
 
@@ -39,23 +40,25 @@ impl Published {
         }
     }
 
-    async fn each(&self, engine: &Engine, mut visit: impl FnMut(&str)) -> Result<()> {
+    async fn each(&self, engine: &Engine, mut visit: impl FnMut(&str) -> Result<()>) -> Result<()> {
         let sql = format!("select event_id from events where {}", self.predicate);
         let mut stream = engine.stream(&sql).await?;
         while let Some(batch) = stream.next().await {
             let keys = cast(batch?.column(0), &DataType::Utf8View)?;
-            keys.as_string_view().iter().flatten().for_each(&mut visit);
+            keys.as_string_view()
+                .iter()
+                .flatten()
+                .try_for_each(&mut visit)?;
         }
         Ok(())
     }
 
-    /// Hashes of all keys, sorted.
-    pub(super) async fn hashes(&self, engine: &Engine) -> Result<Vec<u64>> {
-        let mut hashes = vec![];
-        self.each(engine, |key| hashes.push(dedupe::hash(key, 0)))
-            .await?;
-        hashes.sort_unstable();
-        Ok(hashes)
+    /// Adds the hashes of all keys.
+    pub(super) async fn hashes(&self, engine: &Engine, seen: &mut Seen) -> Result<()> {
+        self.each(engine, |key| {
+            seen.add(std::iter::once(dedupe::hash(key, 0)))
+        })
+        .await
     }
 
     /// The keys whose hash is among `marked`.
@@ -69,6 +72,7 @@ impl Published {
             if marked.contains(&dedupe::hash(key, 0)) {
                 keys.insert(key.to_string());
             }
+            Ok(())
         })
         .await?;
         Ok(keys)

@@ -184,6 +184,8 @@ mod tests {
     use crate::pipeline::Selection;
     use crate::pipeline::run::Start;
 
+    type Change = fn(&mut Pipeline);
+
     /// A night of the pipeline that ships, changed.
     fn origin(change: impl Fn(&mut Pipeline), project: &Path) -> Origin {
         let text = include_str!("../../pipelines/nightly.toml");
@@ -209,8 +211,8 @@ mod tests {
             let mut changed = stages.filter(|(a, b)| a != b);
             changed.next().map(|(a, _)| a.0)
         };
-        let of = |change: fn(&mut Pipeline)| first(&origin(change, none.path()));
-        let expected: [(fn(&mut Pipeline), Option<Stage>); 9] = [
+        let of = |change: Change| first(&origin(change, none.path()));
+        let expected: [(Change, Option<Stage>); 9] = [
             (|p| p.sources[0].required ^= true, Some(Stage::Ingest)),
             (|p| p.run.history_days += 1, Some(Stage::Ingest)),
             (|p| p.features.half_life_days += 1.0, Some(Stage::Features)),

@@ -23,6 +23,7 @@ mod order;
 mod reports;
 mod resume;
 mod routing;
+mod schedulers;
 mod shop;
 mod showback;
 mod sql;
