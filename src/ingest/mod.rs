@@ -16,6 +16,7 @@ mod ids;
 mod issuers;
 mod manifest;
 mod mapping;
+mod news;
 mod oddities;
 mod partitions;
 mod published;

@@ -2,6 +2,7 @@
 
 pub mod contract;
 pub mod evolution;
+pub mod layers;
 mod lease;
 mod manifest;
 mod mirror;
