@@ -17,7 +17,7 @@ use super::split_served;
 use super::stage::restrict_days;
 use super::work::contract;
 use crate::engine::rows::map;
-use crate::engine::{Engine, Library, Options};
+use crate::engine::{Engine, Library, Options, compact};
 use crate::error::{Error, Result};
 use crate::money::{Money, SCALE};
 use crate::warehouse::{TableWriter, Type, store};
@@ -35,7 +35,7 @@ struct Cost {
 /// Day, model → currency → version → cost.
 type ModelDays = BTreeMap<(NaiveDate, String), BTreeMap<String, BTreeMap<Option<String>, Cost>>>;
 
-/// Writes the table for every day of the window, `threads` days at a time. The session has the view `model_days`; `shown`
+/// Writes the table for every day of the window, `at_once` days at a time. The session has the view `model_days`; `shown`
 /// are the days on which anything was shown. Returns the rows.
 ///
 /// # Errors
@@ -45,13 +45,13 @@ pub async fn run(
     library: &Library,
     snapshot: &Path,
     (window, shown): ((NaiveDate, NaiveDate), &BTreeSet<NaiveDate>),
-    threads: usize,
+    at_once: usize,
 ) -> Result<u64> {
     let shown = Arc::new(shown.clone());
     let costs = Arc::new(Costs::read(engine).await?);
     let sql = library.get("attribution/served.sql")?.to_string();
     let snapshot = snapshot.to_path_buf();
-    let served = each_day(engine, window, threads, move |engine, day| {
+    let served = each_day(engine, window, at_once, move |engine, day| {
         let (sql, snapshot) = (sql.clone(), snapshot.clone());
         let (costs, shown) = (Arc::clone(&costs), Arc::clone(&shown));
         async move {
@@ -207,7 +207,8 @@ impl Group {
                 continue;
             }
             if row > start {
-                self.parts.push(batch.slice(start, row - start));
+                // What is gathered must not hold on to whole pages of the events.
+                self.parts.push(compact(&batch.slice(start, row - start))?);
             }
             if row < batch.num_rows() {
                 complete.extend(self.take()?);

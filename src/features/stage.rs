@@ -6,7 +6,7 @@
 use std::path::Path;
 
 use chrono::NaiveDate;
-use futures::future::try_join_all;
+use futures::{StreamExt, TryFutureExt, TryStreamExt, stream};
 
 use crate::engine::{Engine, Library, Options};
 use crate::error::{Error, Result};
@@ -29,24 +29,30 @@ pub async fn run(
     let engine = Engine::open(options, Some(snapshot), None)?;
     engine.restrict_to(window).await?;
     engine.restrict("events", EVERYBODY_ELSE).await?;
+    let tight = is_tight(options.memory, snapshot, window)?;
     let ds = window.1.to_string();
     let mut written = vec![];
     for wave in waves(&engine, library.ordered(&engine, "features")?)? {
         // The files of a wave read nothing of each other. Sorting and writing of one file keeps one core busy.
-        let mut running = vec![];
+        let at_once = if tight { 1 } else { wave.len() };
+        let mut works = vec![];
         for (name, sql) in &wave {
             let place = library.describe(&format!("features/{name}.sql"));
             let table = contract(name, &place)?;
             let dir = store::replace(snapshot, table, &ds)?;
-            let (engine, sql) = (engine.clone(), (*sql).to_string());
-            running.push(tokio::spawn(async move {
+            let engine = match tight {
+                true => engine.spilling_joins(),
+                false => engine.clone(),
+            };
+            let (name, sql) = ((*name).to_string(), (*sql).to_string());
+            works.push(async move {
                 let rows = engine.write(&sql, table, &dir).await;
-                rows.map_err(|e| e.context(place))
-            }));
+                Ok((name, rows.map_err(|e| e.context(place))?))
+            });
         }
-        for ((name, _), rows) in wave.iter().zip(try_join_all(running).await.map_err(ended)?) {
-            written.push(((*name).to_string(), rows?));
-        }
+        let running = stream::iter(works).map(|work| tokio::spawn(work).map_err(ended));
+        let of_wave: Vec<Result<_>> = running.buffered(at_once.max(1)).try_collect().await?;
+        written.extend(of_wave.into_iter().collect::<Result<Written>>()?);
         // Those that come after read this day's rows, from the files just written.
         for (name, _) in wave {
             engine.reload(contract(name, name)?, snapshot)?;
@@ -55,6 +61,16 @@ pub async fn run(
     }
     written.sort();
     Ok(written)
+}
+
+/// Whether the window's events are too many for hash tables of several files at once. Then the files run one after another,
+/// with joins that sort: where there is room that takes a little longer, and otherwise it is the only way.
+fn is_tight(memory: usize, snapshot: &Path, window: (NaiveDate, NaiveDate)) -> Result<bool> {
+    /// How many times the bytes of its file a table takes in memory.
+    const UNPACKED: u64 = 8;
+    let events = store::bytes_by_day(snapshot, contract("events", "events")?, window)?;
+    let unpacked = UNPACKED.saturating_mul(events.iter().sum());
+    Ok(unpacked > memory as u64 / 2)
 }
 
 fn ended(error: tokio::task::JoinError) -> Error {

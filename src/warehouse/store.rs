@@ -22,7 +22,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use chrono::Utc;
+use chrono::{NaiveDate, Utc};
 
 use super::evolution;
 use super::mirror::Mirror;
@@ -461,6 +461,29 @@ pub fn partitions(snapshot: &Path, table: &Table) -> Result<Vec<String>> {
         .collect();
     values.sort();
     Ok(values)
+}
+
+/// Bytes of the files of `table` for each day of the window that has any.
+///
+/// # Errors
+/// Those of the file system.
+pub fn bytes_by_day(
+    snapshot: &Path,
+    table: &Table,
+    window: (NaiveDate, NaiveDate),
+) -> Result<Vec<u64>> {
+    let window = (window.0.to_string(), window.1.to_string());
+    let mut days = partitions(snapshot, table)?;
+    days.retain(|day| *day >= window.0 && *day <= window.1);
+    let bytes = |day: &String| -> Result<u64> {
+        let files = read_dir(&partition_dir(snapshot, table, day))?;
+        let sizes = files.iter().map(|file| {
+            let size = file.metadata().map(|m| m.len());
+            size.map_err(|e| Error::io("cannot look at", file, &e))
+        });
+        sizes.sum()
+    };
+    days.iter().map(bytes).collect()
 }
 
 /// Makes a folder and those above it.
