@@ -26,6 +26,7 @@ mod readers;
 mod reports;
 mod resume;
 mod routing;
+mod runbook;
 mod s3;
 mod schedulers;
 mod shop;
