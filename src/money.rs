@@ -163,7 +163,9 @@ impl Money {
             // Any power of ten of zero is zero.
             let amount = if value == 0 { Some(0) } else { amount };
             return match amount {
-                Some(units) if units.abs() < LIMIT => Ok((Self(units), Residue(0))),
+                Some(units) if units.unsigned_abs() < LIMIT.unsigned_abs() => {
+                    Ok((Self(units), Residue(0)))
+                }
                 _ => Err(too_large()),
             };
         }

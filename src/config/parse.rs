@@ -1,6 +1,6 @@
 //! From text to types: TOML with its errors placed and explained, byte sizes, environment references, cross-checks.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
 use std::path::Path;
 
@@ -224,6 +224,35 @@ impl TryFrom<DeclaredModel> for Model {
     }
 }
 
+/// Bytes of a name.
+const LONGEST_NAME: usize = 100;
+
+/// What is wrong with a name from which names of files are made.
+fn unfit_name(name: &str) -> Option<String> {
+    if name.trim().is_empty() {
+        return Some("is empty".into());
+    }
+    if name.len() > LONGEST_NAME {
+        return Some(format!("is longer than {LONGEST_NAME} bytes"));
+    }
+    let control = name.chars().find(|c| c.is_control());
+    control.map(|c| format!("has the character {c:?}: leave it out"))
+}
+
+/// What is wrong with the name of a source, which the names of its files in a table begin with: none may lie outside of its
+/// folder or be hidden there.
+fn unfit_source_name(name: &str) -> Option<String> {
+    if let Some(c) = name.chars().find(|c| matches!(c, '/' | '\\')) {
+        return Some(format!("has the character {c:?}: leave it out"));
+    }
+    if name.starts_with(['.', '_']) {
+        return Some(
+            "begins with `.` or `_`, and files that do so are hidden: begin it otherwise".into(),
+        );
+    }
+    unfit_name(name)
+}
+
 impl Pipeline {
     /// Gives compressed models the family and hyperparameters that follow from what they are made from.
     pub(super) fn resolve_models(&mut self) -> Result<()> {
@@ -275,6 +304,9 @@ impl Pipeline {
             if !names.insert(&source.name) {
                 return wrong(format!("two sources are named `{}`", source.name));
             }
+            if let Some(mistake) = unfit_source_name(&source.name) {
+                return wrong(format!("source name {:?} {mistake}", source.name));
+            }
             if let Some(wrong_keys) = source.contradiction() {
                 return wrong(wrong_keys);
             }
@@ -318,10 +350,21 @@ impl Pipeline {
             });
         }
         let mut ids = BTreeSet::new();
+        let mut files = BTreeMap::new();
         for model in &self.models {
             if model.id.is_empty() || !ids.insert(&model.id) {
                 return wrong(format!(
                     "model ids must be unique and not empty: `{}`",
+                    model.id
+                ));
+            }
+            if let Some(mistake) = unfit_name(&model.id) {
+                return wrong(format!("model id {:?} {mistake}", model.id));
+            }
+            let file = crate::model::stage::file_name(&model.id);
+            if let Some(other) = files.insert(file, &model.id) {
+                return wrong(format!(
+                    "the models `{other}` and `{}` would lie in one file: their ids differ only in characters that the name of a file does not take",
                     model.id
                 ));
             }

@@ -2,8 +2,8 @@
 
 pub mod contract;
 pub mod evolution;
-mod lease;
-mod manifest;
+pub(crate) mod lease;
+pub(crate) mod manifest;
 mod mirror;
 mod names;
 pub mod pointer;

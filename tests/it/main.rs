@@ -15,6 +15,7 @@ mod evaluation;
 mod explain;
 mod families;
 mod fold_in;
+mod hostile;
 mod interrupt;
 mod ledger;
 mod night;
