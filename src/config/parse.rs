@@ -434,3 +434,68 @@ impl Pipeline {
         Ok(())
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn refused(text: &str) -> String {
+        let parsed = Pipeline::parse(text, Path::new("/p/pipeline.toml"));
+        parsed.unwrap_err().to_string()
+    }
+
+    #[test]
+    fn names_of_which_files_are_named_lead_nowhere_else() {
+        let source = |name: &str| {
+            let name = toml::Value::from(name);
+            format!(
+                "name = \"s\"\n[[sources]]\nname = {name}\nkind = \"events\"\npath = \"x\"\ndialect = \"recost\"\n"
+            )
+        };
+        let long = "n".repeat(300);
+        for name in [
+            "../../out",
+            "/etc/cron.d/x",
+            "a/b",
+            "a\\b",
+            "a\0b",
+            "a\nb",
+            ".",
+            "..",
+            ".hidden",
+            "_hidden",
+            "",
+            " ",
+            &long,
+        ] {
+            let said = refused(&source(name));
+            assert!(said.contains("source name"), "{name:?}: {said}");
+        }
+        let good = Pipeline::parse(&source("north (EU) – é=1"), Path::new("/p/pipeline.toml"));
+        assert!(good.is_ok(), "{good:?}");
+
+        let models = |ids: &[&str]| {
+            let model = |id: &&str| {
+                let id = toml::Value::from(*id);
+                format!("[[models]]\nid = {id}\nfamily = \"popular\"\n")
+            };
+            let models: String = ids.iter().map(model).collect();
+            format!("name = \"s\"\n{models}")
+        };
+        for id in ["", " ", "a\0b", "a\tb", &long] {
+            let said = refused(&models(&[id]));
+            assert!(said.contains("model id"), "{id:?}: {said}");
+        }
+        let said = refused(&models(&["team/a", "team:a"]));
+        assert!(said.contains("would lie in one file"), "{said}");
+        for id in ["../../out", "/etc/passwd", "..", "<script>"] {
+            assert!(Pipeline::parse(&models(&[id]), Path::new("/p/pipeline.toml")).is_ok());
+            let file = crate::model::stage::file_name(id);
+            assert!(
+                !file.contains('/') && file.ends_with(".safetensors"),
+                "{file}"
+            );
+        }
+    }
+}

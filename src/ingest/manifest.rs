@@ -297,6 +297,10 @@ mod tests {
                 r#"{"files": ["a"], "sums": [{"currency": "Euro", "billed": "1"}]}"#,
                 "is not a currency",
             ),
+            (
+                r#"{"files": [{"name": "a", "rows": 18446744073709551615}, {"name": "b", "rows": 1}]}"#,
+                "has row counts whose sum is none",
+            ),
         ] {
             let said = json(text).unwrap_err();
             assert!(said.contains(says), "{text}: {said}");

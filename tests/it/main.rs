@@ -16,6 +16,8 @@ mod explain;
 mod families;
 mod fold_in;
 mod hostile;
+mod hostile_sql;
+mod hostile_texts;
 mod interrupt;
 mod ledger;
 mod night;
