@@ -17,7 +17,8 @@ use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64Mcg;
 use recost::error::Kind;
 
-use crate::shop::{Shop, text};
+use crate::bad_input::published;
+use crate::shop::{NIGHT, Shop, text};
 
 /// Bytes of address space of the process that reads hostile files.
 const MOST_MEMORY: u64 = 1 << 30;
@@ -491,4 +492,57 @@ fn damaged_files_are_read_or_refused_and_nothing_else() {
     }
     println!("{read} read, {refused} refused");
     assert!(read > 50 && refused > 50, "{read} read, {refused} refused");
+}
+
+#[test]
+fn a_night_with_a_bomb_or_a_link_that_leads_out_ends_with_code_8_and_leaves_the_tables() {
+    let shop = published();
+    shop.edit("memory = \"2GiB\"", "memory = \"256MiB\"");
+    let users = shop.file("exports/users/ds=2026-10-31/part-00000.parquet");
+    let good = fs::read(&users).unwrap();
+    let before = shop.published();
+    let night = || {
+        Command::new("sh")
+            .args(["-c", "ulimit -v 3145728; exec \"$@\"", "sh"])
+            .args([env!("CARGO_BIN_EXE_recost"), "run", "pipeline.toml"])
+            .args(["--date", NIGHT, "--device", "cpu", "--log-format", "json"])
+            .current_dir(shop.path())
+            .output()
+            .unwrap()
+    };
+    let refused = |what: &str, says: &str| {
+        let out = night();
+        let said = text(&out.stderr);
+        assert_eq!(out.status.code(), Some(8), "{what}: {said}");
+        assert!(
+            said.contains("part-00000.parquet") && said.contains(says),
+            "{what}: {said}"
+        );
+        assert!(!said.contains("panicked"), "{what}: {said}");
+        assert_eq!(shop.published(), before, "{what}");
+    };
+    let wanted = [
+        "gzip that says two gibibytes",
+        "gzip that says ten bytes",
+        "nested without end",
+    ];
+    let bombs: Vec<_> = bombs()
+        .into_iter()
+        .filter(|(what, _)| wanted.contains(what))
+        .collect();
+    assert_eq!(bombs.len(), wanted.len());
+    for (what, bytes) in bombs {
+        fs::write(&users, bytes).unwrap();
+        refused(what, "read");
+    }
+    let elsewhere = tempfile::tempdir().unwrap();
+    let secret = elsewhere.path().join("secret.parquet");
+    fs::write(&secret, &good).unwrap();
+    fs::remove_file(&users).unwrap();
+    std::os::unix::fs::symlink(&secret, &users).unwrap();
+    refused("a link", "leads out of the source's folder");
+    fs::remove_file(&users).unwrap();
+    fs::write(&users, &good).unwrap();
+    let out = night();
+    assert!(out.status.success(), "{}", text(&out.stderr));
 }
