@@ -27,6 +27,8 @@ pub enum Kind {
     Contract,
     /// Passing input/output trouble: run again (9).
     Io,
+    /// The run passed its deadline: the next goes on where it ended (9).
+    Deadline,
     /// A GPU was required and there is none (10).
     NoGpu,
     /// The run was interrupted (130).
@@ -35,7 +37,7 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Kind; 11] = [
+    pub const ALL: [Kind; 12] = [
         Kind::Unexpected,
         Kind::Config,
         Kind::Check,
@@ -45,6 +47,7 @@ impl Kind {
         Kind::Locked,
         Kind::Contract,
         Kind::Io,
+        Kind::Deadline,
         Kind::NoGpu,
         Kind::Interrupted,
     ];
@@ -60,7 +63,7 @@ impl Kind {
             Kind::SourceMissing => 6,
             Kind::Locked => 7,
             Kind::Contract => 8,
-            Kind::Io => 9,
+            Kind::Io | Kind::Deadline => 9,
             Kind::NoGpu => 10,
             Kind::Interrupted => 130,
         }
@@ -93,6 +96,8 @@ struct Inner {
     help: Option<String>,
     span: Option<Span>,
     device_failed: bool,
+    /// Whether it stays until somebody does something, though its kind is one that passes.
+    lasting: bool,
 }
 
 /// The result type used throughout.
@@ -107,6 +112,7 @@ impl Error {
             help: None,
             span: None,
             device_failed: false,
+            lasting: false,
         };
         Error {
             inner: Box::new(inner),
@@ -151,7 +157,9 @@ impl Error {
             }
             E::InvalidData => Error::config(message).help("save it as text in UTF-8"),
             E::StorageFull | E::QuotaExceeded => {
-                Error::new(Kind::Io, message).help("free some space on that disk, then run again")
+                let mut error = Error::new(Kind::Io, message);
+                error.inner.lasting = true;
+                error.help("free some space on that disk, then run again")
             }
             _ => Error::new(Kind::Io, message),
         }
@@ -196,11 +204,16 @@ impl Error {
         self.inner.span.as_ref()
     }
 
+    /// Whether the same may succeed in a moment, without anybody doing anything about it.
+    pub fn is_passing(&self) -> bool {
+        self.kind() == Kind::Io && !self.inner.device_failed && !self.inner.lasting
+    }
+
     /// Whether the same command may succeed later without a change.
     pub fn retryable(&self) -> bool {
         matches!(
             self.kind(),
-            Kind::Io | Kind::Locked | Kind::SourceMissing | Kind::Interrupted
+            Kind::Io | Kind::Locked | Kind::SourceMissing | Kind::Deadline | Kind::Interrupted
         )
     }
 }
@@ -221,13 +234,20 @@ impl From<datafusion::error::DataFusionError> for Error {
             D::External(e) => {
                 if let Some(own) = e.downcast_ref::<Error>() {
                     let mut copy = Error::new(own.kind(), own.to_string());
+                    copy.inner.device_failed = own.inner.device_failed;
+                    copy.inner.lasting = own.inner.lasting;
                     copy.inner.help.clone_from(&own.inner.help);
                     copy.inner.span.clone_from(&own.inner.span);
                     return copy;
                 }
                 Error::unexpected(e.to_string())
             }
-            D::IoError(e) => Error::new(Kind::Io, e.to_string()),
+            D::IoError(e) => {
+                use std::io::ErrorKind as E;
+                let mut error = Error::new(Kind::Io, e.to_string());
+                error.inner.lasting = matches!(e.kind(), E::StorageFull | E::QuotaExceeded);
+                error
+            }
             D::ArrowError(e, _) => of_values(e),
             D::SQL(e, _) => Error::config(match e.as_ref() {
                 P::ParserError(message) | P::TokenizerError(message) => message.clone(),

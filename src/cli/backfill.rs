@@ -6,7 +6,7 @@ use std::time::Instant;
 use chrono::NaiveDate;
 
 use super::print::{Printer, columns};
-use super::run::chosen_device;
+use super::run::{chosen_device, tables};
 use super::{load, parse_choice, parse_date, yesterday};
 use crate::compute::Choice;
 use crate::config::Pipeline;
@@ -14,7 +14,7 @@ use crate::engine::{Engine, Library, Options};
 use crate::error::{Error, Result};
 use crate::pipeline::Selection;
 use crate::pipeline::nights::{self, Nights};
-use crate::pipeline::run::{Night as Run, Progress};
+use crate::pipeline::run::{Night as Run, Start};
 use crate::report;
 use crate::warehouse::Warehouse;
 
@@ -101,7 +101,7 @@ pub async fn run(args: &Args, printer: &mut Printer) -> Result<()> {
         let said = format!("Night of {} ({place}): {}", step.night, step.why);
         printer.line("night", &said);
         let begun = Instant::now();
-        let outcome = night(&pipeline, &library, step, &device, printer).await;
+        let outcome = night(&pipeline, &library, step, (&device, args.force), printer).await;
         let seconds = begun.elapsed().as_secs_f64();
         match outcome {
             Ok(()) => backfill.ran.push(seconds),
@@ -205,7 +205,7 @@ async fn night(
     pipeline: &Pipeline,
     library: &Library,
     step: &Step,
-    device: &Choice,
+    (device, force): (&Choice, bool),
     printer: &mut Printer,
 ) -> Result<()> {
     let run = Run {
@@ -214,20 +214,9 @@ async fn night(
         date: step.night,
         selection: step.selection.clone(),
         device: device.clone(),
+        start: if force { Start::Anew } else { Start::Auto },
     };
-    run.run(&mut |progress| match progress {
-        Progress::Begin(stage) => printer.begin(stage.name()),
-        Progress::Warning(text) => printer.warning(text),
-        Progress::Dropped(dropped) => printer.retention(dropped),
-        Progress::End(stage, entry) => printer.stage(
-            stage.name(),
-            entry.seconds().unwrap_or(0.0),
-            entry.rows.unwrap_or(0),
-            entry.message.as_deref().unwrap_or(""),
-        ),
-    })
-    .await
-    .map(|_| ())
+    tables(&run, printer).await.map(|_| ())
 }
 
 fn counted(nights: usize) -> String {

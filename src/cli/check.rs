@@ -5,7 +5,8 @@ use super::print::Printer;
 use crate::engine::{Engine, Options};
 use crate::error::{Error, Result};
 use crate::ingest::broken;
-use crate::pipeline::run::{check, window};
+use crate::pipeline::check::check;
+use crate::pipeline::run::window;
 use crate::warehouse::{Warehouse, store, table};
 
 /// Arguments of `recost check`.

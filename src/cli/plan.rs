@@ -6,20 +6,23 @@ use std::path::Path;
 use chrono::NaiveDate;
 
 use super::print::{Printer, size, thousands};
+use super::run::chosen_device;
 use super::{Night, parse_selection, rules, selection};
 use crate::attribution;
 use crate::attribution::preview::Preview;
 use crate::attribution::stage::Work;
+use crate::compute;
 use crate::config::{Pipeline, SourceKind};
 use crate::engine::{Engine, Library, Options};
 use crate::error::{Error, Result};
 use crate::ingest::{self, Planned, Survey};
 use crate::model::former;
-use crate::pipeline::Stage;
 use crate::pipeline::ledger::{Entry, Ledger};
 use crate::pipeline::nights::{self, Nights, State};
-use crate::pipeline::run::window;
+use crate::pipeline::run::{Start, window};
 use crate::pipeline::runs::{self, Run};
+use crate::pipeline::unchanged::Unchanged;
+use crate::pipeline::{self, Selection, Stage};
 use crate::privacy::retention;
 use crate::warehouse::{Partition, Warehouse, store, table};
 
@@ -58,6 +61,7 @@ pub async fn run(args: &Args, printer: &mut Printer) -> Result<()> {
     let survey = ingest::survey(&engine, &pipeline, &library, date).await?;
     let nights = nights::nights(&pipeline, &engine, &warehouse, (None, date)).await?;
     let before = last_time(&engine, &warehouse).await?;
+    let unchanged = unchanged(&pipeline, &library, date, &selection, &survey)?;
     let window = window(&pipeline, date);
     let ingests = selection.has(Stage::Ingest);
     let pending: Vec<_> = survey.pending().filter(|_| ingests).collect();
@@ -102,6 +106,7 @@ pub async fn run(args: &Args, printer: &mut Printer) -> Result<()> {
             "window": [window.0, window.1],
             "snapshot": snapshot,
             "last_run": last.as_ref().map(Run::json),
+            "published_by": unchanged.as_ref().map(|u| &u.run_id),
             "stages": shown,
             "ingest": pending.iter().map(|p| serde_json::json!({
                 "source": p.source, "interval": p.interval, "table": p.table, "files": p.files, "bytes": p.bytes,
@@ -138,6 +143,10 @@ pub async fn run(args: &Args, printer: &mut Printer) -> Result<()> {
         window.1,
         pipeline.warehouse.display()
     )];
+    if let Some(unchanged) = unchanged {
+        let said = unchanged.describe();
+        lines.insert(0, format!("{said}. With --force:"));
+    }
     if let Some(run) = last.filter(|run| run.status != "done") {
         lines.push(format!(
             "The last run, {} of {}: {}",
@@ -366,6 +375,30 @@ fn others(nights: &Nights<'_>, pipeline: &Pipeline, date: NaiveDate) -> Vec<Stri
         last.night
     ));
     lines
+}
+
+/// The run that published the night, if a run for it would have nothing to do.
+fn unchanged(
+    pipeline: &Pipeline,
+    library: &Library,
+    date: NaiveDate,
+    selection: &Selection,
+    survey: &Survey<'_>,
+) -> Result<Option<Unchanged>> {
+    let night = pipeline::run::Night {
+        pipeline,
+        library: library.clone(),
+        date,
+        selection: selection.clone(),
+        device: chosen_device(None, pipeline)?,
+        start: Start::default(),
+    };
+    // Where nothing can compute, a run would say so.
+    let Ok(device) = compute::open(&night.device) else {
+        return Ok(None);
+    };
+    let warehouse = Warehouse::new(&pipeline.warehouse);
+    night.unchanged(&warehouse, survey, device.info())
 }
 
 /// What the models that are not trained every night are folded into, or why they are trained.

@@ -9,7 +9,8 @@ use tracing_subscriber::EnvFilter;
 
 use super::LogFormat;
 use crate::error::Error;
-use crate::privacy::retention::Dropped;
+use crate::pipeline::ledger::Entry;
+use crate::pipeline::run::Progress;
 use crate::privacy::secrets::{Hiding, hidden};
 
 /// Writes to the terminal.
@@ -82,10 +83,18 @@ impl Printer {
         }
     }
 
-    /// The days that tables drop.
-    pub fn retention(&mut self, dropped: &[Dropped]) {
-        for dropped in dropped {
-            self.line("retention", &format!("retention  {}", dropped.shown()));
+    /// What goes on in a night.
+    pub fn progress(&mut self, progress: &Progress<'_>) {
+        match progress {
+            Progress::Resume(text) => self.line("resume", text),
+            Progress::Begin(stage) => self.begin(stage.name()),
+            Progress::End(_, entry) => self.stage(entry),
+            Progress::Warning(text) => self.warning(text),
+            Progress::Dropped(dropped) => {
+                for dropped in *dropped {
+                    self.line("retention", &format!("retention  {}", dropped.shown()));
+                }
+            }
         }
     }
 
@@ -107,8 +116,25 @@ impl Printer {
         };
     }
 
+    /// Something for machines that people read in the result.
+    pub fn event(&mut self, event: &str, text: &str) {
+        if self.format == LogFormat::Json {
+            self.line(event, text);
+        }
+    }
+
+    /// How progress is written.
+    pub fn format(&self) -> LogFormat {
+        self.format
+    }
+
     /// The end of a stage.
-    pub fn stage(&mut self, stage: &str, seconds: f64, rows: u64, message: &str) {
+    pub fn stage(&mut self, entry: &Entry) {
+        let (stage, seconds) = (&entry.stage, entry.seconds().unwrap_or(0.0));
+        let (rows, message) = (
+            entry.rows.unwrap_or(0),
+            entry.message.as_deref().unwrap_or(""),
+        );
         if self.format == LogFormat::Text {
             let rows = thousands(rows);
             let text = format!("{stage:<10} {seconds:>8.2} s {rows:>12} rows  {message}");
@@ -119,6 +145,7 @@ impl Printer {
             "event": "stage",
             "stage": stage,
             "seconds": seconds,
+            "cpu_seconds": entry.cpu_seconds,
             "rows": rows,
             "message": hidden(message),
         });

@@ -2,15 +2,16 @@
 
 use chrono::NaiveDate;
 
-use super::print::Printer;
-use super::{Night, parse_choice, parse_selection, selection};
+use super::print::{Printer, columns};
+use super::{Night, parse_choice, parse_selection, selection, signals};
 use crate::compute::Choice;
 use crate::config::Pipeline;
 use crate::engine::rows::map;
 use crate::engine::{Engine, Library, Options};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::money::{Currency, Money};
-use crate::pipeline::run::{Night as Run, Outcome, Progress};
+use crate::pipeline::run::{Night as Run, Outcome, Published, Start};
+use crate::pipeline::unchanged::Unchanged;
 use crate::report;
 
 /// Arguments of `recost run`.
@@ -24,14 +25,30 @@ pub struct Args {
     /// Where to compute: auto, cpu, gpu, or part of a device's name [default: as in the pipeline file].
     #[arg(long, value_parser = parse_choice)]
     device: Option<Choice>,
+    /// Go on with a run of this night that ended in the middle, as a run does anyway; without one, say so and run all.
+    #[arg(long)]
+    resume: bool,
+    /// Run all stages anew: also those that are finished, and also when nothing has changed since the night was published.
+    #[arg(long, conflicts_with = "resume")]
+    force: bool,
 }
 
 /// Runs the command.
 pub async fn run(args: &Args, printer: &mut Printer) -> Result<()> {
     let (pipeline, library, date) = args.night.load()?;
-    let selection = selection(args.select.as_ref())?;
-    let device = chosen_device(args.device.as_ref(), &pipeline)?;
-    night(&pipeline, library, date, selection, device, printer).await
+    let run = Run {
+        pipeline: &pipeline,
+        library,
+        date,
+        selection: selection(args.select.as_ref())?,
+        device: chosen_device(args.device.as_ref(), &pipeline)?,
+        start: match (args.resume, args.force) {
+            (true, _) => Start::Resume,
+            (_, true) => Start::Anew,
+            _ => Start::Auto,
+        },
+    };
+    show(&run, printer).await
 }
 
 /// The device that the command line names, else the pipeline file.
@@ -39,9 +56,11 @@ pub fn chosen_device(given: Option<&Choice>, pipeline: &Pipeline) -> Result<Choi
     if let Some(choice) = given {
         return Ok(choice.clone());
     }
-    pipeline.run.device.parse().map_err(|e| {
-        crate::error::Error::config(format!("{}: [run] device: {e}", pipeline.file.display()))
-    })
+    pipeline
+        .run
+        .device
+        .parse()
+        .map_err(|e| Error::config(format!("{}: [run] device: {e}", pipeline.file.display())))
 }
 
 /// Runs a night, writes its report, and prints the summary.
@@ -53,32 +72,28 @@ pub async fn night(
     device: Choice,
     printer: &mut Printer,
 ) -> Result<()> {
-    let started = std::time::Instant::now();
-    if pipeline.report.after_run {
-        report::prepare(&pipeline.report.out)?;
-    }
     let run = Run {
         pipeline,
         library,
         date,
         selection,
         device,
+        start: Start::default(),
     };
-    let outcome = run
-        .run(&mut |progress| match progress {
-            Progress::Begin(stage) => printer.begin(stage.name()),
-            Progress::Warning(text) => printer.warning(text),
-            Progress::Dropped(dropped) => printer.retention(dropped),
-            Progress::End(stage, entry) => {
-                printer.stage(
-                    stage.name(),
-                    entry.seconds().unwrap_or(0.0),
-                    entry.rows.unwrap_or(0),
-                    entry.message.as_deref().unwrap_or(""),
-                );
-            }
-        })
-        .await?;
+    show(&run, printer).await
+}
+
+async fn show(run: &Run<'_>, printer: &mut Printer) -> Result<()> {
+    let started = std::time::Instant::now();
+    let (pipeline, date) = (run.pipeline, run.date);
+    if pipeline.report.after_run {
+        report::prepare(&pipeline.report.out)?;
+    }
+    let outcome = tables(run, printer).await?;
+    let outcome = match outcome {
+        Outcome::Published(published) => published,
+        Outcome::Unchanged(unchanged) => return nothing(run, &unchanged, printer).await,
+    };
     let mut places = vec![format!(
         "tables   {}",
         pipeline.warehouse.join("current").display()
@@ -99,10 +114,37 @@ pub async fn night(
     let money = reconciled(&options, &outcome).await?;
     printer.result(&summary(
         &outcome,
-        &money,
-        &places,
+        &[busy(&outcome, pipeline.threads()), money, places],
         started.elapsed().as_secs_f64(),
     ));
+    Ok(())
+}
+
+/// Runs a night as far as its tables, with its progress shown and its deadline watched.
+pub async fn tables(run: &Run<'_>, printer: &mut Printer) -> Result<Outcome> {
+    let deadline = run.pipeline.run.deadline;
+    let deadline = deadline.map(|span| signals::deadline(span, printer.format()));
+    let _deadline = deadline
+        .transpose()
+        .map_err(|e| Error::unexpected(format!("cannot watch the deadline: {e}")))?;
+    run.run(&mut |progress| printer.progress(&progress)).await
+}
+
+/// Says that the night is there already, and writes its report where that is missing.
+async fn nothing(run: &Run<'_>, unchanged: &Unchanged, printer: &mut Printer) -> Result<()> {
+    for warning in &unchanged.warnings {
+        printer.warning(warning);
+    }
+    let report = &run.pipeline.report;
+    let mut lines = vec![unchanged.describe()];
+    printer.event("unchanged", &lines[0]);
+    if report.after_run && !report.out.join("report.html").exists() {
+        let written = write_report(run.pipeline, &run.library, run.date).await?;
+        let html = written.html.iter();
+        lines.extend(html.map(|path| format!("report   {}", path.display())));
+    }
+    lines.push("With --force it is run all the same.".into());
+    printer.result(&lines.join("\n"));
     Ok(())
 }
 
@@ -120,17 +162,12 @@ async fn write_report(
 }
 
 /// One line per currency of what the night's periods cost and where it went.
-async fn reconciled(options: &Options, outcome: &Outcome) -> Result<Vec<String>> {
-    if outcome.attribution.periods.is_empty() {
+async fn reconciled(options: &Options, outcome: &Published) -> Result<Vec<String>> {
+    if outcome.periods.is_empty() {
         return Ok(vec![]);
     }
     let engine = Engine::open(options, Some(&outcome.snapshot), None)?;
-    let periods: Vec<String> = outcome
-        .attribution
-        .periods
-        .iter()
-        .map(|p| format!("'{p}'"))
-        .collect();
+    let periods: Vec<String> = outcome.periods.iter().map(|p| format!("'{p}'")).collect();
     let sql = format!(
         "select currency, line, sum(billed) as billed, sum(effective) as effective from reconciliation
          where basis = 'usage' and billing_period in ({}) group by currency, line order by currency, line",
@@ -190,7 +227,25 @@ async fn reconciled(options: &Options, outcome: &Outcome) -> Result<Vec<String>>
     Ok(lines)
 }
 
-fn summary(outcome: &Outcome, money: &[String], places: &[String], seconds: f64) -> String {
+/// How long each stage took, and how busy it kept the cores that it may use.
+fn busy(outcome: &Published, threads: usize) -> Vec<String> {
+    let stages = outcome.entries.iter().filter(|e| e.stage != "run");
+    let rows = stages.map(|entry| {
+        let used = entry.utilisation(threads);
+        vec![
+            entry.stage.clone(),
+            entry
+                .seconds()
+                .map_or(String::new(), |s| format!("{s:.2} s")),
+            used.map_or(String::new(), |used| format!("{:.0} %", 100.0 * used)),
+        ]
+    });
+    let mut lines = vec![format!("Stages, and how busy they kept {threads} threads")];
+    lines.extend(columns(&rows.collect::<Vec<_>>(), 1));
+    lines
+}
+
+fn summary(outcome: &Published, parts: &[Vec<String>], seconds: f64) -> String {
     let mut lines = vec![format!(
         "Night of {} published in {seconds:.1} s on {}{}",
         outcome.date,
@@ -199,11 +254,9 @@ fn summary(outcome: &Outcome, money: &[String], places: &[String], seconds: f64)
             .peak_rss
             .map_or(String::new(), |b| format!(", peak memory {} MiB", b >> 20))
     )];
-    lines.push(String::new());
-    lines.extend(money.iter().cloned());
-    if !money.is_empty() {
+    for part in parts.iter().filter(|part| !part.is_empty()) {
         lines.push(String::new());
+        lines.extend(part.iter().cloned());
     }
-    lines.extend(places.iter().cloned());
     lines.join("\n")
 }

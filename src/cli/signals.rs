@@ -1,6 +1,8 @@
-//! Ctrl-C and SIGTERM. They are waited for on a thread of their own, which gets its turn however long the others compute.
+//! Ctrl-C, SIGTERM and the deadline of a run. They are waited for on a thread of their own, which gets its turn however long the others compute.
 
 use std::io;
+use std::sync::MutexGuard;
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread;
 
 use tokio::runtime::Builder;
@@ -8,8 +10,9 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::LogFormat;
 use super::print::Printer;
-use crate::error::Kind;
-use crate::pipeline::interrupt::interrupt;
+use crate::config::TimeSpan;
+use crate::error::{Error, Kind};
+use crate::pipeline::interrupt::{Runs, expire, interrupt};
 use crate::scratch;
 
 /// From now on Ctrl-C and SIGTERM end the process with exit code 130 once the ledger says so, and a second one at once.
@@ -33,7 +36,7 @@ pub fn listen(format: LogFormat) -> io::Result<()> {
             if ending.spawn(move || end(name, format)).is_ok() {
                 either(&mut int, &mut term).await;
             }
-            leave()
+            leave(Kind::Interrupted)
         });
     })?;
     Ok(())
@@ -46,16 +49,45 @@ async fn either(int: &mut Signal, term: &mut Signal) -> &'static str {
     }
 }
 
+/// A deadline, as long as it is held.
+pub struct Deadline {
+    _run: Sender<()>,
+}
+
+/// Ends the process, as a signal does but with exit code 9, when `span` has passed, unless what this gives is dropped before.
+///
+/// # Errors
+/// When the thread that waits cannot be started.
+pub fn deadline(span: TimeSpan, format: LogFormat) -> io::Result<Deadline> {
+    let (run, ended) = channel();
+    let time = span.0.to_std().unwrap_or_default();
+    let waiting = thread::Builder::new().name("deadline".into());
+    waiting.spawn(move || {
+        let waited: Result<(), _> = ended.recv_timeout(time);
+        if waited == Err(RecvTimeoutError::Timeout)
+            && let Some((held, error)) = expire(span)
+        {
+            leave_saying(&error, held, format)
+        }
+    })?;
+    Ok(Deadline { _run: run })
+}
+
 fn end(signal: &str, format: LogFormat) {
-    let (_held, error) = interrupt(signal);
+    let (held, error) = interrupt(signal);
+    leave_saying(&error, held, format)
+}
+
+/// Ends the process, in which nothing can be published as long as `_held` is.
+fn leave_saying(error: &Error, _held: MutexGuard<'static, Runs>, format: LogFormat) -> ! {
     scratch::remove();
-    Printer::new(format).error_over_progress(&error);
-    leave()
+    Printer::new(format).error_over_progress(error);
+    leave(error.kind())
 }
 
 /// Ends the process without a word to its other threads, which are in the middle of something.
-fn leave() -> ! {
+fn leave(kind: Kind) -> ! {
     // SAFETY: _exit may be called at any time. Unlike exit it runs no handlers, which would take from the other threads what
     // they compute with.
-    unsafe { libc::_exit(i32::from(Kind::Interrupted.exit_code())) }
+    unsafe { libc::_exit(i32::from(kind.exit_code())) }
 }

@@ -106,6 +106,10 @@ pub struct Run {
     pub keep_snapshots: usize,
     /// How long a snapshot stays at least once it is no longer the current one.
     pub keep_for: Option<TimeSpan>,
+    /// How often stages begin again in one run after trouble that passes.
+    pub retries: u32,
+    /// How long a run may take; by default as long as it takes.
+    pub deadline: Option<TimeSpan>,
 }
 
 /// What becomes of a night whose GPU is lost, out of memory or refuses a command.
@@ -304,6 +308,8 @@ impl Default for Run {
             late_after: TimeSpan(chrono::TimeDelta::zero()),
             keep_snapshots: 2,
             keep_for: None,
+            retries: 3,
+            deadline: None,
         }
     }
 }

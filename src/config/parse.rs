@@ -1,6 +1,7 @@
 //! From text to types: TOML with its errors placed and explained, byte sizes, environment references, cross-checks.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::ops::RangeInclusive;
 use std::path::Path;
 
@@ -90,6 +91,16 @@ impl<'de> Deserialize<'de> for Bytes {
                     "`{text}` is no size; write a whole number and KiB, MiB or GiB, such as \"4GiB\""
                 ))
             })
+    }
+}
+
+impl fmt::Display for TimeSpan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let seconds = self.0.num_seconds();
+        let units = [(24 * 60 * 60, "d"), (60 * 60, "h"), (60, "m")];
+        let whole = units.into_iter().find(|(unit, _)| seconds % unit == 0);
+        let (unit, name) = whole.unwrap_or((1, "s"));
+        write!(f, "{}{name}", seconds / unit)
     }
 }
 
@@ -386,6 +397,14 @@ impl Pipeline {
         }
         if let Some(mistake) = self.store.as_ref().and_then(super::Store::mistake) {
             return wrong(mistake);
+        }
+        if self.run.retries > 20 {
+            return wrong("`[run] retries` must be at most 20".into());
+        }
+        if self.run.deadline.is_some_and(|span| span.0.is_zero()) {
+            return wrong(
+                "`[run] deadline` must be longer than nothing; leave it out for none".into(),
+            );
         }
         if !(1..=36_500).contains(&self.run.history_days) {
             return wrong("`[run] history_days` must be between 1 and 36,500".into());

@@ -217,6 +217,12 @@ impl Library {
         })
     }
 
+    /// Path below `sql/` and text of every file, sorted by path.
+    pub fn files(&self) -> impl Iterator<Item = (&str, &str)> {
+        let files = self.files.iter();
+        files.map(|(path, file)| (path.as_str(), file.text.as_str()))
+    }
+
     /// Where the file at `path` lies, for messages: the project's own path, or the shipped one.
     pub fn describe(&self, path: &str) -> String {
         match self.files.get(path).and_then(|f| f.own.as_ref()) {

@@ -18,6 +18,7 @@ mod ids;
 mod issuers;
 pub(crate) mod manifest;
 pub(crate) mod mapping;
+mod news;
 mod oddities;
 pub(crate) mod partitions;
 mod published;

@@ -1,16 +1,15 @@
 //! Closing a billing period: checks, snapshot and hash, published in one step like a night.
 
-use std::path::PathBuf;
-
 use chrono::{Months, NaiveDate, TimeDelta, Utc};
 
+use super::check::check;
 use super::ledger::Ledger;
-use super::run::{check, lock_note};
+use super::run::lock_note;
 use crate::attribution::close::{Closed, close};
 use crate::config::Pipeline;
 use crate::engine::{Library, Options};
 use crate::error::{Error, Result};
-use crate::warehouse::{Staging, Warehouse};
+use crate::warehouse::Warehouse;
 
 /// First and last day of a billing period written `YYYY-MM`.
 ///
@@ -38,35 +37,21 @@ pub async fn run(pipeline: &Pipeline, library: &Library, period: &str) -> Result
     warehouse.published()?;
     let lock = warehouse.lock(&lock_note())?;
     let mut ledger = Ledger::start(&warehouse, days.1, "none")?;
-    let done = match warehouse.stage(&ledger.run_id, &lock) {
-        Ok(staging) => stages(pipeline, library, period, staging, &mut ledger).await,
-        Err(e) => Err(e),
-    };
-    if let Err(e) = &done {
-        ledger.finish(Some(e))?;
-    }
-    done.map(|(closed, _)| closed)
-}
-
-async fn stages(
-    pipeline: &Pipeline,
-    library: &Library,
-    period: &str,
-    staging: Staging,
-    ledger: &mut Ledger,
-) -> Result<(Closed, PathBuf)> {
-    let days = days_of(period)?;
     let options = Options::of(pipeline, days.1);
-    let dir = staging.dir().to_path_buf();
-    ledger.begin("close")?;
-    let closed = close(library, &options, &dir, period, &ledger.run_id, Utc::now()).await?;
-    ledger.end(
-        Some(closed.charges),
-        format!("closed {period}, hash {}", closed.hash),
-    )?;
-    ledger.begin("check")?;
-    let held = check(library, &options, &dir, days, &[period.to_string()]).await?;
-    ledger.end(None, format!("{held} checks hold"))?;
-    let published = ledger.publish(staging, pipeline.run.keep())?;
-    Ok((closed, published))
+    ledger
+        .record(async |ledger| {
+            let staging = warehouse.stage(&ledger.run_id, &lock)?;
+            let dir = staging.dir();
+            ledger.begin("close")?;
+            let (run_id, now) = (&ledger.run_id, Utc::now());
+            let closed = close(library, &options, dir, period, run_id, now).await?;
+            let message = format!("closed {period}, hash {}", closed.hash);
+            ledger.end(Some(closed.charges), message)?;
+            ledger.begin("check")?;
+            let held = check(library, &options, dir, days, &[period.to_string()]).await?;
+            ledger.end(None, format!("{held} checks hold"))?;
+            ledger.publish(staging, pipeline.run.keep())?;
+            Ok(closed)
+        })
+        .await
 }

@@ -1,6 +1,6 @@
 //! Where a night computes, and where it goes on if that fails.
 
-use super::run::Progress;
+use super::run::{Observer, Progress};
 use crate::compute::Device;
 use crate::config::OnDeviceFailure;
 use crate::error::Result;
@@ -10,11 +10,27 @@ pub(super) struct Devices<'d> {
     now: &'d dyn Device,
     cpu: &'d dyn Device,
     failure: OnDeviceFailure,
+    fell_back: bool,
 }
 
 impl<'d> Devices<'d> {
     pub fn new(now: &'d dyn Device, cpu: &'d dyn Device, failure: OnDeviceFailure) -> Self {
-        Self { now, cpu, failure }
+        Self {
+            now,
+            cpu,
+            failure,
+            fell_back: false,
+        }
+    }
+
+    /// Goes on with the CPU.
+    pub fn fall_back(&mut self) {
+        (self.now, self.fell_back) = (self.cpu, true);
+    }
+
+    /// Whether the CPU goes on for a device that failed.
+    pub fn fell_back(&self) -> bool {
+        self.fell_back
     }
 
     /// The device of now.
@@ -27,17 +43,17 @@ impl<'d> Devices<'d> {
     ///
     /// # Errors
     /// Those of the stage.
-    pub async fn compute<T, F: Future<Output = Result<T>>>(
+    pub async fn compute<T>(
         &mut self,
-        observer: &mut (dyn FnMut(Progress<'_>) + Send),
-        stage: impl Fn(&'d dyn Device) -> F,
+        observer: &mut Observer<'_>,
+        stage: impl AsyncFn(&'d dyn Device) -> Result<T>,
     ) -> Result<T> {
         match stage(self.now).await {
             Err(error) if error.is_device_failure() && self.failure == OnDeviceFailure::Cpu => {
                 observer(Progress::Warning(&format!(
                     "{error}; going on with the CPU"
                 )));
-                self.now = self.cpu;
+                self.fall_back();
                 stage(self.now).await
             }
             result => result,

@@ -9,7 +9,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use chrono::Utc;
 
 use super::ledger::{Ledger, Status, lock_of};
-use crate::config::Keep;
+use crate::config::{Keep, TimeSpan};
 use crate::error::{Error, Kind, Result};
 use crate::warehouse::Prepared;
 
@@ -68,21 +68,38 @@ pub fn interrupt(signal: &str) -> (MutexGuard<'static, Runs>, Error) {
     if runs.published && runs.ledgers.is_empty() {
         error = error.help("`recost report` writes the report, if it is missing");
     }
+    end(runs, error, &format!("interrupted by {signal}"))
+}
+
+/// As [`interrupt`], of a run that has gone on for `span`, which is as long as it may. `None` where it was just done.
+pub fn expire(span: TimeSpan) -> Option<(MutexGuard<'static, Runs>, Error)> {
+    let runs = whole();
+    if runs.published && runs.ledgers.is_empty() {
+        return None;
+    }
+    let said =
+        format!("the run passed its deadline of {span}; the published tables are as they were");
+    let error = Error::new(Kind::Deadline, said)
+        .help("the next run goes on after the last stage that was finished; where one alone takes longer, raise `[run] deadline`");
+    Some(end(runs, error, &format!("passed its deadline of {span}")))
+}
+
+fn end(
+    runs: MutexGuard<'static, Runs>,
+    mut error: Error,
+    message: &str,
+) -> (MutexGuard<'static, Runs>, Error) {
     for file in &runs.ledgers {
-        if let Err(e) = note(file, signal, &runs) {
+        if let Err(e) = note(file, message, &runs) {
             error = error.help(format!("the ledger does not say so: {e}"));
         }
     }
     (runs, error)
 }
 
-fn note(file: &Path, signal: &str, runs: &Runs) -> Result<()> {
+fn note(file: &Path, message: &str, runs: &Runs) -> Result<()> {
     let mut ledger = Ledger::read(file)?;
-    ledger.close(
-        Status::Interrupted,
-        Some(Utc::now()),
-        Some(&format!("interrupted by {signal}")),
-    );
+    ledger.close(Status::Interrupted, Some(Utc::now()), Some(message));
     ledger.write(runs)?;
     crate::alive::forget(&lock_of(file))
 }

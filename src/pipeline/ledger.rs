@@ -13,8 +13,10 @@ use arrow::array::{
 use chrono::{DateTime, NaiveDate, Utc};
 
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use serde::{Deserialize, Serialize};
 
 use super::interrupt::{Runs, whole};
+use super::meter::{Moment, peak_rss};
 use crate::alive::{self, Alive};
 use crate::config::Keep;
 use crate::engine::rows::map;
@@ -23,7 +25,7 @@ use crate::privacy::secrets::hidden;
 use crate::warehouse::{Staging, TableWriter, Warehouse, table};
 
 /// How far a run or a stage of it came.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Status {
     /// It goes on, or its process died and no run has begun since that would have noted so.
     Started,
@@ -31,7 +33,7 @@ pub enum Status {
     Done,
     /// It ended with an error.
     Failed,
-    /// Ctrl-C or SIGTERM ended it.
+    /// Ctrl-C, SIGTERM or its deadline ended it.
     Interrupted,
     /// Its process died.
     Killed,
@@ -68,7 +70,7 @@ impl fmt::Display for Status {
 pub const DIED: &str = "its process died: a crash, kill -9, no memory, or the machine went down";
 
 /// One stage of a run, or the whole (`run`).
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Entry {
     /// Stage, or `run`.
     pub stage: String,
@@ -82,20 +84,27 @@ pub struct Entry {
     pub rows: Option<u64>,
     /// Peak resident memory of the process so far, bytes.
     pub peak_rss: Option<u64>,
+    /// CPU time of the process meanwhile, user and system.
+    pub cpu_seconds: Option<f64>,
     /// What it did, or why it failed.
     pub message: Option<String>,
+    /// When it began; of another process it is not known.
+    #[serde(skip)]
+    since: Option<Moment>,
 }
 
 impl Entry {
-    fn begin(stage: &str) -> Self {
+    fn begin(stage: &str, since: Moment) -> Self {
         Entry {
             stage: stage.to_string(),
             status: Status::Started,
-            started_at: Utc::now(),
+            started_at: since.at,
             ended_at: None,
             rows: None,
             peak_rss: None,
+            cpu_seconds: None,
             message: None,
+            since: Some(since),
         }
     }
 
@@ -103,6 +112,14 @@ impl Entry {
         (self.status, self.ended_at) = (status, ended_at);
         // Of another process it cannot be known.
         self.peak_rss = ended_at.and_then(|_| peak_rss());
+        let cpu = self.since.and_then(|since| since.cpu_ns_since());
+        self.cpu_seconds = cpu.map(|ns| ns as f64 / 1e9);
+    }
+
+    /// The part of `threads` cores that was busy, 0 to 1.
+    pub fn utilisation(&self, threads: usize) -> Option<f64> {
+        let available = self.seconds()? * threads as f64;
+        (available > 0.0).then_some(self.cpu_seconds? / available)
     }
 
     /// Seconds that it took.
@@ -120,6 +137,8 @@ pub struct Ledger {
     date: NaiveDate,
     device: String,
     version: String,
+    /// Hash of what the whole night is made from.
+    pub(super) fingerprint: Option<String>,
     file: PathBuf,
     /// `None` once it has ended, and of one that was read.
     alive: Option<Alive>,
@@ -133,6 +152,17 @@ impl Ledger {
     /// # Errors
     /// Those of writing.
     pub fn start(warehouse: &Warehouse, date: NaiveDate, device: &str) -> Result<Self> {
+        Self::start_since(warehouse, date, device, Moment::now(), None)
+    }
+
+    /// [`Ledger::start`] of a run that began to work before, and of a whole night with the hash of what it is made from.
+    pub(super) fn start_since(
+        warehouse: &Warehouse,
+        date: NaiveDate,
+        device: &str,
+        since: Moment,
+        fingerprint: Option<String>,
+    ) -> Result<Self> {
         let mut runs = whole();
         note_the_dead(warehouse, &runs)?;
         note_the_published(warehouse, &runs)?;
@@ -146,7 +176,8 @@ impl Ledger {
             version: env!("CARGO_PKG_VERSION").to_string(),
             alive: Some(Alive::begin(lock_of(&file))?),
             file,
-            entries: vec![Entry::begin("run")],
+            fingerprint,
+            entries: vec![Entry::begin("run", since)],
         };
         runs.begin(&ledger.file);
         ledger.write(&runs).inspect_err(|_| {
@@ -171,7 +202,10 @@ impl Ledger {
             let status = row.needed("status")?;
             let status = Status::ALL.into_iter().find(|s| s.as_str() == status);
             let time = row.time("started_at")?;
+            // Ledgers of earlier versions do not have all columns.
             let entry = Entry {
+                cpu_seconds: row.float("cpu_seconds").unwrap_or_default(),
+                since: None,
                 stage: row.needed("stage")?,
                 status: status.ok_or_else(|| wrong("unknown status"))?,
                 started_at: time.ok_or_else(|| wrong("no start"))?,
@@ -185,18 +219,21 @@ impl Ledger {
             let date = row.day("ds")?.ok_or_else(|| wrong("no night"))?;
             let device = row.text("device")?.unwrap_or_default();
             let version = row.needed("version")?;
-            Ok((row.needed("run_id")?, date, device, version, entry))
+            let fingerprint = row.text("fingerprint").unwrap_or_default();
+            let of = (row.needed("run_id")?, date, device, version, fingerprint);
+            Ok((of, entry))
         })?;
-        let (run_id, date, device, version, _) =
+        let ((run_id, date, device, version, fingerprint), _) =
             rows.first().cloned().ok_or_else(|| wrong("no row"))?;
         Ok(Ledger {
             run_id,
             date,
             device,
             version,
+            fingerprint,
             file: file.to_path_buf(),
             alive: None,
-            entries: rows.into_iter().map(|row| row.4).collect(),
+            entries: rows.into_iter().map(|(_, entry)| entry).collect(),
         })
     }
 
@@ -205,7 +242,22 @@ impl Ledger {
     /// # Errors
     /// Those of writing.
     pub fn begin(&mut self, stage: &str) -> Result<()> {
-        self.entries.push(Entry::begin(stage));
+        self.begin_since(stage, Moment::now())
+    }
+
+    /// [`Ledger::begin`] of a stage that began before.
+    pub(super) fn begin_since(&mut self, stage: &str, since: Moment) -> Result<()> {
+        self.entries.push(Entry::begin(stage, since));
+        self.write(&whole())
+    }
+
+    /// Notes a stage that the run `run_id` did.
+    pub(super) fn take_over(&mut self, entry: &Entry, run_id: &str) -> Result<()> {
+        let message = entry.message.as_deref().unwrap_or_default();
+        self.entries.push(Entry {
+            message: Some(format!("resumed from run {run_id}: {message}")),
+            ..entry.clone()
+        });
         self.write(&whole())
     }
 
@@ -219,6 +271,23 @@ impl Ledger {
             (entry.rows, entry.message) = (rows, Some(message));
         }
         self.write(&whole())
+    }
+
+    /// Does the work of the run, and notes where it fails.
+    ///
+    /// # Errors
+    /// Those of the work.
+    pub async fn record<T>(
+        &mut self,
+        work: impl AsyncFnOnce(&mut Ledger) -> Result<T>,
+    ) -> Result<T> {
+        let done = work(self).await;
+        if let Err(failure) = &done
+            && let Err(e) = self.finish(Some(failure))
+        {
+            tracing::warn!(error = %e, "the ledger does not say that the run failed");
+        }
+        done
     }
 
     /// Publishes what the run staged and notes that it is done: both, or by an interrupt neither.
@@ -304,6 +373,7 @@ impl Ledger {
         let days = arrow::datatypes::Date32Type::from_naive_date(self.date);
         let ds = Date32Array::from_iter_values(self.entries.iter().map(|_| days));
         let seconds: Float64Array = self.entries.iter().map(Entry::seconds).collect();
+        let cpu: Float64Array = self.entries.iter().map(|e| e.cpu_seconds).collect();
         Ok(RecordBatch::try_from_iter([
             ("run_id", text(&|_| Some(self.run_id.clone()))),
             ("ds", Arc::new(ds) as ArrayRef),
@@ -314,15 +384,17 @@ impl Ledger {
             ("seconds", Arc::new(seconds)),
             ("rows", number(&|e| e.rows)),
             ("peak_rss_bytes", number(&|e| e.peak_rss)),
+            ("cpu_seconds", Arc::new(cpu)),
             ("device", text(&|_| Some(self.device.clone()))),
             ("message", text(&|e| e.message.clone())),
             ("version", text(&|_| Some(self.version.clone()))),
+            ("fingerprint", text(&|_| self.fingerprint.clone())),
         ])?)
     }
 }
 
 /// The ledger of a run.
-fn file_of(warehouse: &Warehouse, run_id: &str) -> PathBuf {
+pub(super) fn file_of(warehouse: &Warehouse, run_id: &str) -> PathBuf {
     warehouse.runs().join(format!("{run_id}.parquet"))
 }
 
@@ -337,7 +409,7 @@ pub fn is_alive(warehouse: &Warehouse, run_id: &str) -> bool {
 }
 
 /// Notes of each run whose process died that it did.
-fn note_the_dead(warehouse: &Warehouse, runs: &Runs) -> Result<()> {
+pub(super) fn note_the_dead(warehouse: &Warehouse, runs: &Runs) -> Result<()> {
     let dir = warehouse.runs();
     let entries = std::fs::read_dir(&dir).map_err(|e| Error::io("cannot list", &dir, &e))?;
     for entry in entries {
@@ -390,25 +462,6 @@ fn note_the_published(warehouse: &Warehouse, runs: &Runs) -> Result<()> {
         ledger.write(runs)?;
     }
     Ok(())
-}
-
-/// Peak resident memory of this process in bytes, where the system tells.
-pub fn peak_rss() -> Option<u64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find(|l| l.starts_with("VmHWM:"))?;
-    let kib: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
-    Some(kib * 1024)
-}
-
-/// CPU time of this process so far in nanoseconds, where the system tells.
-pub fn cpu_ns() -> Option<u64> {
-    let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
-    // The second field, the program's name, may hold blanks; it ends with the last parenthesis.
-    let mut fields = stat.rsplit_once(')')?.1.split_whitespace().skip(11);
-    let user: u64 = fields.next()?.parse().ok()?;
-    let system: u64 = fields.next()?.parse().ok()?;
-    // Linux counts these in hundredths of a second on every common system.
-    Some((user + system) * 10_000_000)
 }
 
 #[cfg(test)]

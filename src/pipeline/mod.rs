@@ -1,14 +1,21 @@
 //! A night: which stages run, over what, in which order; what was done is written down, and published in one step.
 
+pub mod check;
 pub mod close;
 mod devices;
 pub mod freshness;
 pub mod interrupt;
 pub mod ledger;
+pub mod meter;
 pub mod nights;
+mod origin;
 pub mod own_use;
+mod resume;
+mod retry;
 pub mod run;
 pub mod runs;
+mod stages;
+pub mod unchanged;
 
 use std::fmt;
 use std::str::FromStr;
@@ -141,6 +148,12 @@ impl Selection {
     /// Whether a stage is to run.
     pub fn has(&self, stage: Stage) -> bool {
         self.0.contains(&stage)
+    }
+
+    /// The selected stages that `pipeline` gives something to do, in order.
+    pub fn stages(&self, pipeline: &Pipeline) -> impl Iterator<Item = Stage> {
+        let all = Stage::ALL.into_iter();
+        all.filter(move |stage| self.has(*stage) && stage.applies(pipeline))
     }
 }
 

@@ -1,31 +1,36 @@
 //! `recost run`: stages over a staged snapshot, checks, and one step to publish.
+//!
+//! A run whose result is there already does nothing. One that ended in the middle is gone on with, from the first stage that
+//! it had not finished or that would come out otherwise now.
 
-use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use arrow::array::RecordBatch;
-use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
+use chrono::{NaiveDate, TimeDelta, Utc};
 
 use super::devices::Devices;
-use super::ledger::{Entry, Ledger, cpu_ns, peak_rss};
-use super::own_use::{Account, Spent};
+use super::interrupt::whole;
+use super::ledger::{Entry, Ledger, note_the_dead};
+use super::meter::{Moment, peak_rss};
+use super::origin::Origin;
+use super::resume::{self, Book, Found};
+use super::retry::Retries;
+use super::stages::{self, Carried, Context, Done};
+use super::unchanged::Unchanged;
 use super::{Selection, Stage};
 use crate::attribution;
 use crate::compute::{self, Choice, CpuDevice, Device};
 use crate::config::Pipeline;
 use crate::engine::{Engine, Library, Options};
 use crate::error::{Error, Kind, Result};
-use crate::evaluate;
-use crate::features;
-use crate::ingest;
-use crate::model;
+use crate::ingest::{self, Survey};
 use crate::privacy::retention;
-use crate::recommend;
-use crate::warehouse::store::{Staging, Warehouse};
+use crate::warehouse::store::{Lock, Staging, Warehouse};
 
 /// What is said while a run goes on; the command line decides how to show it.
 #[derive(Debug)]
 pub enum Progress<'a> {
+    /// What an earlier run did is taken over, or not.
+    Resume(&'a str),
     /// A stage begins.
     Begin(Stage),
     /// A stage ended.
@@ -36,9 +41,21 @@ pub enum Progress<'a> {
     Dropped(&'a [retention::Dropped]),
 }
 
+/// Who is told what goes on.
+pub type Observer<'o> = dyn FnMut(Progress<'_>) + Send + 'o;
+
+/// What became of a night.
+#[derive(Debug)]
+pub enum Outcome {
+    /// Its tables were published.
+    Published(Published),
+    /// They were there already.
+    Unchanged(Unchanged),
+}
+
 /// What a run did.
 #[derive(Debug)]
-pub struct Outcome {
+pub struct Published {
     /// Id of the run.
     pub run_id: String,
     /// The night.
@@ -49,14 +66,22 @@ pub struct Outcome {
     pub entries: Vec<Entry>,
     /// Device that computed.
     pub device: String,
-    /// What ingest did.
-    pub ingest: ingest::Summary,
-    /// What evaluation found.
-    pub verdict: evaluate::stage::Verdict,
-    /// What attribution did.
-    pub attribution: attribution::stage::Summary,
+    /// Billing periods that were attributed.
+    pub periods: Vec<String>,
     /// Peak resident memory, bytes.
     pub peak_rss: Option<u64>,
+}
+
+/// Where a run begins.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Start {
+    /// Where an earlier run ended, if that can be; nowhere, if there is nothing to do.
+    #[default]
+    Auto,
+    /// The same, and it is said where there is nothing to go on with.
+    Resume,
+    /// At the first stage.
+    Anew,
 }
 
 /// A night about to run.
@@ -71,6 +96,8 @@ pub struct Night<'a> {
     pub selection: Selection,
     /// Where to compute.
     pub device: Choice,
+    /// Where to begin.
+    pub start: Start,
 }
 
 /// First and last day whose events a night of `pipeline` sees.
@@ -90,12 +117,24 @@ pub(crate) fn lock_note() -> String {
     )
 }
 
+/// A night that is not there yet, and what its run holds.
+struct Run<'a> {
+    night: &'a Night<'a>,
+    warehouse: &'a Warehouse,
+    lock: Lock,
+    device: &'a dyn Device,
+    since: Moment,
+    origin: Origin,
+    survey: Option<Result<Survey<'a>>>,
+    retries: Retries,
+}
+
 impl Night<'_> {
     /// Runs the night: locks, stages, checks, publishes. Whatever fails, the published tables stay as they were.
     ///
     /// # Errors
     /// Those of the stages; `Kind::Locked` when another run holds the warehouse.
-    pub async fn run(&self, observer: &mut (dyn FnMut(Progress<'_>) + Send)) -> Result<Outcome> {
+    pub async fn run(&self, observer: &mut Observer<'_>) -> Result<Outcome> {
         // What can be known to be wrong is said before anything is touched.
         attribution::stage::routing(self.pipeline, &self.library)?;
         let device = compute::open(&self.device)?;
@@ -107,338 +146,208 @@ impl Night<'_> {
             )
             .help("run all stages first: leave out --select"));
         }
-        let lock = warehouse.lock(&lock_note())?;
-        let mut ledger = Ledger::start(&warehouse, self.date, &device.info().name)?;
-        let cpu = CpuDevice::new();
-        let devices = Devices::new(device.as_ref(), &cpu, self.pipeline.run.on_device_failure);
-        let result = match warehouse.stage(&ledger.run_id, &lock) {
-            Ok(staging) => self.stages(staging, &mut ledger, devices, observer).await,
-            Err(e) => Err(e),
+        let note = lock_note();
+        let lock = warehouse.lock(&note)?;
+        let since = Moment::now();
+        note_the_dead(&warehouse, &whole())?;
+        let mut retries = Retries::new(self.pipeline.run.retries, note);
+        let survey = match self.selection.has(Stage::Ingest) {
+            true => Some(self.survey(&warehouse, &mut retries, observer).await),
+            false => None,
         };
-        if let Err(e) = &result {
-            ledger.finish(Some(e))?;
+        if let Some(Ok(survey)) = &survey
+            && self.start != Start::Anew
+            && let Some(unchanged) = self.unchanged(&warehouse, survey, device.info())?
+        {
+            warehouse.sweep(&lock)?;
+            resume::forget(&warehouse)?;
+            return Ok(Outcome::Unchanged(unchanged));
         }
-        let (snapshot, ingest, verdict, attribution) = result?;
-        Ok(Outcome {
+        let origin = Origin::of(self, device.info())?;
+        let name = &device.info().name;
+        let fingerprint = self.is_whole().then(|| origin.fingerprint().to_string());
+        let mut ledger = Ledger::start_since(&warehouse, self.date, name, since, fingerprint)?;
+        let run = Run {
+            night: self,
+            warehouse: &warehouse,
+            lock,
+            device: device.as_ref(),
+            since,
+            origin,
+            survey,
+            retries,
+        };
+        let (snapshot, periods) = ledger
+            .record(async |ledger| run.publish(ledger, observer).await)
+            .await?;
+        Ok(Outcome::Published(Published {
             run_id: ledger.run_id.clone(),
             date: self.date,
             snapshot,
             entries: ledger.entries,
             device: device.info().name.clone(),
-            ingest,
-            verdict,
-            attribution,
+            periods,
             peak_rss: peak_rss(),
-        })
+        }))
     }
 
-    async fn stages<'d>(
+    /// Whether all stages are selected.
+    pub(super) fn is_whole(&self) -> bool {
+        self.selection == Selection::default()
+    }
+
+    async fn survey(
         &self,
-        staging: Staging,
-        ledger: &mut Ledger,
-        mut devices: Devices<'d>,
-        observer: &mut (dyn FnMut(Progress<'_>) + Send),
-    ) -> Result<(
-        PathBuf,
-        ingest::Summary,
-        evaluate::stage::Verdict,
-        attribution::stage::Summary,
-    )> {
+        warehouse: &Warehouse,
+        retries: &mut Retries,
+        observer: &mut Observer<'_>,
+    ) -> Result<Survey<'_>> {
         let options = Options::of(self.pipeline, self.date);
-        let window = window(self.pipeline, self.date);
-        let dir = staging.dir().to_path_buf();
-        let mut ingested = ingest::Summary::default();
-        let mut verdict = evaluate::stage::Verdict::default();
-        let mut attributed = attribution::stage::Summary::default();
-        for stage in Stage::ALL {
-            if !stage.applies(self.pipeline) || !self.selection.has(stage) {
-                continue;
+        loop {
+            let engine = Engine::open(&options, warehouse.snapshot().as_deref(), None)?;
+            match ingest::survey(&engine, self.pipeline, &self.library, self.date).await {
+                Err(e) if retries.wait(&e, observer).await => {}
+                found => return found,
             }
-            observer(Progress::Begin(stage));
-            ledger.begin(stage.name())?;
-            let (started, cpu) = (Utc::now(), cpu_ns());
-            let (rows, message) = match stage {
-                Stage::Ingest => {
-                    let engine = Engine::open(&options, Some(&dir), None)?;
-                    let survey =
-                        ingest::survey(&engine, self.pipeline, &self.library, self.date).await?;
-                    let threads = self.pipeline.threads();
-                    ingested = ingest::run(&engine, &dir, survey, self.date, threads).await?;
-                    if !ingested.charged_periods.is_empty() && !self.selection.has(Stage::Attribute)
-                    {
-                        return Err(Error::config(
-                            "bills are new or changed, and the selection leaves out the stage that attributes them",
-                        )
-                        .help("select `ingest+`, which runs all stages from there on"));
+        }
+    }
+}
+
+impl<'a> Run<'a> {
+    /// Stages the night and publishes it. Returns the snapshot and the billing periods that were attributed.
+    async fn publish(
+        mut self,
+        ledger: &mut Ledger,
+        observer: &mut Observer<'_>,
+    ) -> Result<(PathBuf, Vec<String>)> {
+        let (night, warehouse) = (self.night, self.warehouse);
+        let survey = match self.survey.take().transpose() {
+            Ok(survey) => survey,
+            Err(e) => {
+                ledger.begin_since(Stage::Ingest.name(), self.since)?;
+                return Err(e);
+            }
+        };
+        let exports = survey.as_ref().map(Survey::digest).unwrap_or_default();
+        self.origin.exports(&exports);
+        let found = self.unfinished(observer)?;
+        let mut staging = warehouse.stage(&ledger.run_id, &self.lock)?;
+        let mut book = Book::open(warehouse, &ledger.run_id, &staging, found)?;
+        let cpu = CpuDevice::new();
+        let mut context = Context {
+            night,
+            options: Options::of(night.pipeline, night.date),
+            window: window(night.pipeline, night.date),
+            run_id: ledger.run_id.clone(),
+            dir: staging.dir().to_path_buf(),
+            devices: Devices::new(self.device, &cpu, night.pipeline.run.on_device_failure),
+            survey,
+            exports,
+            carried: Carried::default(),
+            observer,
+        };
+        for finished in book.finished() {
+            ledger.take_over(&finished.entry, &finished.run_id)?;
+            context.warn(&finished.warnings);
+            context.carry(finished.carried.clone());
+        }
+        let done = self.stages(&mut context, &mut staging, &mut book, ledger);
+        if let Err(e) = done.await {
+            book.keep_or_discard();
+            return Err(e);
+        }
+        drop_old_days(&mut context, ledger)?;
+        let snapshot = ledger.publish(staging, night.pipeline.run.keep())?;
+        book.discard();
+        Ok((snapshot, context.carried.attributed))
+    }
+
+    /// What an earlier run finished of this one, if any did.
+    fn unfinished(&self, observer: &mut Observer<'_>) -> Result<Option<Found>> {
+        if self.night.start == Start::Anew {
+            return Ok(None);
+        }
+        let Some(mut found) = Found::newest(self.warehouse)? else {
+            if self.night.start == Start::Resume {
+                observer(Progress::Resume(
+                    "no run ended in the middle: there is nothing to go on with",
+                ));
+            }
+            return Ok(None);
+        };
+        let base = self.warehouse.run();
+        let why = found.matching(base.as_deref(), self.origin.stages());
+        observer(Progress::Resume(&found.describe(why)));
+        Ok(Some(found))
+    }
+
+    async fn stages(
+        &mut self,
+        context: &mut Context<'_>,
+        staging: &mut Staging,
+        book: &mut Book,
+        ledger: &mut Ledger,
+    ) -> Result<()> {
+        let stages = self.origin.stages().to_vec();
+        for (stage, mut made_from) in stages.into_iter().skip(book.finished().len()) {
+            context.say(Progress::Begin(stage));
+            let since = match stage {
+                Stage::Ingest => self.since,
+                _ => Moment::now(),
+            };
+            ledger.begin_since(stage.name(), since)?;
+            let (carried, mut met) = (context.carried.clone(), vec![]);
+            let Done {
+                rows,
+                mut message,
+                warnings,
+            } = loop {
+                match stages::run(stage, context).await {
+                    Err(e) if self.retries.wait(&e, context.observer).await => {
+                        met.push(e.to_string());
+                        book.put_back(staging)?;
+                        context.dir = staging.dir().to_path_buf();
+                        context.carried.clone_from(&carried);
                     }
-                    if ingested.billed {
-                        let said = ingest::conformance(&self.library, &options, &dir).await?;
-                        ingested.warnings.extend(said);
-                    }
-                    for warning in &ingested.warnings {
-                        observer(Progress::Warning(warning));
-                    }
-                    let s = &ingested;
-                    let message = format!(
-                        "{} rows in, {} duplicates, {} quarantined; {} intervals new or changed, {} unchanged",
-                        s.rows_in, s.duplicates, s.quarantined, s.intervals, s.unchanged
-                    );
-                    (s.rows_out, message)
-                }
-                Stage::Features => {
-                    let written =
-                        features::stage::run(&self.library, &options, &dir, window).await?;
-                    let parts: Vec<String> =
-                        written.iter().map(|(n, r)| format!("{r} {n}")).collect();
-                    (written.iter().map(|(_, r)| r).sum(), parts.join(", "))
-                }
-                Stage::Train => {
-                    let train = |device: &'d dyn Device| {
-                        let (pipeline, library) = (self.pipeline, &self.library);
-                        model::stage::run(pipeline, library, &options, &dir, window, device)
-                    };
-                    let trained = devices.compute(observer, train).await?;
-                    let work: Vec<_> = trained
-                        .iter()
-                        .map(|t| (t.model_id.as_str(), t.seconds))
-                        .collect();
-                    self.record_use(
-                        &dir,
-                        &ledger.run_id,
-                        "training",
-                        &work,
-                        (started, cpu),
-                        devices.now(),
-                    )?;
-                    let parts = trained.iter().map(|t| match t.folded_into {
-                        None => format!("{} {:.2} s", t.model_id, t.seconds),
-                        Some(night) => {
-                            format!("{} {:.2} s, folded into {night}", t.model_id, t.seconds)
-                        }
-                    });
-                    let message = parts.collect::<Vec<_>>().join(", ");
-                    (trained.len() as u64, message)
-                }
-                Stage::Score => {
-                    let score = |device: &'d dyn Device| {
-                        let (pipeline, library) = (self.pipeline, &self.library);
-                        recommend::stage::run(pipeline, library, &options, &dir, window, device)
-                    };
-                    let scored = devices.compute(observer, score).await?;
-                    let work: Vec<_> = scored
-                        .iter()
-                        .map(|s| (s.model_id.as_str(), s.seconds))
-                        .collect();
-                    self.record_use(
-                        &dir,
-                        &ledger.run_id,
-                        "deployment",
-                        &work,
-                        (started, cpu),
-                        devices.now(),
-                    )?;
-                    (scored.iter().map(|s| s.rows).sum(), models(&work))
-                }
-                Stage::Evaluate => {
-                    let evaluate = |device: &'d dyn Device| {
-                        let (pipeline, library) = (self.pipeline, &self.library);
-                        evaluate::stage::run(pipeline, library, &options, &dir, window, device)
-                    };
-                    verdict = devices.compute(observer, evaluate).await?;
-                    for (model, recall) in verdict.below() {
-                        observer(Progress::Warning(&format!(
-                            "model `{model}` does not beat popularity: recall@{} {recall:.4} against {:.4}",
-                            verdict.k, verdict.baseline
-                        )));
-                    }
-                    let found: Vec<String> = verdict
-                        .models
-                        .iter()
-                        .map(|(m, r)| format!("{m} {r:.4}"))
-                        .collect();
-                    let message = if verdict.users == 0 {
-                        "no user to judge by".to_string()
-                    } else {
-                        format!(
-                            "recall@{}: {}, popularity {:.4}, {} users",
-                            verdict.k,
-                            found.join(", "),
-                            verdict.baseline,
-                            verdict.users
-                        )
-                    };
-                    (verdict.models.len() as u64, message)
-                }
-                Stage::Attribute => {
-                    let changed: BTreeSet<String> =
-                        ingested.charged_periods.iter().cloned().collect();
-                    let work = attribution::stage::Work {
-                        pipeline: self.pipeline,
-                        library: &self.library,
-                        options: &options,
-                        snapshot: &dir,
-                        window,
-                    };
-                    attributed = attribution::stage::run(work, &changed).await?;
-                    for warning in &attributed.warnings {
-                        observer(Progress::Warning(warning));
-                    }
-                    let a = &attributed;
-                    let message = format!(
-                        "{} charges, {} allocations, {} recommendations served; periods {}",
-                        a.charges,
-                        a.allocations,
-                        a.recommendations,
-                        a.periods.join(", ")
-                    );
-                    (a.allocations + a.recommendations, message)
-                }
-                Stage::Check => {
-                    let held =
-                        check(&self.library, &options, &dir, window, &attributed.periods).await?;
-                    (0, format!("{held} checks hold"))
+                    done => break done?,
                 }
             };
-            ledger.end(Some(rows), message)?;
-            if let Some(entry) = ledger.entries.last() {
-                observer(Progress::End(stage, entry));
+            if !met.is_empty() {
+                message = format!("{message}; begun again after: {}", met.join("; "));
             }
+            context.warn(&warnings);
+            ledger.end(Some(rows), message)?;
+            if stage == Stage::Ingest {
+                made_from.extend(Origin::of_exports(&context.exports));
+            }
+            let Some(entry) = ledger.entries.last() else {
+                continue;
+            };
+            book.add(
+                stage,
+                &context.run_id,
+                made_from,
+                &context.carried,
+                entry,
+                warnings,
+            )?;
+            context.say(Progress::End(stage, entry));
         }
-        let dropped = retention::apply(self.pipeline, &dir, self.date)?;
-        if !dropped.is_empty() {
-            ledger.begin("retention")?;
-            let days = dropped.iter().map(|d| d.days.len() as u64).sum();
-            let shown: Vec<String> = dropped.iter().map(retention::Dropped::shown).collect();
-            ledger.end(Some(days), shown.join("; "))?;
-            observer(Progress::Dropped(&dropped));
-        }
-        let snapshot = ledger.publish(staging, self.pipeline.run.keep())?;
-        Ok((snapshot, ingested, verdict, attributed))
-    }
-
-    /// Writes the run's own computing into `usage`, under the resource that the pipeline file names. CPU time of the stage
-    /// goes to its models by their seconds.
-    fn record_use(
-        &self,
-        snapshot: &Path,
-        run_id: &str,
-        stage: &str,
-        work: &[(&str, f64)],
-        (started, cpu): (DateTime<Utc>, Option<u64>),
-        device: &dyn Device,
-    ) -> Result<()> {
-        let total: f64 = work.iter().map(|w| w.1).sum();
-        if total <= 0.0 {
-            return Ok(());
-        }
-        let used = cpu_ns().zip(cpu);
-        let used = used.map_or(0, |(after, before)| after.saturating_sub(before));
-        let ended = Utc::now();
-        let spent = |&(model_id, seconds)| Spent {
-            model_id,
-            started,
-            ended,
-            seconds,
-            cpu_ns: (used as f64 * seconds / total) as i64,
-        };
-        let account = Account {
-            resource_id: &self.pipeline.run.resource_id,
-            version: &self.date.to_string(),
-            stage,
-            run_id,
-        };
-        account.record(
-            snapshot,
-            device,
-            &work.iter().map(spent).collect::<Vec<_>>(),
-        )
+        Ok(())
     }
 }
 
-fn models(work: &[(&str, f64)]) -> String {
-    let parts: Vec<String> = work.iter().map(|(m, s)| format!("{m} {s:.2} s")).collect();
-    parts.join(", ")
-}
-
-/// Runs every check of the library over the billing periods and days given. Returns how many hold.
-///
-/// # Errors
-/// `Kind::Check`, naming the check and the first rows that break it.
-pub async fn check(
-    library: &Library,
-    options: &Options,
-    snapshot: &Path,
-    window: (NaiveDate, NaiveDate),
-    periods: &[String],
-) -> Result<usize> {
-    let engine = Engine::open(options, Some(snapshot), None)?;
-    let listed: Vec<String> = periods.iter().map(|p| format!("'{p}'")).collect();
-    if !listed.is_empty() {
-        let within = format!("billing_period in ({})", listed.join(", "));
-        for name in [
-            "charges",
-            "allocations",
-            "allocation_days",
-            "largest_allocations",
-            "model_costs",
-            "reconciliation",
-        ] {
-            engine.restrict(name, &within).await?;
-        }
-        // A delivery may hold several periods; it is counted whole only where all of them are looked at.
-        let all = format!(
-            "array_has_all(make_array({}), partitions)",
-            listed.join(", ")
-        );
-        engine.restrict("deliveries", &all).await?;
+/// Takes the days out of what was staged that are older than `[retention]` lets their tables keep.
+fn drop_old_days(context: &mut Context<'_>, ledger: &mut Ledger) -> Result<()> {
+    let night = context.night;
+    let dropped = retention::apply(night.pipeline, &context.dir, night.date)?;
+    if dropped.is_empty() {
+        return Ok(());
     }
-    attribution::close::hashes(&engine, library).await?;
-    let days = Engine::open(options, Some(snapshot), None)?;
-    attribution::stage::restrict_days(&days, window).await?;
-    let (first, last) = window;
-    days.restrict(
-        "recommendation_costs",
-        &format!("ds between date '{first}' and date '{last}'"),
-    )
-    .await?;
-    days.view("model_days", library.get("attribution/model_days.sql")?)
-        .await?;
-    let whole = Engine::open(options, Some(snapshot), None)?;
-    let making = library.get("attribution/making_costs.sql")?;
-    whole.view("making_costs", making).await?;
-    let mut held = 0;
-    for (name, sql) in library.folder("checks") {
-        // A check that reads costs by day sees the days of the window, one of the ledger of versions all there is; others
-        // see whole billing periods.
-        let inputs = engine.inputs(sql)?;
-        let reads = |name: &str| inputs.iter().any(|t| t == name);
-        let session = if reads("model_days") {
-            &days
-        } else if reads("version_ledger") {
-            &whole
-        } else {
-            &engine
-        };
-        let place = library.describe(&format!("checks/{name}.sql"));
-        let broken = session
-            .collect(&format!(
-                "select * from ({}) limit 5",
-                sql.trim_end().trim_end_matches(';')
-            ))
-            .await
-            .map_err(|e| e.context(&place))?;
-        let rows: usize = broken.iter().map(RecordBatch::num_rows).sum();
-        if rows > 0 {
-            let shown = arrow::util::pretty::pretty_format_batches(&broken)?;
-            return Err(Error::new(
-                Kind::Check,
-                format!("the check {name} fails; the first rows that break it:\n{shown}"),
-            )
-            .help(format!(
-                "{place} says what must hold; a run that fails publishes nothing"
-            )));
-        }
-        held += 1;
-    }
-    Ok(held)
+    ledger.begin("retention")?;
+    let days = dropped.iter().map(|d| d.days.len() as u64).sum();
+    let shown: Vec<String> = dropped.iter().map(retention::Dropped::shown).collect();
+    ledger.end(Some(days), shown.join("; "))?;
+    context.say(Progress::Dropped(&dropped));
+    Ok(())
 }

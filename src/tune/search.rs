@@ -16,7 +16,7 @@ use crate::evaluate::held_out::HeldOut;
 use crate::evaluate::judge::judge;
 use crate::evaluate::metric::Metric;
 use crate::model::{Family, ModelError};
-use crate::pipeline::ledger::cpu_ns;
+use crate::pipeline::meter::cpu_ns;
 
 /// A metric at a list length, 0 for the whole ranking.
 pub type Target = (Metric, usize);

@@ -2,6 +2,7 @@
 
 pub mod contract;
 pub mod evolution;
+pub mod layers;
 pub(crate) mod lease;
 pub(crate) mod manifest;
 mod mirror;

@@ -5,6 +5,8 @@
 //!   current -> snapshots/<run>        what readers open; replaced by one rename
 //!   current.json                      the same as a file, and which snapshots are kept beside it
 //!   snapshots/<run>/<table>/<partition>/*.parquet
+//!   snapshots/<run>.staging           what a run builds
+//!   snapshots/<run>.stages            what its finished stages wrote, until it has published
 //!   runs/<run>.parquet                the ledger: written when a run starts and again when it ends
 //!   lock                              held by the run that writes
 //! ```
@@ -95,6 +97,11 @@ impl Warehouse {
         self.root.join("runs")
     }
 
+    /// Folder of the snapshots, and of what runs build beside them.
+    pub fn snapshots(&self) -> PathBuf {
+        self.root.join("snapshots")
+    }
+
     /// What readers open: `current`.
     pub fn current(&self) -> PathBuf {
         self.root.join("current")
@@ -113,7 +120,7 @@ impl Warehouse {
 
     /// Folder of a run's snapshot.
     pub(super) fn snapshot_of(&self, run: &str) -> PathBuf {
-        self.root.join("snapshots").join(run)
+        self.snapshots().join(run)
     }
 
     /// The published snapshot's own folder, or an error that says what to do.
@@ -138,7 +145,7 @@ impl Warehouse {
     /// and the store both changed; `Kind::Contract` when this program's tables do not follow the published ones; those of the
     /// store.
     pub fn lock(&self, note: &str) -> Result<Lock> {
-        for dir in [self.root.clone(), self.runs(), self.root.join("snapshots")] {
+        for dir in [self.root.clone(), self.runs(), self.snapshots()] {
             fs::create_dir_all(&dir).map_err(|e| Error::io("cannot make the folder", &dir, &e))?;
         }
         let path = self.root.join("lock");
@@ -177,7 +184,7 @@ impl Warehouse {
         if let Some(mirror) = &self.mirror {
             mirror.begin(self, note)?;
         }
-        self.sweep()?;
+        self.remove_orphans()?;
         if let Some(snapshot) = self.snapshot() {
             evolution::check(&snapshot)?;
         }
@@ -201,7 +208,7 @@ impl Warehouse {
             Some(known) => Pointer::to(&run, Some(&known), now),
             None => {
                 let mut pointer = Pointer::to(&run, None, now);
-                let mut older = self.snapshots()?;
+                let mut older = self.whole()?;
                 older.retain(|other| *other < run);
                 pointer.previous = older
                     .into_iter()
@@ -214,8 +221,8 @@ impl Warehouse {
     }
 
     /// The runs that have a folder of a whole snapshot, oldest first.
-    fn snapshots(&self) -> Result<Vec<String>> {
-        let dirs = read_dir(&self.root.join("snapshots"))?;
+    fn whole(&self) -> Result<Vec<String>> {
+        let dirs = read_dir(&self.snapshots())?;
         let names = dirs.iter().filter_map(|d| d.file_name()?.to_str());
         Ok(names
             .filter(|name| is_run(name))
@@ -249,7 +256,7 @@ impl Warehouse {
 
     /// Removes what crashes left and nothing points to: a link or file that was to replace another, and snapshots that were
     /// never published or half fetched, once they are a day old.
-    fn sweep(&self) -> Result<()> {
+    fn remove_orphans(&self) -> Result<()> {
         for name in ["current.new", "current.json.new"] {
             let path = self.root.join(name);
             if path.symlink_metadata().is_ok() {
@@ -258,7 +265,7 @@ impl Warehouse {
         }
         let pointer = self.pointer()?;
         let pending = self.mirror.as_ref().and_then(|m| m.pending());
-        for dir in read_dir(&self.root.join("snapshots"))? {
+        for dir in read_dir(&self.snapshots())? {
             let name = dir.file_name().and_then(|n| n.to_str()).unwrap_or_default();
             let ours = is_run(name) || name.ends_with(".pulled");
             let needed =
@@ -279,27 +286,26 @@ impl Warehouse {
 
     /// Begins a snapshot for `run_id`: a copy of the current one made of hard links. Needs the [`Lock`], so that what a
     /// crashed run left behind can be removed first.
-    pub fn stage(&self, run_id: &str, _lock: &Lock) -> Result<Staging> {
-        let snapshots = self.root.join("snapshots");
-        for entry in read_dir(&snapshots)? {
-            if entry.extension().is_some_and(|e| e == "staging") {
-                remove_dir(&entry)?;
-            }
-        }
-        let dir = snapshots.join(format!("{run_id}.staging"));
-        match self.snapshot() {
-            // A file system without hard links (some network shares) costs a copy.
-            Some(current) => link_tree(&current, &dir, &|from, to| {
-                fs::hard_link(from, to).or_else(|_| fs::copy(from, to).map(|_| ()))
-            })?,
-            None => make_dir(&dir)?,
-        }
-        Ok(Staging {
+    pub fn stage(&self, run_id: &str, lock: &Lock) -> Result<Staging> {
+        self.sweep(lock)?;
+        let staging = Staging {
             warehouse: self.clone(),
             run_id: run_id.to_string(),
-            dir,
+            dir: self.snapshots().join(format!("{run_id}.staging")),
             published: false,
-        })
+        };
+        staging.fill()?;
+        Ok(staging)
+    }
+
+    /// Removes what crashed runs were building.
+    ///
+    /// # Errors
+    /// Those of the file system.
+    pub fn sweep(&self, _lock: &Lock) -> Result<()> {
+        let mut entries = read_dir(&self.snapshots())?;
+        entries.retain(|path| path.extension().is_some_and(|e| e == "staging"));
+        entries.iter().try_for_each(|dir| remove_dir(dir))
     }
 
     /// The published snapshot as links in a temporary folder, to try in it what a run would do; removed when dropped.
@@ -312,7 +318,7 @@ impl Warehouse {
             .map_err(|e| Error::io("cannot make a folder in", &temp, &e))?;
         if let Some(current) = self.snapshot() {
             link_tree(&current, dir.path(), &|from, to| {
-                std::os::unix::fs::symlink(from, to)
+                std::os::unix::fs::symlink(from, to).map_err(|e| Error::io("cannot link", from, &e))
             })?;
         }
         Ok(dir)
@@ -323,6 +329,27 @@ impl Staging {
     /// The folder being built.
     pub fn dir(&self) -> &Path {
         &self.dir
+    }
+
+    /// Begins again with the current snapshot, in another folder: threads of what went wrong may still write into the old
+    /// one.
+    ///
+    /// # Errors
+    /// Those of the file system.
+    pub fn begin_again(&mut self, attempt: usize) -> Result<()> {
+        let name = format!("{}.{attempt}.staging", self.run_id);
+        let old = std::mem::replace(&mut self.dir, self.warehouse.snapshots().join(name));
+        if let Err(e) = remove_dir(&old) {
+            tracing::warn!(error = %e, "what went wrong could not be removed; the next run will");
+        }
+        self.fill()
+    }
+
+    fn fill(&self) -> Result<()> {
+        match self.warehouse.snapshot() {
+            Some(current) => link_tree(&current, &self.dir, &link_or_copy),
+            None => make_dir(&self.dir),
+        }
     }
 
     /// Makes what was staged whole and durable, and with a store sends it there. No reader sees it yet.
@@ -355,7 +382,7 @@ impl Staging {
         let done = self.warehouse.snapshot_of(&self.run_id);
         fs::rename(&self.dir, &done).map_err(|e| Error::io("cannot rename", &self.dir, &e))?;
         self.published = true;
-        sync_dir(&self.warehouse.root.join("snapshots"))
+        sync_dir(&self.warehouse.snapshots())
     }
 }
 
@@ -445,7 +472,10 @@ pub fn make_dir(dir: &Path) -> Result<()> {
 }
 
 /// Removes a folder and what is in it; one that is not there is no error.
-pub(super) fn remove_dir(dir: &Path) -> Result<()> {
+///
+/// # Errors
+/// Those of the file system.
+pub(crate) fn remove_dir(dir: &Path) -> Result<()> {
     match fs::remove_dir_all(dir) {
         Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
             Err(Error::io("cannot remove", dir, &e))
@@ -455,7 +485,10 @@ pub(super) fn remove_dir(dir: &Path) -> Result<()> {
 }
 
 /// The paths in a folder, sorted; empty where there is no such folder.
-pub(super) fn read_dir(dir: &Path) -> Result<Vec<PathBuf>> {
+///
+/// # Errors
+/// Those of the file system.
+pub(crate) fn read_dir(dir: &Path) -> Result<Vec<PathBuf>> {
     let entries = match fs::read_dir(dir) {
         Ok(entries) => entries,
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(vec![]),
@@ -469,10 +502,24 @@ pub(super) fn read_dir(dir: &Path) -> Result<Vec<PathBuf>> {
     Ok(paths)
 }
 
-fn link_tree(
+/// Gives a file a second name; on a file system without hard links (some network shares) a copy.
+///
+/// # Errors
+/// Those of the file system.
+pub(super) fn link_or_copy(from: &Path, to: &Path) -> Result<()> {
+    fs::hard_link(from, to)
+        .or_else(|_| fs::copy(from, to).map(|_| ()))
+        .map_err(|e| Error::io("cannot link or copy", from, &e))
+}
+
+/// Makes the folder `to` with what is in `from`, each file by `link`.
+///
+/// # Errors
+/// Those of the file system.
+pub(super) fn link_tree(
     from: &Path,
     to: &Path,
-    link: &dyn Fn(&Path, &Path) -> std::io::Result<()>,
+    link: &dyn Fn(&Path, &Path) -> Result<()>,
 ) -> Result<()> {
     make_dir(to)?;
     for path in read_dir(from)? {
@@ -483,13 +530,17 @@ fn link_tree(
         if path.is_dir() {
             link_tree(&path, &target, link)?;
         } else {
-            link(&path, &target).map_err(|e| Error::io("cannot link or copy", &path, &e))?;
+            link(&path, &target)?;
         }
     }
     Ok(())
 }
 
-fn remove_empty_dirs(dir: &Path) -> Result<()> {
+/// Removes the folders below `dir` that have nothing in them.
+///
+/// # Errors
+/// Those of the file system.
+pub(super) fn remove_empty_dirs(dir: &Path) -> Result<()> {
     for path in read_dir(dir)? {
         if path.is_dir() {
             remove_empty_dirs(&path)?;
@@ -501,6 +552,10 @@ fn remove_empty_dirs(dir: &Path) -> Result<()> {
     Ok(())
 }
 
+/// Puts the entries of a folder and of those below it on disk.
+///
+/// # Errors
+/// Those of the file system.
 pub(super) fn sync_tree(dir: &Path) -> Result<()> {
     for path in read_dir(dir)? {
         if path.is_dir() {
@@ -510,7 +565,11 @@ pub(super) fn sync_tree(dir: &Path) -> Result<()> {
     sync_dir(dir)
 }
 
-pub(super) fn sync_dir(dir: &Path) -> Result<()> {
+/// Puts the entries of a folder on disk.
+///
+/// # Errors
+/// Those of the file system.
+pub(crate) fn sync_dir(dir: &Path) -> Result<()> {
     File::open(dir)
         .and_then(|d| d.sync_all())
         .map_err(|e| Error::io("cannot sync", dir, &e))

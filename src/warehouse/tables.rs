@@ -1460,9 +1460,21 @@ pub static TABLES: &[Table] = &[
                 "peak resident memory of the process so far",
             )
             .unit("bytes"),
+            opt(
+                "cpu_seconds",
+                Float64,
+                "CPU time of the process meanwhile, user and system; over seconds and threads it is how busy the cores were",
+            )
+            .unit("s"),
             opt("device", Text, "device that computed"),
             opt("message", Text, "what it did, or why it failed"),
             req("version", Text, "version of recost"),
+            opt(
+                "fingerprint",
+                Text,
+                "of a whole night: hash of all that its tables are made from beside the exports; a run for the same night \
+                 with the same hash and no new export has nothing to do",
+            ),
         ],
     },
 ];

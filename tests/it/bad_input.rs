@@ -557,6 +557,7 @@ fn a_column_that_a_dialect_calls_optional_may_be_missing_whatever_its_type() {
 #[test]
 fn a_file_that_vanishes_while_it_is_read_asks_for_another_run() {
     let shop = published();
+    shop.edit("[run]", "[run]\nretries = 0");
     for file in [
         EVENTS,
         "exports/ledger/period=2026-10/part-00000.parquet",

@@ -50,6 +50,9 @@ macro_rules! snapshot {
         let dir = $shop.canonicalize().unwrap().display().to_string();
         settings.add_filter(&format!("(/private)?{}", regex_of(&dir)), "[DIR]");
         settings.add_filter(&regex_of(&$shop.display().to_string()), "[DIR]");
+        settings.add_filter(r" +\d+\.\d\d s +\d+ %", " [SECONDS] s [BUSY] %");
+        settings.add_filter(r"kept \d+ threads", "kept [N] threads");
+        settings.add_filter(r" at [-0-9]+ [:0-9]+ UTC", " at [TIME]");
         settings.add_filter(r" +\d+\.\d\d s ", " [SECONDS] s ");
         settings.add_filter(r"\d+\.\d+ s\b", "[SECONDS] s");
         settings.add_filter(r"peak memory \d+ [MG]iB", "peak memory [MEMORY]");
@@ -106,6 +109,7 @@ fn init_says_what_it_wrote_and_what_comes_next() {
 #[test]
 fn a_plan_before_and_after_the_night() {
     let shop = Shop::new();
+    shop.edit("device = \"auto\"", "device = \"cpu\"");
     let plan = || shop.recost(&["plan", "pipeline.toml", "--date", NIGHT]);
     snapshot!(shop.path(), plan());
     assert!(!shop.file("warehouse").exists(), "a plan writes nothing");

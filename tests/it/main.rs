@@ -27,6 +27,7 @@ mod order;
 mod privacy;
 mod readers;
 mod reports;
+mod resume;
 mod routing;
 mod s3;
 mod schedulers;

@@ -231,21 +231,6 @@ fn the_same_night_in_two_places_gives_the_same_bytes() {
 }
 
 #[test]
-fn running_a_night_again_reads_nothing_anew_and_changes_nothing() {
-    let shop = Shop::new();
-    shop.run_ok();
-    let before = shop.published();
-    let out = shop.run();
-    assert!(out.status.success());
-    assert!(
-        text(&out.stderr).contains("0 intervals new or changed"),
-        "{}",
-        text(&out.stderr)
-    );
-    assert_eq!(before, shop.published());
-}
-
-#[test]
 fn what_happens_after_a_night_changes_nothing_in_its_features() {
     let (with, without) = (Shop::new(), Shop::new());
     std::fs::remove_dir_all(without.file("exports/events/ds=2026-10-31")).unwrap();
