@@ -13,6 +13,8 @@ pub mod engine;
 pub mod error;
 pub mod evaluate;
 pub mod features;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod generate;
 pub mod ingest;
 pub mod model;

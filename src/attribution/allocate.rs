@@ -204,7 +204,11 @@ impl Columns for BatchColumns<'_> {
     }
 }
 
-fn parse_tags(text: Option<&str>) -> Result<Vec<(String, String)>> {
+/// The tags of a charge, by key; a value that is no text as its JSON.
+///
+/// # Errors
+/// `Kind::Check` when they are no JSON object.
+pub(crate) fn parse_tags(text: Option<&str>) -> Result<Vec<(String, String)>> {
     let Some(text) = text else {
         return Ok(vec![]);
     };

@@ -117,7 +117,7 @@ impl Source {
 
 /// A tag's value, trimmed, and whether several keys differ only by case or blanks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Tag<'a> {
+pub(crate) struct Tag<'a> {
     pub value: &'a str,
     pub collides: bool,
 }
@@ -125,7 +125,7 @@ pub(super) struct Tag<'a> {
 /// The tag of a key, whatever its case and the blanks around it; blank values count as absent.
 ///
 /// Of several, the key written exactly so wins, else the first in text order.
-pub(super) fn find_tag<'a>(tags: &'a [(String, String)], key: &str) -> Option<Tag<'a>> {
+pub(crate) fn find_tag<'a>(tags: &'a [(String, String)], key: &str) -> Option<Tag<'a>> {
     let same = |raw: &str| {
         let raw = raw.trim();
         raw.eq_ignore_ascii_case(key)
@@ -153,7 +153,7 @@ pub(super) fn find_tag<'a>(tags: &'a [(String, String)], key: &str) -> Option<Ta
 
 /// The conditions of one rule.
 #[derive(Debug)]
-pub(super) struct Matcher {
+pub(crate) struct Matcher {
     /// Days since the epoch of the first day, and of the first day no longer meant.
     days: (i32, i32),
     conditions: Vec<(Source, Vec<Glob>)>,

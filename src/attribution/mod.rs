@@ -39,7 +39,7 @@
 //! are split in key order (models by id, version, stage; then idle; then
 //! unallocated), and what `finish` writes is sorted by row and pool.
 
-mod allocate;
+pub(crate) mod allocate;
 mod attribute;
 mod changes;
 mod charge;
@@ -57,7 +57,7 @@ mod follow;
 mod frontier;
 pub mod interval;
 mod map;
-mod matching;
+pub(crate) mod matching;
 mod outcomes;
 mod period;
 mod pool;

@@ -12,7 +12,7 @@ mod forget;
 mod generate;
 mod init;
 mod plan;
-mod print;
+pub(crate) mod print;
 mod report;
 mod rules;
 mod run;

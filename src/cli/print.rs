@@ -200,7 +200,7 @@ impl Printer {
 /// An [`Error`] as the diagnostic printer wants it.
 #[derive(Debug, thiserror::Error)]
 #[error("{message}")]
-struct Shown {
+pub(crate) struct Shown {
     message: String,
     help: Option<String>,
     source_code: Option<miette::NamedSource<String>>,
@@ -208,7 +208,8 @@ struct Shown {
 }
 
 impl Shown {
-    fn of(error: &Error) -> Self {
+    /// With the place in the text, where there is one.
+    pub(crate) fn of(error: &Error) -> Self {
         Shown {
             message: hidden(&error.to_string()).into_owned(),
             help: error.remedy().map(|help| hidden(help).into_owned()),

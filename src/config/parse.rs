@@ -1,6 +1,6 @@
 //! From text to types: TOML with its errors placed and explained, byte sizes, environment references, cross-checks.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::ops::RangeInclusive;
 use std::path::Path;
@@ -235,6 +235,35 @@ impl TryFrom<DeclaredModel> for Model {
     }
 }
 
+/// Bytes of a name.
+const LONGEST_NAME: usize = 100;
+
+/// What is wrong with a name from which names of files are made.
+fn unfit_name(name: &str) -> Option<String> {
+    if name.trim().is_empty() {
+        return Some("is empty".into());
+    }
+    if name.len() > LONGEST_NAME {
+        return Some(format!("is longer than {LONGEST_NAME} bytes"));
+    }
+    let control = name.chars().find(|c| c.is_control());
+    control.map(|c| format!("has the character {c:?}: leave it out"))
+}
+
+/// What is wrong with the name of a source, which the names of its files in a table begin with: none may lie outside of its
+/// folder or be hidden there.
+fn unfit_source_name(name: &str) -> Option<String> {
+    if let Some(c) = name.chars().find(|c| matches!(c, '/' | '\\')) {
+        return Some(format!("has the character {c:?}: leave it out"));
+    }
+    if name.starts_with(['.', '_']) {
+        return Some(
+            "begins with `.` or `_`, and files that do so are hidden: begin it otherwise".into(),
+        );
+    }
+    unfit_name(name)
+}
+
 impl Pipeline {
     /// Gives compressed models the family and hyperparameters that follow from what they are made from.
     pub(super) fn resolve_models(&mut self) -> Result<()> {
@@ -286,6 +315,9 @@ impl Pipeline {
             if !names.insert(&source.name) {
                 return wrong(format!("two sources are named `{}`", source.name));
             }
+            if let Some(mistake) = unfit_source_name(&source.name) {
+                return wrong(format!("source name {:?} {mistake}", source.name));
+            }
             if let Some(wrong_keys) = source.contradiction() {
                 return wrong(wrong_keys);
             }
@@ -329,10 +361,21 @@ impl Pipeline {
             });
         }
         let mut ids = BTreeSet::new();
+        let mut files = BTreeMap::new();
         for model in &self.models {
             if model.id.is_empty() || !ids.insert(&model.id) {
                 return wrong(format!(
                     "model ids must be unique and not empty: `{}`",
+                    model.id
+                ));
+            }
+            if let Some(mistake) = unfit_name(&model.id) {
+                return wrong(format!("model id {:?} {mistake}", model.id));
+            }
+            let file = crate::model::stage::file_name(&model.id);
+            if let Some(other) = files.insert(file, &model.id) {
+                return wrong(format!(
+                    "the models `{other}` and `{}` would lie in one file: their ids differ only in characters that the name of a file does not take",
                     model.id
                 ));
             }
@@ -408,5 +451,70 @@ impl Pipeline {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn refused(text: &str) -> String {
+        let parsed = Pipeline::parse(text, Path::new("/p/pipeline.toml"));
+        parsed.unwrap_err().to_string()
+    }
+
+    #[test]
+    fn names_of_which_files_are_named_lead_nowhere_else() {
+        let source = |name: &str| {
+            let name = toml::Value::from(name);
+            format!(
+                "name = \"s\"\n[[sources]]\nname = {name}\nkind = \"events\"\npath = \"x\"\ndialect = \"recost\"\n"
+            )
+        };
+        let long = "n".repeat(300);
+        for name in [
+            "../../out",
+            "/etc/cron.d/x",
+            "a/b",
+            "a\\b",
+            "a\0b",
+            "a\nb",
+            ".",
+            "..",
+            ".hidden",
+            "_hidden",
+            "",
+            " ",
+            &long,
+        ] {
+            let said = refused(&source(name));
+            assert!(said.contains("source name"), "{name:?}: {said}");
+        }
+        let good = Pipeline::parse(&source("north (EU) – é=1"), Path::new("/p/pipeline.toml"));
+        assert!(good.is_ok(), "{good:?}");
+
+        let models = |ids: &[&str]| {
+            let model = |id: &&str| {
+                let id = toml::Value::from(*id);
+                format!("[[models]]\nid = {id}\nfamily = \"popular\"\n")
+            };
+            let models: String = ids.iter().map(model).collect();
+            format!("name = \"s\"\n{models}")
+        };
+        for id in ["", " ", "a\0b", "a\tb", &long] {
+            let said = refused(&models(&[id]));
+            assert!(said.contains("model id"), "{id:?}: {said}");
+        }
+        let said = refused(&models(&["team/a", "team:a"]));
+        assert!(said.contains("would lie in one file"), "{said}");
+        for id in ["../../out", "/etc/passwd", "..", "<script>"] {
+            assert!(Pipeline::parse(&models(&[id]), Path::new("/p/pipeline.toml")).is_ok());
+            let file = crate::model::stage::file_name(id);
+            assert!(
+                !file.contains('/') && file.ends_with(".safetensors"),
+                "{file}"
+            );
+        }
     }
 }

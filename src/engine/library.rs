@@ -150,13 +150,23 @@ impl Library {
             })
             .collect();
         let mut folders = vec![project.to_path_buf()];
+        let home = project.canonicalize().unwrap_or_default();
         while let Some(folder) = folders.pop() {
             let Ok(entries) = std::fs::read_dir(&folder) else {
                 continue;
             };
             for entry in entries.flatten() {
                 let path = entry.path();
-                if path.is_dir() {
+                if !lies_below(&path, &home) {
+                    return Err(Error::config(format!(
+                        "{} leads out of the folder {}",
+                        path.display(),
+                        project.display()
+                    ))
+                    .help("put the file itself there"));
+                }
+                // A link to a folder has nothing that is not found where it leads, and may lead round in a circle.
+                if path.is_dir() && !path.is_symlink() {
                     folders.push(path);
                 } else if path.extension().is_some_and(|e| e == "sql")
                     && let Ok(below) = path.strip_prefix(project)
@@ -260,4 +270,10 @@ impl Library {
         }
         Ok(order)
     }
+}
+
+/// Whether a path, links followed, leads to a place below `home`. One that leads nowhere is told of when it is read.
+fn lies_below(path: &Path, home: &Path) -> bool {
+    path.canonicalize()
+        .map_or(true, |real| real.starts_with(home))
 }

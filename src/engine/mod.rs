@@ -275,6 +275,13 @@ impl Engine {
         self.options.memory
     }
 
+    /// Bytes that the pages of one source file may take in memory at once: half the pool, shared by the files that are read
+    /// at a time, and 64 MiB at least.
+    pub fn memory_of_a_file(&self) -> u64 {
+        let share = self.options.memory / (2 * self.options.threads.max(1));
+        share.max(64 << 20) as u64
+    }
+
     /// The folder for spill files.
     ///
     /// # Errors

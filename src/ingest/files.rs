@@ -60,7 +60,11 @@ pub struct InputFile {
 }
 
 impl InputFile {
-    fn open(path: PathBuf, root: &Path) -> Result<Self> {
+    /// Finds a file below `root` and hashes it.
+    ///
+    /// # Errors
+    /// Those of reading it.
+    pub fn open(path: PathBuf, root: &Path) -> Result<Self> {
         let stamp = stamp(&path)?;
         let sha256 = sha256(&path)?;
         let name = path
@@ -189,7 +193,10 @@ pub fn discover(source: &Source, date: NaiveDate, history_days: u32) -> Result<V
 /// # Errors
 /// Those of reading the files.
 pub(super) fn deliveries(source: &Source, interval: &str, day: NaiveDate) -> Result<Vec<Delivery>> {
-    let files = matching(Path::new(&place(&source.path, interval)))?;
+    let files = below_root(
+        matching(Path::new(&place(&source.path, interval)))?,
+        &source.path,
+    )?;
     match &source.manifest {
         Some(manifest) => declared(source, files, &place(manifest, interval), interval, day),
         None => undeclared(source, files, interval, day),
@@ -280,7 +287,10 @@ fn declared(
     interval: &str,
     day: NaiveDate,
 ) -> Result<Vec<Delivery>> {
-    let manifests = matching(Path::new(pattern))?;
+    let manifests = below_root(
+        matching(Path::new(pattern))?,
+        source.manifest.as_deref().unwrap_or_default(),
+    )?;
     files.retain(|f| !manifests.contains(f));
     if files.is_empty() && manifests.is_empty() {
         return Ok(vec![]);
@@ -453,6 +463,36 @@ fn matching(pattern: &Path) -> Result<Vec<PathBuf>> {
     Ok(found)
 }
 
+/// The files found by `pattern`, none of which lies elsewhere than in the folder that the pattern names: who delivers there
+/// may not have anything else read by a link.
+///
+/// # Errors
+/// `Kind::Contract`, naming the link and where it leads.
+fn below_root(found: Vec<PathBuf>, pattern: &str) -> Result<Vec<PathBuf>> {
+    let root = fixed_part(pattern);
+    let Ok(real) = root.canonicalize() else {
+        return Ok(found);
+    };
+    for path in &found {
+        // One that leads nowhere is told of when it is opened.
+        let Ok(leads) = path.canonicalize() else {
+            continue;
+        };
+        if !leads.starts_with(&real) {
+            return Err(Error::contract(format!(
+                "{} leads out of the source's folder {}, to {}",
+                path.display(),
+                root.display(),
+                leads.display()
+            ))
+            .help(
+                "deliver the file itself, or name the folder where it lies in the source's `path`",
+            ));
+        }
+    }
+    Ok(found)
+}
+
 /// Whether `name` fits `pattern`, in which `*` stands for any run of characters.
 fn wildcard(pattern: &str, name: &str) -> bool {
     let mut parts = pattern.split('*');
@@ -535,6 +575,48 @@ mod tests {
         // Of a delivery that is not there yet, the file of the one before it is not taken.
         assert!(meant(&key("exec-3"), &files, root).is_empty());
         assert_eq!(meant("part-0.parquet", &files, root).len(), 2);
+    }
+
+    #[test]
+    fn a_link_may_lead_about_in_the_folder_and_not_out_of_it() {
+        use std::os::unix::fs::symlink;
+        let dir = tempfile::TempDir::new().unwrap();
+        let (root, out) = (dir.path().join("exports"), dir.path().join("out"));
+        for folder in [&root.join("ds=1"), &out] {
+            std::fs::create_dir_all(folder).unwrap();
+            std::fs::write(folder.join("a.csv"), "item_id\n1\n").unwrap();
+        }
+        let pattern = root.join("ds={date}/*.csv");
+        let look = |interval: &str| {
+            let pattern = pattern.to_str().unwrap();
+            below_root(matching(Path::new(&place(pattern, interval)))?, pattern)
+        };
+        symlink("a.csv", root.join("ds=1/b.csv")).unwrap();
+        symlink("ds=1", root.join("ds=2")).unwrap();
+        symlink("gone", root.join("ds=1/c.csv")).unwrap();
+        assert_eq!(look("1").unwrap().len(), 3);
+        assert_eq!(look("2").unwrap().len(), 3);
+        // The folder itself may lie anywhere.
+        symlink(&root, dir.path().join("linked")).unwrap();
+        let linked = dir.path().join("linked/ds={date}/*.csv");
+        let linked = linked.to_str().unwrap();
+        let found = matching(Path::new(&place(linked, "1"))).unwrap();
+        assert_eq!(below_root(found, linked).unwrap().len(), 3);
+
+        symlink("../../out/a.csv", root.join("ds=1/d.csv")).unwrap();
+        symlink(&out, root.join("ds=3")).unwrap();
+        symlink("../out", root.join("ds=4")).unwrap();
+        for (interval, link) in [
+            ("1", "ds=1/d.csv"),
+            ("3", "ds=3/a.csv"),
+            ("4", "ds=4/a.csv"),
+        ] {
+            let error = look(interval).unwrap_err();
+            let text = error.to_string();
+            assert!(text.contains(link) && text.contains("out/a.csv"), "{text}");
+            assert_eq!(error.kind(), Kind::Contract);
+            assert!(error.remedy().unwrap().contains("deliver the file itself"));
+        }
     }
 
     #[test]

@@ -104,9 +104,7 @@ fn from_json(json: &Value) -> Result<Manifest, String> {
             .ok_or_else(|| format!("has an entry of {key} without the name of a file: {entry}"))?;
         manifest.files.push(name.to_string());
         let rows = ["rows", "dataRowCount"].iter().find_map(|k| entry.get(k));
-        counted = counted
-            .zip(rows.map(whole).transpose()?)
-            .map(|(a, b)| a + b);
+        counted = added(counted, rows.map(whole).transpose()?)?;
     }
     let total = ["rows", "dataRowCount"].iter().find_map(|k| json.get(k));
     manifest.rows = total.map(whole).transpose()?.or(counted);
@@ -153,7 +151,7 @@ fn from_csv(text: &str) -> Result<Manifest, String> {
             t.parse::<u64>()
                 .map_err(|_| format!("has a row count that is none: {t}"))
         });
-        counted = counted.zip(lines.transpose()?).map(|(a, b)| a + b);
+        counted = added(counted, lines.transpose()?)?;
         let amount = |at| field(at).map(money).transpose();
         manifest.add(
             field(currency).unwrap_or_default(),
@@ -163,6 +161,16 @@ fn from_csv(text: &str) -> Result<Manifest, String> {
     }
     manifest.rows = counted;
     Ok(manifest)
+}
+
+/// The sum of two counts that are both known.
+fn added(so_far: Option<u64>, more: Option<u64>) -> Result<Option<u64>, String> {
+    let Some((a, b)) = so_far.zip(more) else {
+        return Ok(None);
+    };
+    let sum = a.checked_add(b);
+    sum.map(Some)
+        .ok_or_else(|| "has row counts whose sum is none".into())
 }
 
 fn whole(value: &Value) -> Result<u64, String> {
@@ -288,6 +296,10 @@ mod tests {
             (
                 r#"{"files": ["a"], "sums": [{"currency": "Euro", "billed": "1"}]}"#,
                 "is not a currency",
+            ),
+            (
+                r#"{"files": [{"name": "a", "rows": 18446744073709551615}, {"name": "b", "rows": 1}]}"#,
+                "has row counts whose sum is none",
             ),
         ] {
             let said = json(text).unwrap_err();

@@ -90,6 +90,7 @@ impl Mapping {
             .context()
             .register_table("source", file.table())
             .map_err(Error::from)?;
+        file.fits(engine.memory_of_a_file())?;
         let shown = file.input.path.display();
         let frame = engine
             .query(&self.text)

@@ -5,23 +5,25 @@
 //! mapping), so that a new warehouse fills itself and a bill that was delivered again replaces the old one.
 
 mod arrivals;
+mod bounds;
 mod conformance;
 mod convert;
+mod decoder;
 mod dedupe;
 mod deliveries;
 mod drift;
-mod file;
-mod files;
+pub(crate) mod file;
+pub(crate) mod files;
 mod ids;
 mod issuers;
-mod manifest;
-mod mapping;
+pub(crate) mod manifest;
+pub(crate) mod mapping;
 mod news;
 mod oddities;
-mod partitions;
+pub(crate) mod partitions;
 mod published;
 mod quarantine;
-mod reader;
+pub(crate) mod reader;
 #[cfg(test)]
 mod reader_tests;
 mod replace;
@@ -29,6 +31,7 @@ mod rules;
 mod seen;
 mod sums;
 mod survey;
+mod thrift;
 
 use std::collections::{BTreeSet, HashSet};
 use std::path::Path;

@@ -10,7 +10,7 @@ use std::fmt;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow::array::{
@@ -33,11 +33,18 @@ use parquet::arrow::arrow_reader::{
 };
 
 use super::files::{InputFile, vanished};
+use super::{bounds, decoder};
 use crate::engine::to_text;
 use crate::error::{Error, Result};
 
 /// Rows of a batch handed to the mapping.
 const BATCH_ROWS: usize = 8192;
+/// Bytes of such a batch of a CSV, about.
+const BATCH_BYTES: usize = 32 << 20;
+/// Bytes of a CSV's row: with a quote that is never closed, all that follows is one.
+const LONGEST_ROW: u64 = 16 << 20;
+/// Columns of a CSV.
+const MOST_COLUMNS: usize = 5_000;
 /// Name of the column with the row's number.
 pub const ROW: &str = "_row";
 /// Name of the column by which a mapping onto `charges` tells the charges apart that it makes of one row.
@@ -63,6 +70,8 @@ pub struct SourceFile {
     /// Rows of a CSV that are broken as text, by row number; filled while reading.
     defects: Defects,
     csv_rows: Arc<AtomicU64>,
+    /// Whether the pages of a Parquet file were held against their bounds.
+    bounded: AtomicBool,
 }
 
 type Defects = Arc<Mutex<BTreeMap<i64, Defect>>>;
@@ -119,6 +128,7 @@ impl SourceFile {
             schema: Arc::new(Schema::new(fields)),
             defects: Defects::default(),
             csv_rows: Arc::default(),
+            bounded: AtomicBool::new(false),
         }))
     }
 
@@ -145,6 +155,23 @@ impl SourceFile {
                 Ok(batches.next().transpose()?.is_some())
             }
         }
+    }
+
+    /// Holds the pages of a Parquet file, once, against the bytes that they may take in memory.
+    ///
+    /// # Errors
+    /// `Kind::Contract` when they would take more.
+    pub fn fits(&self, most: u64) -> Result<()> {
+        let Format::Parquet(metadata) = &self.format else {
+            return Ok(());
+        };
+        if !self.bounded.load(Ordering::Acquire) {
+            let path = &self.input.path;
+            let file = File::open(path).map_err(|e| vanished(path, &e))?;
+            bounds::pages(path, &file, metadata.metadata(), most)?;
+            self.bounded.store(true, Ordering::Release);
+        }
+        Ok(())
     }
 
     /// Whether every column is text that stands for something else.
@@ -263,9 +290,18 @@ impl SourceFile {
             let rows: Vec<i64> = rows.to_vec();
             numbers = Box::new(rows.into_iter());
         }
-        let reader = builder.build().map_err(|e| broken(&path, &e))?;
-        Ok(Box::new(reader.map(move |batch| {
-            let batch = batch.map_err(|e| broken(&path, &e))?;
+        let mut reader =
+            decoder::guarded(&path, || builder.build().map_err(|e| broken(&path, &e)))?;
+        let of_file = path.clone();
+        let batches = std::iter::from_fn(move || {
+            let next = || {
+                let batch = reader.next().transpose();
+                batch.map_err(|e| broken(&of_file, &e))
+            };
+            decoder::guarded(&of_file, next).transpose()
+        });
+        Ok(Box::new(until_error(batches).map(move |batch| {
+            let batch = batch?;
             let rows = batch.num_rows();
             let columns = schema
                 .fields()
@@ -286,6 +322,16 @@ impl SourceFile {
     }
 }
 
+/// The items up to the first that is an error.
+fn until_error<T>(
+    items: impl Iterator<Item = Result<T>> + Send,
+) -> impl Iterator<Item = Result<T>> + Send {
+    items.scan(false, |failed, item| {
+        let ended = std::mem::replace(failed, item.is_err());
+        (!ended).then_some(item)
+    })
+}
+
 /// A batch that keeps its number of rows when it has no column.
 fn with_rows(
     schema: &SchemaRef,
@@ -296,7 +342,7 @@ fn with_rows(
     RecordBatch::try_new_with_options(Arc::clone(schema), columns, &options)
 }
 
-fn broken(path: &Path, error: &dyn fmt::Display) -> Error {
+pub(super) fn broken(path: &Path, error: &dyn fmt::Display) -> Error {
     Error::contract(format!(
         "{} cannot be read as Parquet: {error}",
         path.display()
@@ -315,8 +361,12 @@ fn parquet_header(path: &Path) -> Result<(ArrowReaderMetadata, SchemaRef)> {
         ))
         .help("rename it to .csv if it is one, or deliver it as Parquet"));
     }
+    bounds::footer(path, &file)?;
     let plain = ArrowReaderOptions::new();
-    let metadata = ArrowReaderMetadata::load(&file, plain).map_err(|e| broken(path, &e))?;
+    let metadata = decoder::guarded(path, || {
+        ArrowReaderMetadata::load(&file, plain).map_err(|e| broken(path, &e))
+    })?;
+    bounds::rows(path, metadata.metadata())?;
     // Views spare a copy of every string that is only passed on.
     let fields: Vec<Field> = metadata
         .schema()
@@ -331,8 +381,10 @@ fn parquet_header(path: &Path) -> Result<(ArrowReaderMetadata, SchemaRef)> {
         .collect();
     let schema = Arc::new(Schema::new(fields));
     let options = ArrowReaderOptions::new().with_schema(Arc::clone(&schema));
-    let metadata = ArrowReaderMetadata::try_new(Arc::clone(metadata.metadata()), options)
-        .map_err(|e| broken(path, &e))?;
+    let metadata = decoder::guarded(path, || {
+        ArrowReaderMetadata::try_new(Arc::clone(metadata.metadata()), options)
+            .map_err(|e| broken(path, &e))
+    })?;
     Ok((metadata, schema))
 }
 
@@ -358,8 +410,12 @@ fn csv_header(path: &Path, gzip: bool) -> Result<(u8, Vec<String>)> {
     };
     let mut line = Vec::new();
     csv_input(path, gzip)?
+        .take(LONGEST_ROW)
         .read_until(b'\n', &mut line)
         .map_err(|e| vanished(path, &e))?;
+    if line.len() as u64 == LONGEST_ROW {
+        return Err(wrong(&format!("no line break in {LONGEST_ROW} bytes")));
+    }
     let count = |c: u8| line.iter().filter(|b| **b == c).count();
     let delimiter = [b',', b';', b'\t']
         .into_iter()
@@ -375,6 +431,12 @@ fn csv_header(path: &Path, gzip: bool) -> Result<(u8, Vec<String>)> {
         .map_err(|e| wrong(&format!("the header cannot be read: {e}")))?;
     if !found {
         return Err(wrong("the file is empty"));
+    }
+    if record.len() > MOST_COLUMNS {
+        let found = record.len();
+        return Err(wrong(&format!(
+            "the header names {found} columns, and {MOST_COLUMNS} are read at most"
+        )));
     }
     let mut names: Vec<String> = vec![];
     for field in &record {
@@ -402,9 +464,30 @@ fn escaped(bytes: &[u8]) -> String {
     text
 }
 
+/// What a CSV is read from: fails where a row goes on and on.
+struct Bounded {
+    input: Box<dyn BufRead + Send>,
+    /// Bytes that the row may still have.
+    left: u64,
+}
+
+impl Read for Bounded {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        if self.left == 0 {
+            return Err(std::io::Error::new(
+                std::io::ErrorKind::InvalidData,
+                format!("the row has more than {LONGEST_ROW} bytes; is a quote left open?"),
+            ));
+        }
+        let read = self.input.read(buffer)?;
+        self.left = self.left.saturating_sub(read as u64);
+        Ok(read)
+    }
+}
+
 /// The rows of a CSV in batches of text columns; broken rows are noted in the file's defects and passed on with nulls.
 struct CsvBatches {
-    reader: csv::Reader<Box<dyn BufRead + Send>>,
+    reader: csv::Reader<Bounded>,
     names: SchemaRef,
     schema: SchemaRef,
     name: String,
@@ -420,7 +503,10 @@ impl CsvBatches {
         delimiter: u8,
         schema: SchemaRef,
     ) -> Result<impl Iterator<Item = Result<RecordBatch>> + Send + use<>> {
-        let input = csv_input(&file.input.path, gzip)?;
+        let input = Bounded {
+            input: csv_input(&file.input.path, gzip)?,
+            left: LONGEST_ROW,
+        };
         let reader = csv::ReaderBuilder::new()
             .delimiter(delimiter)
             .has_headers(true)
@@ -446,15 +532,16 @@ impl CsvBatches {
     }
 
     fn batch(&mut self) -> Result<Option<RecordBatch>> {
-        let mut builders: Vec<StringViewBuilder> = self
-            .names
-            .fields()
-            .iter()
-            .map(|_| StringViewBuilder::with_capacity(BATCH_ROWS))
+        let columns = self.names.fields().len();
+        let room = BATCH_ROWS.min(BATCH_BYTES / size_of::<u128>() / columns.max(1));
+        let mut builders: Vec<StringViewBuilder> = (0..columns)
+            .map(|_| StringViewBuilder::with_capacity(room))
             .collect();
         let first = self.row;
+        let mut bytes = 0;
         let mut record = csv::ByteRecord::new();
-        while self.row - first < BATCH_ROWS as i64 {
+        while self.row - first < BATCH_ROWS as i64 && bytes < BATCH_BYTES {
+            self.reader.get_mut().left = LONGEST_ROW;
             let more = self.reader.read_byte_record(&mut record).map_err(|e| {
                 Error::contract(format!("{}, row {}: {e}", self.name, self.row + 1))
                     .help("deliver the file again")
@@ -464,6 +551,8 @@ impl CsvBatches {
             }
             self.row += 1;
             let width = builders.len();
+            // Each value has a view of 16 bytes.
+            bytes += record.as_slice().len() + size_of::<u128>() * width;
             if record.len() != width {
                 let reason = format!("has {} fields where the header has {}", record.len(), width);
                 self.note(WHOLE_ROW, reason);

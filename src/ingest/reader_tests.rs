@@ -147,3 +147,52 @@ fn a_parquet_file_cut_anywhere_is_a_broken_contract_and_no_panic() {
         assert!(error.to_string().contains("cut.parquet"), "{error}");
     }
 }
+
+#[test]
+fn a_csv_whose_rows_or_columns_have_no_end_is_a_broken_contract() {
+    use flate2::Compression;
+    use flate2::write::GzEncoder;
+    use std::io::Write;
+
+    let dir = TempDir::new().unwrap();
+    let path = dir.path().join("bomb.csv.gz");
+    let many: String = (0..6_000).map(|n| format!("c{n},")).collect();
+    // 64 MiB each, were they read to their end.
+    for (head, fill, says) in [
+        ("", "x", "no line break in 16777216 bytes"),
+        (
+            many.as_str(),
+            "\n",
+            "names 6001 columns, and 5000 are read at most",
+        ),
+        ("a,b\n1,2\n", "x", "row 2: "),
+        ("a,b\n1,2\n", "x,", "row 2: "),
+        ("a,b\n1,\"2\n", "3,4\n", "is a quote left open?"),
+    ] {
+        let mut packed = GzEncoder::new(std::fs::File::create(&path).unwrap(), Compression::fast());
+        packed.write_all(head.as_bytes()).unwrap();
+        let fill = fill.repeat((1 << 20) / fill.len());
+        for _ in 0..64 {
+            packed.write_all(fill.as_bytes()).unwrap();
+        }
+        packed.finish().unwrap();
+        let error = open(&path).and_then(|file| rows(&file)).unwrap_err();
+        let text = error.to_string();
+        assert_eq!(error.kind(), Kind::Contract, "{text}");
+        assert!(
+            text.contains("bomb.csv.gz") && text.contains(says),
+            "{text}"
+        );
+    }
+    // Rows as long as that are read.
+    let path = dir.path().join("long.csv");
+    let long = "x".repeat(12 << 20);
+    std::fs::write(
+        &path,
+        format!("a,b\n1,{long}\n2,{long}\n3,{long}\n4,{long}\n"),
+    )
+    .unwrap();
+    let batches = rows(&open(&path).unwrap()).unwrap();
+    assert_eq!(batches.iter().map(RecordBatch::num_rows).sum::<usize>(), 4);
+    assert!(batches.len() > 1, "not all in one batch");
+}

@@ -188,15 +188,23 @@ pub fn read(path: &Path) -> Result<ModelFile, ModelError> {
         path: path.to_owned(),
         source,
     })?;
+    parse(path, &bytes)
+}
+
+/// What the bytes of the file `path` say.
+///
+/// # Errors
+/// Those of [`read`].
+pub(crate) fn parse(path: &Path, bytes: &[u8]) -> Result<ModelFile, ModelError> {
     let corrupt = |reason: String| ModelError::Corrupt {
         path: path.to_owned(),
         reason,
     };
     let (_, header) =
-        SafeTensors::read_metadata(&bytes).map_err(|error| corrupt(error.to_string()))?;
+        SafeTensors::read_metadata(bytes).map_err(|error| corrupt(error.to_string()))?;
     let json = header.metadata().as_ref().and_then(|m| m.get(KEY));
     let metadata = parse_metadata(path, json)?;
-    let tensors = SafeTensors::deserialize(&bytes).map_err(|error| corrupt(error.to_string()))?;
+    let tensors = SafeTensors::deserialize(bytes).map_err(|error| corrupt(error.to_string()))?;
     let tensors = Tensors(&tensors);
     let model = ModelFile {
         fitted: tensors.fitted().map_err(corrupt)?,
@@ -215,6 +223,21 @@ pub fn read(path: &Path) -> Result<ModelFile, ModelError> {
 /// # Errors
 /// Those of [`read`], but for what only the tensors show.
 pub fn read_metadata(path: &Path) -> Result<BTreeMap<String, String>, ModelError> {
+    let file = std::fs::File::open(path).map_err(|source| ModelError::Io {
+        path: path.to_owned(),
+        source,
+    })?;
+    parse_header(path, file)
+}
+
+/// The metadata of the file `path`, of which no more is read than its header.
+///
+/// # Errors
+/// Those of [`read_metadata`].
+pub(crate) fn parse_header(
+    path: &Path,
+    mut file: impl std::io::Read,
+) -> Result<BTreeMap<String, String>, ModelError> {
     let io = |source: std::io::Error| match source.kind() {
         std::io::ErrorKind::UnexpectedEof => ModelError::Corrupt {
             path: path.to_owned(),
@@ -230,7 +253,6 @@ pub fn read_metadata(path: &Path) -> Result<BTreeMap<String, String>, ModelError
         reason,
     };
     // Eight bytes with the length of the header, and a JSON object.
-    let mut file = std::fs::File::open(path).map_err(io)?;
     let mut length = [0; 8];
     file.read_exact(&mut length).map_err(io)?;
     let length = u64::from_le_bytes(length);

@@ -197,7 +197,7 @@ pub fn file_hash(bytes: &[u8]) -> String {
 }
 
 /// Ids are free text; a file name is not.
-fn file_name(model_id: &str) -> String {
+pub(crate) fn file_name(model_id: &str) -> String {
     let safe: String = model_id
         .chars()
         .map(|c| {

@@ -27,10 +27,10 @@ pub fn escape(text: &str) -> String {
     out
 }
 
-/// Controls, and marks that turn the direction of the text around them.
+/// Controls, breaks of lines, and marks that turn the direction of the text around them.
 fn is_unseen(c: char) -> bool {
     c.is_control()
-        || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+        || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// A name of at most `chars` characters, the middle left out; not escaped.

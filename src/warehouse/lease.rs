@@ -175,6 +175,12 @@ fn bytes(note: &Note) -> Result<Vec<u8>> {
     serde_json::to_vec(note).map_err(|e| Error::unexpected(e.to_string()))
 }
 
+/// Whether the bytes are a lock's.
+pub(crate) fn readable(bytes: &[u8]) -> bool {
+    let note = serde_json::from_slice::<Note>(bytes);
+    note.is_ok_and(|note| !held_by("", &note).to_string().is_empty())
+}
+
 fn held_by(url: &str, other: &Note) -> Error {
     let since = other.since.format("%F %T UTC");
     Error::new(

@@ -3,8 +3,8 @@
 pub mod contract;
 pub mod evolution;
 pub mod layers;
-mod lease;
-mod manifest;
+pub(crate) mod lease;
+pub(crate) mod manifest;
 mod mirror;
 mod names;
 pub mod pointer;
