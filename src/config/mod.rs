@@ -110,6 +110,8 @@ pub struct Run {
     pub retries: u32,
     /// How long a run may take; by default as long as it takes.
     pub deadline: Option<TimeSpan>,
+    /// File of metrics for the textfile collector of Prometheus' node exporter; by default none.
+    pub metrics: Option<PathBuf>,
 }
 
 /// What becomes of a night whose GPU is lost, out of memory or refuses a command.
@@ -310,6 +312,7 @@ impl Default for Run {
             keep_for: None,
             retries: 3,
             deadline: None,
+            metrics: None,
         }
     }
 }
@@ -439,8 +442,9 @@ impl Pipeline {
         ] {
             *path = home.join(parse::expand_env(&path.to_string_lossy())?);
         }
-        if let Some(spill) = &mut pipeline.engine.spill {
-            *spill = home.join(parse::expand_env(&spill.to_string_lossy())?);
+        let optional = [&mut pipeline.engine.spill, &mut pipeline.run.metrics];
+        for path in optional.into_iter().flatten() {
+            *path = home.join(parse::expand_env(&path.to_string_lossy())?);
         }
         for source in &mut pipeline.sources {
             source.resolve(&home)?;

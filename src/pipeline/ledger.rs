@@ -23,6 +23,7 @@ use crate::engine::rows::map;
 use crate::error::{Error, Result};
 use crate::privacy::secrets::hidden;
 use crate::warehouse::{Staging, TableWriter, Warehouse, table};
+use crate::watch::event::StageEnded;
 
 /// How far a run or a stage of it came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -120,6 +121,18 @@ impl Entry {
     pub fn utilisation(&self, threads: usize) -> Option<f64> {
         let available = self.seconds()? * threads as f64;
         (available > 0.0).then_some(self.cpu_seconds? / available)
+    }
+
+    /// That it ended, in this run or in another that this one goes on with.
+    pub(super) fn ended<'a>(&'a self, resumed_from: Option<&'a str>) -> StageEnded<'a> {
+        StageEnded {
+            stage: &self.stage,
+            seconds: self.seconds().unwrap_or(0.0),
+            cpu_seconds: self.cpu_seconds,
+            rows: self.rows.unwrap_or(0),
+            message: self.message.as_deref().unwrap_or_default(),
+            resumed_from,
+        }
     }
 
     /// Seconds that it took.

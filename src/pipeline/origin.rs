@@ -96,6 +96,7 @@ fn settings(stage: Stage, pipeline: &Pipeline) -> Pipeline {
     read.run.late_after = run.late_after;
     read.run.retries = run.retries;
     read.run.deadline = run.deadline;
+    read.run.metrics = run.metrics;
     read.file = std::path::PathBuf::new();
     if stage < Stage::Features {
         read.features = Features::default();
@@ -233,6 +234,7 @@ mod tests {
                     p.run.retries += 1;
                     p.run.deadline = Some(TimeSpan(chrono::TimeDelta::hours(1)));
                     p.run.keep_snapshots += 1;
+                    p.run.metrics = Some("recost.prom".into());
                     p.file = "elsewhere.toml".into();
                 },
                 None,

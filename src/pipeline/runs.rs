@@ -2,10 +2,10 @@
 
 use chrono::{DateTime, Utc};
 
-use super::ledger::{DIED, Status, is_alive};
+use super::ledger::{DIED, Ledger, Status, is_alive};
 use crate::engine::Engine;
 use crate::engine::rows::map;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::warehouse::Warehouse;
 
 /// A run of the ledger: a night, a search, or the closing of a billing period.
@@ -60,6 +60,33 @@ impl Run {
 
 /// The status of a run that goes on.
 pub const RUNNING: &str = "running";
+
+/// When a run last published a night, by the ledger.
+///
+/// # Errors
+/// Those of reading.
+pub fn last_success(warehouse: &Warehouse) -> Result<Option<DateTime<Utc>>> {
+    let folder = warehouse.runs();
+    if !folder.exists() {
+        return Ok(None);
+    }
+    let entries = std::fs::read_dir(&folder).map_err(|e| Error::io("cannot list", &folder, &e))?;
+    let mut files: Vec<_> = entries.flatten().map(|entry| entry.path()).collect();
+    files.retain(|file| file.extension().is_some_and(|e| e == "parquet"));
+    // The id begins with the time.
+    files.sort();
+    for file in files.iter().rev() {
+        let ledger = Ledger::read(file)?;
+        let other = |stage: &str| ["close", "tune"].contains(&stage);
+        let run = ledger.entries.iter().find(|e| e.stage == "run");
+        if let Some(run) = run.filter(|run| run.status == Status::Done)
+            && !ledger.entries.iter().any(|e| other(&e.stage))
+        {
+            return Ok(run.ended_at);
+        }
+    }
+    Ok(None)
+}
 
 /// The newest `most` runs, newest first. `engine` sees the ledger.
 ///
