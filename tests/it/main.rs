@@ -34,4 +34,5 @@ mod sql;
 mod store;
 mod tune;
 mod units;
+mod watch;
 mod worked_example;
