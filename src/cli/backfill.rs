@@ -6,7 +6,7 @@ use std::time::Instant;
 use chrono::NaiveDate;
 
 use super::print::{Printer, columns};
-use super::run::{begin, chosen_device, stand, tables};
+use super::run::{begin, chosen_device, page, stand, tables};
 use super::{load, parse_choice, parse_date, yesterday};
 use crate::compute::Choice;
 use crate::config::Pipeline;
@@ -122,6 +122,9 @@ pub async fn run(args: &Args, printer: &mut Printer) -> Result<()> {
         started.elapsed().as_secs_f64()
     );
     printer.result(&backfill.shown(head));
+    if pipeline.report.after_run {
+        page(&pipeline, &library, printer);
+    }
     stand(&pipeline, printer).await;
     if let Some(error) = error {
         return Err(error);

@@ -88,6 +88,9 @@ pub async fn night(
 /// Runs a night, and looks at how nights and sources stand after it, whatever became of it.
 async fn show(run: &Run<'_>, printer: &mut Printer) -> Result<()> {
     let done = published_and_reported(run, printer).await;
+    if run.pipeline.report.after_run {
+        page(run.pipeline, &run.library, printer);
+    }
     stand(run.pipeline, printer).await;
     done
 }
@@ -135,6 +138,13 @@ pub fn begin(run: &Run<'_>, why: Option<&str>, printer: &mut Printer) {
     printer.watch().of(run.pipeline);
     let date = run.date;
     printer.emit(&NightBegan { date, why });
+}
+
+/// Writes the page on the last run, whatever became of it.
+pub fn page(pipeline: &Pipeline, library: &Library, printer: &mut Printer) {
+    if let Err(e) = report::run::write(pipeline, library, &pipeline.report.out) {
+        printer.warning(&format!("run.html is not written: {e}"));
+    }
 }
 
 /// Looks at how nights and sources stand, where metrics are asked for.

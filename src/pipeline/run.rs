@@ -317,6 +317,7 @@ impl<'a> Run<'a> {
                 message = format!("{message}; begun again after: {}", met.join("; "));
             }
             context.warn(&warnings);
+            ledger.warn(&warnings);
             ledger.end(Some(rows), message)?;
             if stage == Stage::Ingest {
                 made_from.extend(Origin::of_exports(&context.exports));

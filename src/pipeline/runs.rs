@@ -66,26 +66,44 @@ pub const RUNNING: &str = "running";
 /// # Errors
 /// Those of reading.
 pub fn last_success(warehouse: &Warehouse) -> Result<Option<DateTime<Utc>>> {
-    let folder = warehouse.runs();
-    if !folder.exists() {
-        return Ok(None);
-    }
-    let entries = std::fs::read_dir(&folder).map_err(|e| Error::io("cannot list", &folder, &e))?;
-    let mut files: Vec<_> = entries.flatten().map(|entry| entry.path()).collect();
-    files.retain(|file| file.extension().is_some_and(|e| e == "parquet"));
-    // The id begins with the time.
-    files.sort();
-    for file in files.iter().rev() {
-        let ledger = Ledger::read(file)?;
-        let other = |stage: &str| ["close", "tune"].contains(&stage);
+    for ledger in ledgers(warehouse)? {
+        let ledger = ledger?;
         let run = ledger.entries.iter().find(|e| e.stage == "run");
-        if let Some(run) = run.filter(|run| run.status == Status::Done)
-            && !ledger.entries.iter().any(|e| other(&e.stage))
-        {
+        let done = run.filter(|run| run.status == Status::Done);
+        if let Some(run) = done.filter(|_| kind(&ledger) == "night") {
             return Ok(run.ended_at);
         }
     }
     Ok(None)
+}
+
+/// The ledgers of all runs, newest first. Each is read when it is asked for.
+///
+/// # Errors
+/// Those of listing.
+pub fn ledgers(warehouse: &Warehouse) -> Result<impl Iterator<Item = Result<Ledger>>> {
+    let folder = warehouse.runs();
+    let mut files = vec![];
+    if folder.exists() {
+        let list = |e| Error::io("cannot list", &folder, &e);
+        for entry in std::fs::read_dir(&folder).map_err(list)? {
+            files.push(entry.map_err(list)?.path());
+        }
+    }
+    files.retain(|file| file.extension().is_some_and(|e| e == "parquet"));
+    // The id begins with the time.
+    files.sort();
+    Ok(files.into_iter().rev().map(|file| Ledger::read(&file)))
+}
+
+/// What a run is: `night`, `tune` or `close`.
+pub fn kind(ledger: &Ledger) -> &'static str {
+    let has = |stage: &str| ledger.entries.iter().any(|e| e.stage == stage);
+    match (has("close"), has("tune")) {
+        (true, _) => "close",
+        (_, true) => "tune",
+        _ => "night",
+    }
 }
 
 /// The newest `most` runs, newest first. `engine` sees the ledger.

@@ -202,6 +202,12 @@ fn a_log_and_the_metrics_say_the_same_of_runs_that_end_well_badly_or_not_at_all(
     let done = value(&file, "recost_nights", &[("state", "done")]);
     assert_eq!(done.as_deref(), Some("1"));
     every_alert_is_of_these(&file);
+    let good = page(&shop);
+    assert!(good.contains("Published in ") && good.contains("Example &quot;shop&quot;"));
+    for stage in ["ingest", "attribute", "check", "publish"] {
+        assert!(good.contains(&format!("<title>{stage}: ")), "{stage}");
+    }
+    assert!(good.contains("13 checks held") && good.contains("✓ period_is_reconciled"));
 
     // Nothing to do: the night's figures stay.
     let out = shop.recost(&json);
@@ -228,6 +234,12 @@ fn a_log_and_the_metrics_say_the_same_of_runs_that_end_well_badly_or_not_at_all(
     assert_eq!(
         (code(&file).as_str(), status(&file, "failed").as_str()),
         ("3", "1")
+    );
+    let failed = page(&shop);
+    assert!(failed.contains("Failed in check after "), "{failed}");
+    assert!(
+        failed.contains("| 1     |") && failed.contains(&id[0]),
+        "{failed}"
     );
     assert_eq!(
         value(&file, "recost_last_success_timestamp_seconds", &[]),
@@ -258,8 +270,21 @@ fn a_log_and_the_metrics_say_the_same_of_runs_that_end_well_badly_or_not_at_all(
     );
     assert!(value(&file, "recost_nights_overdue", &[]).is_some());
     assert!(value(&file, "recost_stage_rows", &[("stage", "train")]).is_none());
+    let out = shop.recost(&["report", "pipeline.toml", "--date", NIGHT]);
+    assert!(text(&out.stdout).contains("report/run.html"));
+    let stopped = page(&shop);
+    assert!(stopped.contains("Stopped in train after "), "{stopped}");
     // Nothing half written is left for the collector.
     assert_eq!(std::fs::read_dir(shop.file("textfile")).unwrap().count(), 1);
+}
+
+/// The page on the last run, which needs nothing beside itself.
+fn page(shop: &Shop) -> String {
+    let page = std::fs::read_to_string(shop.file("report/run.html")).unwrap();
+    for outside in ["<script", "http:", "https:", "src=", "@import"] {
+        assert!(!page.contains(outside), "{outside}");
+    }
+    page
 }
 
 /// Every metric of the alerts, with the labels that they ask for, has a sample in the file.
