@@ -12,6 +12,7 @@ use super::LogFormat;
 use crate::error::Error;
 use crate::privacy::secrets::{Hiding, hidden};
 use crate::watch::event::{Event, Failed, Said, Warned};
+use crate::watch::lineage::State;
 use crate::watch::metrics::Watch;
 
 /// Writes to the terminal, and counts what it is told.
@@ -86,6 +87,20 @@ impl Printer {
         self.stop();
         let mut out = std::io::stdout().lock();
         let _ = out.write_all(bytes).and_then(|()| out.flush());
+    }
+
+    /// Tells where the pipeline file says so that the run is in `state`: why, and with what datasets it published.
+    pub fn tell(&mut self, state: State, error: Option<&str>, outputs: &serde_json::Value) {
+        let watch = self.watch();
+        let of = watch.counts.run_id.clone().zip(watch.counts.date);
+        let told = watch.lineage.clone().zip(of);
+        // Sending may take a while.
+        drop(watch);
+        let told =
+            told.map(|(lineage, (id, date))| lineage.tell(state, (&id, date), error, outputs));
+        if let Some(Err(e)) = told {
+            self.warning(&format!("the lineage event is not sent: {e}"));
+        }
     }
 
     /// Says that something begins; on a terminal with a moving sign.

@@ -1,5 +1,7 @@
 //! `recost run`.
 
+use std::time::SystemTime;
+
 use chrono::{NaiveDate, Utc};
 
 use super::print::{Printer, columns};
@@ -13,8 +15,9 @@ use crate::money::{Currency, Money};
 use crate::pipeline::run::{Night as Run, Outcome, Published, Start};
 use crate::pipeline::unchanged::Unchanged;
 use crate::report;
-use crate::watch::event::NightBegan;
-use crate::watch::standing;
+use crate::watch::event::{NightBegan, RunStarted};
+use crate::watch::lineage::{self, State};
+use crate::watch::{Event, standing};
 
 /// Arguments of `recost run`.
 #[derive(Debug, clap::Args)]
@@ -167,7 +170,31 @@ pub async fn tables(run: &Run<'_>, printer: &mut Printer) -> Result<Outcome> {
     let _deadline = deadline
         .transpose()
         .map_err(|e| Error::unexpected(format!("cannot watch the deadline: {e}")))?;
-    run.run(&mut |event| printer.emit(event)).await
+    let (since, nothing) = (SystemTime::now(), serde_json::json!([]));
+    let mut observer = |event: &dyn Event| {
+        printer.emit(event);
+        if event.name() == RunStarted::NAME {
+            printer.tell(State::Start, None, &nothing);
+        }
+    };
+    let done = run.run(&mut observer).await;
+    match &done {
+        Ok(Outcome::Published(published)) if printer.watch().lineage.is_some() => {
+            let of = (run.pipeline, &run.library, run.date);
+            let outputs = lineage::outputs(of.0, of.1, of.2, &published.snapshot, since).await;
+            let (outputs, missing) = match outputs {
+                Ok(outputs) => (outputs, None),
+                Err(e) => (nothing, Some(e)),
+            };
+            if let Some(e) = missing {
+                printer.warning(&format!("the lineage event lacks its outputs: {e}"));
+            }
+            printer.tell(State::Complete, None, &outputs);
+        }
+        Err(e) => printer.tell(State::of(e), Some(&e.to_string()), &nothing),
+        Ok(_) => {}
+    }
+    done
 }
 
 /// Says that the night is there already, and writes its report where that is missing.

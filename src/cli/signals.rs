@@ -13,6 +13,7 @@ use crate::config::TimeSpan;
 use crate::error::{Error, Kind};
 use crate::pipeline::interrupt::{Runs, expire, interrupt};
 use crate::scratch;
+use crate::watch::lineage::State;
 
 /// From now on Ctrl-C and SIGTERM end the process with exit code 130 once the ledger says so, and a second one at once.
 ///
@@ -80,7 +81,12 @@ fn end(signal: &str, printer: Printer) {
 /// Ends the process, in which nothing can be published as long as `_held` is.
 fn leave_saying(error: &Error, _held: MutexGuard<'static, Runs>, mut printer: Printer) -> ! {
     scratch::remove();
+    let unpublished = printer.watch().counts.end.is_none();
     printer.error_over_progress(error);
+    if unpublished {
+        let why = error.to_string();
+        printer.tell(State::of(error), Some(&why), &serde_json::json!([]));
+    }
     printer.write_metrics();
     leave(error.kind())
 }

@@ -3,6 +3,7 @@
 //! [`Pipeline::load`] reads one TOML file. Unknown keys are refused with the nearest known one named; relative paths
 //! are taken from the file's own folder; `${NAME}` in a path is read from the environment.
 
+pub mod lineage;
 mod parse;
 pub mod privacy;
 pub mod source;
@@ -65,6 +66,9 @@ pub struct Pipeline {
     /// Where the report goes after a run.
     #[serde(default)]
     pub report: Report,
+    /// Where OpenLineage events go.
+    #[serde(default)]
+    pub lineage: lineage::Lineage,
     /// How little is known of people.
     #[serde(default)]
     pub privacy: Privacy,
@@ -442,7 +446,11 @@ impl Pipeline {
         ] {
             *path = home.join(parse::expand_env(&path.to_string_lossy())?);
         }
-        let optional = [&mut pipeline.engine.spill, &mut pipeline.run.metrics];
+        let optional = [
+            &mut pipeline.engine.spill,
+            &mut pipeline.run.metrics,
+            &mut pipeline.lineage.file,
+        ];
         for path in optional.into_iter().flatten() {
             *path = home.join(parse::expand_env(&path.to_string_lossy())?);
         }

@@ -363,6 +363,9 @@ impl Pipeline {
                 "`[run] deadline` must be longer than nothing; leave it out for none".into(),
             );
         }
+        if let Some(mistake) = self.lineage.mistake() {
+            return wrong(mistake);
+        }
         let metrics = self.run.metrics.as_ref();
         if metrics.is_some_and(|file| file.extension().is_none_or(|e| e != "prom")) {
             return wrong(

@@ -97,6 +97,7 @@ fn settings(stage: Stage, pipeline: &Pipeline) -> Pipeline {
     read.run.retries = run.retries;
     read.run.deadline = run.deadline;
     read.run.metrics = run.metrics;
+    read.lineage = crate::config::lineage::Lineage::default();
     read.file = std::path::PathBuf::new();
     if stage < Stage::Features {
         read.features = Features::default();
@@ -235,6 +236,7 @@ mod tests {
                     p.run.deadline = Some(TimeSpan(chrono::TimeDelta::hours(1)));
                     p.run.keep_snapshots += 1;
                     p.run.metrics = Some("recost.prom".into());
+                    p.lineage.file = Some("lineage.jsonl".into());
                     p.file = "elsewhere.toml".into();
                 },
                 None,

@@ -105,9 +105,14 @@ pub struct RunStarted<'a> {
     pub device: &'a str,
 }
 
+impl RunStarted<'_> {
+    /// Its name in the JSON log.
+    pub const NAME: &'static str = "run_started";
+}
+
 impl Event for RunStarted<'_> {
     fn name(&self) -> &'static str {
-        "run_started"
+        Self::NAME
     }
 
     fn fields(&self) -> Fields {

@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use chrono::{DateTime, Utc};
 
 use super::counts::{Counts, End};
+use super::lineage::Lineage;
 use super::standing::Standing;
 use crate::config::Pipeline;
 use crate::error::{Error, Kind, Result};
@@ -125,6 +126,8 @@ pub struct Watch {
     pub counts: Counts,
     /// How nights and sources stand, once it was looked up.
     pub standing: Option<Standing>,
+    /// Who tells of the datasets, where it is asked for.
+    pub lineage: Option<Lineage>,
     target: Option<Target>,
 }
 
@@ -140,6 +143,7 @@ struct Target {
 impl Watch {
     /// From now on it is of the runs of `pipeline`.
     pub fn of(&mut self, pipeline: &Pipeline) {
+        self.lineage = Lineage::of(pipeline);
         self.target = pipeline.run.metrics.clone().map(|file| Target {
             file,
             pipeline: pipeline.name.clone(),

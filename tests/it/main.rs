@@ -17,6 +17,7 @@ mod families;
 mod fold_in;
 mod interrupt;
 mod ledger;
+mod lineage;
 mod night;
 mod nights;
 mod oracle;
