@@ -63,8 +63,8 @@ pub enum Why {
     New,
     /// Its files are not those that were ingested.
     Changed,
-    /// Its files are those that were ingested, and what is done with them is not: the mapping, or, of what each night takes
-    /// its part of, the night.
+    /// Its files are those that were ingested, and what is done with them is not: the mapping, the key of pseudonyms, or, of what
+    /// each night takes its part of, the night.
     Remapped,
 }
 
@@ -74,7 +74,7 @@ impl Why {
         match self {
             Why::New => "new",
             Why::Changed => "changed",
-            Why::Remapped => "read anew by its dialect or for its night",
+            Why::Remapped => "read anew, for another dialect, key or night",
         }
     }
 }

@@ -233,7 +233,7 @@ fn ids_become_pseudonyms_before_anything_is_written_and_no_secret_is_told() {
     let plan = recost(shop.path(), &rotated, &with(&["plan", "pipeline.toml"]), "");
     let said = ok(&plan);
     assert!(
-        said.contains("clickstream 2026-10-18 to 2026-10-31 (14 intervals): changed"),
+        said.contains("clickstream 2026-10-18 to 2026-10-31 (14 intervals): read anew"),
         "{said}"
     );
     let lost = recost(
@@ -463,7 +463,16 @@ fn old_days_go_with_the_night_and_money_stays() {
         "{said}"
     );
     assert!(!said.contains("drops unit_costs"), "{said}");
-    let said = ok(&shop.run());
+    let forced = [
+        "run",
+        "pipeline.toml",
+        "--date",
+        NIGHT,
+        "--device",
+        "cpu",
+        "--force",
+    ];
+    let said = ok(&shop.recost(&forced));
     assert!(
         said.contains("retention  recommendations: 2026-07-01"),
         "{said}"
@@ -474,6 +483,6 @@ fn old_days_go_with_the_night_and_money_stays() {
     assert!(there("unit_costs") && there("users"));
     let noted = shop.query("select rows, message from runs where stage = 'retention'");
     assert_eq!(noted, ["2,events: 2026-07-01; recommendations: 2026-07-01"]);
-    let said = ok(&shop.run());
+    let said = ok(&shop.recost(&forced));
     assert!(!said.contains("retention"), "{said}");
 }
