@@ -2,7 +2,8 @@
 //!
 //! Data flows one way, from stage to stage, and nothing but tables passes between them:
 //! [`ingest`] → [`features`] → [`model`] → [`recommend`] → [`evaluate`] → [`attribution`] → [`report`]. The [`pipeline`]
-//! runs the stages over a staged snapshot of the [`warehouse`] and publishes it in one step; [`cli`] is the command line.
+//! runs the stages over a staged snapshot of the [`warehouse`] and publishes it in one step, with [`watch`] looking on; [`cli`] is
+//! the command line.
 
 pub mod alive;
 pub mod attribution;
@@ -26,3 +27,4 @@ pub mod report;
 pub mod scratch;
 pub mod tune;
 pub mod warehouse;
+pub mod watch;

@@ -6,7 +6,7 @@ use std::time::Instant;
 use chrono::NaiveDate;
 
 use super::print::{Printer, columns};
-use super::run::{chosen_device, tables};
+use super::run::{begin, chosen_device, page, stand, tables};
 use super::{load, parse_choice, parse_date, yesterday};
 use crate::compute::Choice;
 use crate::config::Pipeline;
@@ -99,9 +99,9 @@ pub async fn run(args: &Args, printer: &mut Printer) -> Result<()> {
     for (n, step) in backfill.steps.iter().enumerate() {
         let place = format!("{} of {}", n + 1, backfill.steps.len());
         let said = format!("Night of {} ({place}): {}", step.night, step.why);
-        printer.line("night", &said);
         let begun = Instant::now();
-        let outcome = night(&pipeline, &library, step, (&device, args.force), printer).await;
+        let how = (&device, args.force, said.as_str());
+        let outcome = night(&pipeline, &library, step, how, printer).await;
         let seconds = begun.elapsed().as_secs_f64();
         match outcome {
             Ok(()) => backfill.ran.push(seconds),
@@ -122,6 +122,10 @@ pub async fn run(args: &Args, printer: &mut Printer) -> Result<()> {
         started.elapsed().as_secs_f64()
     );
     printer.result(&backfill.shown(head));
+    if pipeline.report.after_run {
+        page(&pipeline, &library, printer);
+    }
+    stand(&pipeline, printer).await;
     if let Some(error) = error {
         return Err(error);
     }
@@ -205,7 +209,7 @@ async fn night(
     pipeline: &Pipeline,
     library: &Library,
     step: &Step,
-    (device, force): (&Choice, bool),
+    (device, force, said): (&Choice, bool, &str),
     printer: &mut Printer,
 ) -> Result<()> {
     let run = Run {
@@ -216,7 +220,8 @@ async fn night(
         device: device.clone(),
         start: if force { Start::Anew } else { Start::Auto },
     };
-    tables(&run, printer).await.map(|_| ())
+    begin(&run, Some(said), printer);
+    tables(&run, printer).await.map(|_| printer.write_metrics())
 }
 
 fn counted(nights: usize) -> String {

@@ -183,7 +183,7 @@ pub fn main() -> ExitCode {
             return ExitCode::from(Kind::Unexpected.exit_code());
         }
     };
-    if let Err(e) = signals::listen(cli.log_format) {
+    if let Err(e) = signals::listen(printer.another()) {
         printer.error(&Error::unexpected(format!(
             "cannot listen for signals: {e}"
         )));
@@ -193,14 +193,15 @@ pub fn main() -> ExitCode {
     // After an error, work on blocking threads may still be under way; it is abandoned.
     runtime.shutdown_background();
     scratch::remove();
-    match result {
+    let code = match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            let mut printer = Printer::new(cli.log_format);
             printer.error(&error);
             ExitCode::from(error.kind().exit_code())
         }
-    }
+    };
+    printer.write_metrics();
+    code
 }
 
 async fn dispatch(command: Command, printer: &mut Printer) -> Result<()> {

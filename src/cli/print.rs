@@ -1,6 +1,7 @@
 //! The one place that writes to the terminal: results to standard output, progress and errors to standard error.
 
 use std::io::{IsTerminal, Write};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
@@ -9,14 +10,16 @@ use tracing_subscriber::EnvFilter;
 
 use super::LogFormat;
 use crate::error::Error;
-use crate::pipeline::ledger::Entry;
-use crate::pipeline::run::Progress;
 use crate::privacy::secrets::{Hiding, hidden};
+use crate::watch::event::{Event, Failed, Said, Warned};
+use crate::watch::lineage::State;
+use crate::watch::metrics::Watch;
 
-/// Writes to the terminal.
+/// Writes to the terminal, and counts what it is told.
 pub struct Printer {
     format: LogFormat,
     bar: Option<ProgressBar>,
+    watch: Arc<Mutex<Watch>>,
 }
 
 /// Sends the program's log to standard error; `RECOST_LOG` sets its level (default: warn).
@@ -43,7 +46,33 @@ pub fn start_logging(format: LogFormat) {
 impl Printer {
     /// A printer for this process's terminal.
     pub fn new(format: LogFormat) -> Self {
-        Printer { format, bar: None }
+        Printer {
+            format,
+            bar: None,
+            watch: Arc::default(),
+        }
+    }
+
+    /// Another printer for another thread, which counts to the same.
+    pub fn another(&self) -> Self {
+        Printer {
+            format: self.format,
+            bar: None,
+            watch: Arc::clone(&self.watch),
+        }
+    }
+
+    /// What was counted. Only to be held for a moment: an interrupt waits for it.
+    pub fn watch(&self) -> MutexGuard<'_, Watch> {
+        self.watch.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Writes the metrics of the night that was run, where the pipeline file asks for them.
+    pub fn write_metrics(&mut self) {
+        let written = self.watch().write();
+        if let Err(e) = written {
+            self.warning(&format!("the metrics are not written: {e}"));
+        }
     }
 
     /// Writes a result to standard output.
@@ -58,6 +87,20 @@ impl Printer {
         self.stop();
         let mut out = std::io::stdout().lock();
         let _ = out.write_all(bytes).and_then(|()| out.flush());
+    }
+
+    /// Tells where the pipeline file says so that the run is in `state`: why, and with what datasets it published.
+    pub fn tell(&mut self, state: State, error: Option<&str>, outputs: &serde_json::Value) {
+        let watch = self.watch();
+        let of = watch.counts.run_id.clone().zip(watch.counts.date);
+        let told = watch.lineage.clone().zip(of);
+        // Sending may take a while.
+        drop(watch);
+        let told =
+            told.map(|(lineage, (id, date))| lineage.tell(state, (&id, date), error, outputs));
+        if let Some(Err(e)) = told {
+            self.warning(&format!("the lineage event is not sent: {e}"));
+        }
     }
 
     /// Says that something begins; on a terminal with a moving sign.
@@ -83,102 +126,61 @@ impl Printer {
         }
     }
 
-    /// What goes on in a night.
-    pub fn progress(&mut self, progress: &Progress<'_>) {
-        match progress {
-            Progress::Resume(text) => self.line("resume", text),
-            Progress::Begin(stage) => self.begin(stage.name()),
-            Progress::End(_, entry) => self.stage(entry),
-            Progress::Warning(text) => self.warning(text),
-            Progress::Dropped(dropped) => {
-                for dropped in *dropped {
-                    self.line("retention", &format!("retention  {}", dropped.shown()));
+    /// Says what happened, and counts it.
+    pub fn emit(&mut self, event: &dyn Event) {
+        let line = self.count(event);
+        match self.format {
+            LogFormat::Json => self.write(&line),
+            LogFormat::Text => {
+                if let Some(text) = event.text() {
+                    self.write(&hidden(&text));
                 }
             }
         }
+        if let Some(what) = event.begins() {
+            self.begin(what);
+        }
     }
 
-    /// One line of progress.
-    pub fn line(&mut self, event: &str, text: &str) {
+    /// Counts what happened, and gives it as a line of JSON.
+    fn count(&mut self, event: &dyn Event) -> String {
+        let mut watch = self.watch();
+        event.count(&mut watch.counts);
+        let mut line = event.fields();
+        let mut add = |name: &str, value| line.insert(name.to_string(), value);
+        add("time", chrono::Utc::now().to_rfc3339().into());
+        add("event", event.name().into());
+        if let Some(run_id) = &watch.counts.run_id {
+            add("run_id", run_id.as_str().into());
+        }
+        if let Some(date) = watch.counts.date {
+            add("date", date.to_string().into());
+        }
+        hidden(&serde_json::Value::Object(line).to_string()).into_owned()
+    }
+
+    fn write(&mut self, line: &str) {
         self.stop();
-        let text = &*hidden(text);
-        let mut err = std::io::stderr().lock();
-        let _ = match self.format {
-            LogFormat::Text => writeln!(err, "{text}"),
-            LogFormat::Json => {
-                let line = serde_json::json!({
-                    "time": chrono::Utc::now().to_rfc3339(),
-                    "event": event,
-                    "message": text,
-                });
-                writeln!(err, "{line}")
-            }
-        };
-    }
-
-    /// Something for machines that people read in the result.
-    pub fn event(&mut self, event: &str, text: &str) {
-        if self.format == LogFormat::Json {
-            self.line(event, text);
-        }
-    }
-
-    /// How progress is written.
-    pub fn format(&self) -> LogFormat {
-        self.format
-    }
-
-    /// The end of a stage.
-    pub fn stage(&mut self, entry: &Entry) {
-        let (stage, seconds) = (&entry.stage, entry.seconds().unwrap_or(0.0));
-        let (rows, message) = (
-            entry.rows.unwrap_or(0),
-            entry.message.as_deref().unwrap_or(""),
-        );
-        if self.format == LogFormat::Text {
-            let rows = thousands(rows);
-            let text = format!("{stage:<10} {seconds:>8.2} s {rows:>12} rows  {message}");
-            return self.line("stage", text.trim_end());
-        }
-        let line = serde_json::json!({
-            "time": chrono::Utc::now().to_rfc3339(),
-            "event": "stage",
-            "stage": stage,
-            "seconds": seconds,
-            "cpu_seconds": entry.cpu_seconds,
-            "rows": rows,
-            "message": hidden(message),
-        });
         let _ = writeln!(std::io::stderr().lock(), "{line}");
+    }
+
+    /// One line of progress that counts nothing.
+    pub fn line(&mut self, event: &str, text: &str) {
+        self.emit(&Said { name: event, text });
     }
 
     /// A warning.
     pub fn warning(&mut self, text: &str) {
-        let text = match self.format {
-            LogFormat::Text => format!("warning: {text}"),
-            LogFormat::Json => text.to_string(),
-        };
-        self.line("warning", &text);
+        self.emit(&Warned(text));
     }
 
     /// An error, with the place in the user's file and the remedy.
     pub fn error(&mut self, error: &Error) {
-        self.stop();
-        let mut err = std::io::stderr().lock();
-        let _ = match self.format {
-            LogFormat::Text => writeln!(err, "{:?}", miette::Report::new(Shown::of(error))),
-            LogFormat::Json => {
-                let line = serde_json::json!({
-                    "time": chrono::Utc::now().to_rfc3339(),
-                    "event": "error",
-                    "message": hidden(&error.to_string()),
-                    "help": error.remedy().map(hidden),
-                    "exit_code": error.kind().exit_code(),
-                    "retryable": error.retryable(),
-                });
-                writeln!(err, "{line}")
-            }
-        };
+        let line = self.count(&Failed(error));
+        match self.format {
+            LogFormat::Json => self.write(&line),
+            LogFormat::Text => self.write(&format!("{:?}", miette::Report::new(Shown::of(error)))),
+        }
     }
 
     /// An error while another printer may show on the terminal that something goes on.

@@ -33,9 +33,14 @@ pub async fn run(args: &Args, printer: &mut Printer) -> Result<()> {
         some => some,
     };
     let written = report::write(&data, out, formats)?;
+    let page = match formats.contains(&Format::Html) {
+        true => report::run::write(&pipeline, &library, out)?,
+        false => None,
+    };
     let mut lines: Vec<String> = written
         .html
         .iter()
+        .chain(&page)
         .chain(&written.xlsx)
         .map(|path| path.display().to_string())
         .collect();

@@ -1,6 +1,8 @@
 //! `recost run`.
 
-use chrono::NaiveDate;
+use std::time::SystemTime;
+
+use chrono::{NaiveDate, Utc};
 
 use super::print::{Printer, columns};
 use super::{Night, parse_choice, parse_selection, selection, signals};
@@ -13,6 +15,9 @@ use crate::money::{Currency, Money};
 use crate::pipeline::run::{Night as Run, Outcome, Published, Start};
 use crate::pipeline::unchanged::Unchanged;
 use crate::report;
+use crate::watch::event::{NightBegan, RunStarted};
+use crate::watch::lineage::{self, State};
+use crate::watch::{Event, standing};
 
 /// Arguments of `recost run`.
 #[derive(Debug, clap::Args)]
@@ -83,9 +88,20 @@ pub async fn night(
     show(&run, printer).await
 }
 
+/// Runs a night, and looks at how nights and sources stand after it, whatever became of it.
 async fn show(run: &Run<'_>, printer: &mut Printer) -> Result<()> {
+    let done = published_and_reported(run, printer).await;
+    if run.pipeline.report.after_run {
+        page(run.pipeline, &run.library, printer);
+    }
+    stand(run.pipeline, printer).await;
+    done
+}
+
+async fn published_and_reported(run: &Run<'_>, printer: &mut Printer) -> Result<()> {
     let started = std::time::Instant::now();
     let (pipeline, date) = (run.pipeline, run.date);
+    begin(run, None, printer);
     if pipeline.report.after_run {
         report::prepare(&pipeline.report.out)?;
     }
@@ -120,24 +136,71 @@ async fn show(run: &Run<'_>, printer: &mut Printer) -> Result<()> {
     Ok(())
 }
 
+/// From now on the night is watched. `why` is said, where it is one of several.
+pub fn begin(run: &Run<'_>, why: Option<&str>, printer: &mut Printer) {
+    printer.watch().of(run.pipeline);
+    let date = run.date;
+    printer.emit(&NightBegan { date, why });
+}
+
+/// Writes the page on the last run, whatever became of it.
+pub fn page(pipeline: &Pipeline, library: &Library, printer: &mut Printer) {
+    if let Err(e) = report::run::write(pipeline, library, &pipeline.report.out) {
+        printer.warning(&format!("run.html is not written: {e}"));
+    }
+}
+
+/// Looks at how nights and sources stand, where metrics are asked for.
+pub async fn stand(pipeline: &Pipeline, printer: &mut Printer) {
+    if !printer.watch().is_asked_for() {
+        return;
+    }
+    match standing::standing(pipeline, Utc::now()).await {
+        Ok(standing) => printer.watch().standing = Some(standing),
+        Err(e) => printer.warning(&format!(
+            "the metrics lack how nights and sources stand: {e}"
+        )),
+    }
+}
+
 /// Runs a night as far as its tables, with its progress shown and its deadline watched.
 pub async fn tables(run: &Run<'_>, printer: &mut Printer) -> Result<Outcome> {
     let deadline = run.pipeline.run.deadline;
-    let deadline = deadline.map(|span| signals::deadline(span, printer.format()));
+    let deadline = deadline.map(|span| signals::deadline(span, printer.another()));
     let _deadline = deadline
         .transpose()
         .map_err(|e| Error::unexpected(format!("cannot watch the deadline: {e}")))?;
-    run.run(&mut |progress| printer.progress(&progress)).await
+    let (since, nothing) = (SystemTime::now(), serde_json::json!([]));
+    let mut observer = |event: &dyn Event| {
+        printer.emit(event);
+        if event.name() == RunStarted::NAME {
+            printer.tell(State::Start, None, &nothing);
+        }
+    };
+    let done = run.run(&mut observer).await;
+    match &done {
+        Ok(Outcome::Published(published)) if printer.watch().lineage.is_some() => {
+            let of = (run.pipeline, &run.library, run.date);
+            let outputs = lineage::outputs(of.0, of.1, of.2, &published.snapshot, since).await;
+            let (outputs, missing) = match outputs {
+                Ok(outputs) => (outputs, None),
+                Err(e) => (nothing, Some(e)),
+            };
+            if let Some(e) = missing {
+                printer.warning(&format!("the lineage event lacks its outputs: {e}"));
+            }
+            printer.tell(State::Complete, None, &outputs);
+        }
+        Err(e) => printer.tell(State::of(e), Some(&e.to_string()), &nothing),
+        Ok(_) => {}
+    }
+    done
 }
 
 /// Says that the night is there already, and writes its report where that is missing.
 async fn nothing(run: &Run<'_>, unchanged: &Unchanged, printer: &mut Printer) -> Result<()> {
-    for warning in &unchanged.warnings {
-        printer.warning(warning);
-    }
     let report = &run.pipeline.report;
     let mut lines = vec![unchanged.describe()];
-    printer.event("unchanged", &lines[0]);
     if report.after_run && !report.out.join("report.html").exists() {
         let written = write_report(run.pipeline, &run.library, run.date).await?;
         let html = written.html.iter();

@@ -8,18 +8,18 @@ use std::thread;
 use tokio::runtime::Builder;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::LogFormat;
 use super::print::Printer;
 use crate::config::TimeSpan;
 use crate::error::{Error, Kind};
 use crate::pipeline::interrupt::{Runs, expire, interrupt};
 use crate::scratch;
+use crate::watch::lineage::State;
 
 /// From now on Ctrl-C and SIGTERM end the process with exit code 130 once the ledger says so, and a second one at once.
 ///
 /// # Errors
 /// When the handlers cannot be installed or the thread cannot be started.
-pub fn listen(format: LogFormat) -> io::Result<()> {
+pub fn listen(printer: Printer) -> io::Result<()> {
     let runtime = Builder::new_current_thread().enable_io().build()?;
     let (mut int, mut term) = {
         let _inside = runtime.enter();
@@ -33,7 +33,7 @@ pub fn listen(format: LogFormat) -> io::Result<()> {
         runtime.block_on(async {
             let name = either(&mut int, &mut term).await;
             let ending = thread::Builder::new().name("interrupt".into());
-            if ending.spawn(move || end(name, format)).is_ok() {
+            if ending.spawn(move || end(name, printer)).is_ok() {
                 either(&mut int, &mut term).await;
             }
             leave(Kind::Interrupted)
@@ -58,7 +58,7 @@ pub struct Deadline {
 ///
 /// # Errors
 /// When the thread that waits cannot be started.
-pub fn deadline(span: TimeSpan, format: LogFormat) -> io::Result<Deadline> {
+pub fn deadline(span: TimeSpan, printer: Printer) -> io::Result<Deadline> {
     let (run, ended) = channel();
     let time = span.0.to_std().unwrap_or_default();
     let waiting = thread::Builder::new().name("deadline".into());
@@ -67,21 +67,27 @@ pub fn deadline(span: TimeSpan, format: LogFormat) -> io::Result<Deadline> {
         if waited == Err(RecvTimeoutError::Timeout)
             && let Some((held, error)) = expire(span)
         {
-            leave_saying(&error, held, format)
+            leave_saying(&error, held, printer)
         }
     })?;
     Ok(Deadline { _run: run })
 }
 
-fn end(signal: &str, format: LogFormat) {
+fn end(signal: &str, printer: Printer) {
     let (held, error) = interrupt(signal);
-    leave_saying(&error, held, format)
+    leave_saying(&error, held, printer)
 }
 
 /// Ends the process, in which nothing can be published as long as `_held` is.
-fn leave_saying(error: &Error, _held: MutexGuard<'static, Runs>, format: LogFormat) -> ! {
+fn leave_saying(error: &Error, _held: MutexGuard<'static, Runs>, mut printer: Printer) -> ! {
     scratch::remove();
-    Printer::new(format).error_over_progress(error);
+    let unpublished = printer.watch().counts.end.is_none();
+    printer.error_over_progress(error);
+    if unpublished {
+        let why = error.to_string();
+        printer.tell(State::of(error), Some(&why), &serde_json::json!([]));
+    }
+    printer.write_metrics();
     leave(error.kind())
 }
 

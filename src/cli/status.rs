@@ -210,14 +210,7 @@ async fn incomplete(engine: &Engine) -> Result<Vec<Incomplete>> {
 
 /// How many nights are in which state, and those that are not done.
 fn nights_shown(nights: &Nights<'_>) -> Vec<String> {
-    let all = [
-        State::Done,
-        State::Stale,
-        State::Running,
-        State::Failed,
-        State::Missing,
-    ];
-    let counted: Vec<String> = all
+    let counted: Vec<String> = State::ALL
         .into_iter()
         .map(|state| (nights.in_state(state).count(), state))
         .filter(|(n, _)| *n > 0)

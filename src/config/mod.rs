@@ -3,6 +3,7 @@
 //! [`Pipeline::load`] reads one TOML file. Unknown keys are refused with the nearest known one named; relative paths
 //! are taken from the file's own folder; `${NAME}` in a path is read from the environment.
 
+pub mod lineage;
 mod parse;
 pub mod privacy;
 pub mod source;
@@ -65,6 +66,9 @@ pub struct Pipeline {
     /// Where the report goes after a run.
     #[serde(default)]
     pub report: Report,
+    /// Where OpenLineage events go.
+    #[serde(default)]
+    pub lineage: lineage::Lineage,
     /// How little is known of people.
     #[serde(default)]
     pub privacy: Privacy,
@@ -110,6 +114,8 @@ pub struct Run {
     pub retries: u32,
     /// How long a run may take; by default as long as it takes.
     pub deadline: Option<TimeSpan>,
+    /// File of metrics for the textfile collector of Prometheus' node exporter; by default none.
+    pub metrics: Option<PathBuf>,
 }
 
 /// What becomes of a night whose GPU is lost, out of memory or refuses a command.
@@ -310,6 +316,7 @@ impl Default for Run {
             keep_for: None,
             retries: 3,
             deadline: None,
+            metrics: None,
         }
     }
 }
@@ -439,8 +446,13 @@ impl Pipeline {
         ] {
             *path = home.join(parse::expand_env(&path.to_string_lossy())?);
         }
-        if let Some(spill) = &mut pipeline.engine.spill {
-            *spill = home.join(parse::expand_env(&spill.to_string_lossy())?);
+        let optional = [
+            &mut pipeline.engine.spill,
+            &mut pipeline.run.metrics,
+            &mut pipeline.lineage.file,
+        ];
+        for path in optional.into_iter().flatten() {
+            *path = home.join(parse::expand_env(&path.to_string_lossy())?);
         }
         for source in &mut pipeline.sources {
             source.resolve(&home)?;

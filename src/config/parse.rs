@@ -406,6 +406,16 @@ impl Pipeline {
                 "`[run] deadline` must be longer than nothing; leave it out for none".into(),
             );
         }
+        if let Some(mistake) = self.lineage.mistake() {
+            return wrong(mistake);
+        }
+        let metrics = self.run.metrics.as_ref();
+        if metrics.is_some_and(|file| file.extension().is_none_or(|e| e != "prom")) {
+            return wrong(
+                "`[run] metrics` must be a file that ends in .prom, for the collector reads no other"
+                    .into(),
+            );
+        }
         if !(1..=36_500).contains(&self.run.history_days) {
             return wrong("`[run] history_days` must be between 1 and 36,500".into());
         }

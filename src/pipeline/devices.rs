@@ -1,9 +1,10 @@
 //! Where a night computes, and where it goes on if that fails.
 
-use super::run::{Observer, Progress};
 use crate::compute::Device;
 use crate::config::OnDeviceFailure;
 use crate::error::Result;
+use crate::watch::Observer;
+use crate::watch::event::Warned;
 
 /// The device of now, and the CPU.
 pub(super) struct Devices<'d> {
@@ -50,9 +51,7 @@ impl<'d> Devices<'d> {
     ) -> Result<T> {
         match stage(self.now).await {
             Err(error) if error.is_device_failure() && self.failure == OnDeviceFailure::Cpu => {
-                observer(Progress::Warning(&format!(
-                    "{error}; going on with the CPU"
-                )));
+                observer(&Warned(&format!("{error}; going on with the CPU")));
                 self.fall_back();
                 stage(self.now).await
             }
@@ -70,6 +69,7 @@ mod tests {
     };
     use crate::error::Error;
     use crate::features::csr::Csr;
+    use crate::watch::Event;
     use futures::executor::block_on;
 
     /// A GPU that is gone.
@@ -127,10 +127,9 @@ mod tests {
         let attempt = |failure: OnDeviceFailure, fails_with: Option<&str>| {
             let mut devices = Devices::new(&gone, &cpu, failure);
             let mut warnings = vec![];
-            let mut observer = |progress: Progress<'_>| {
-                if let Progress::Warning(text) = progress {
-                    warnings.push(text.to_owned());
-                }
+            let mut observer = |event: &dyn Event| {
+                assert_eq!(event.name(), "warning");
+                warnings.extend(event.text());
             };
             let stage = |device: &dyn Device| {
                 let name = device.info().name.clone();

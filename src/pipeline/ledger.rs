@@ -23,6 +23,7 @@ use crate::engine::rows::map;
 use crate::error::{Error, Result};
 use crate::privacy::secrets::hidden;
 use crate::warehouse::{Staging, TableWriter, Warehouse, table};
+use crate::watch::event::StageEnded;
 
 /// How far a run or a stage of it came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -88,6 +89,9 @@ pub struct Entry {
     pub cpu_seconds: Option<f64>,
     /// What it did, or why it failed.
     pub message: Option<String>,
+    /// What the user should look at, one a line.
+    #[serde(default)]
+    pub warnings: Option<String>,
     /// When it began; of another process it is not known.
     #[serde(skip)]
     since: Option<Moment>,
@@ -104,6 +108,7 @@ impl Entry {
             peak_rss: None,
             cpu_seconds: None,
             message: None,
+            warnings: None,
             since: Some(since),
         }
     }
@@ -122,6 +127,18 @@ impl Entry {
         (available > 0.0).then_some(self.cpu_seconds? / available)
     }
 
+    /// That it ended, in this run or in another that this one goes on with.
+    pub(super) fn ended<'a>(&'a self, resumed_from: Option<&'a str>) -> StageEnded<'a> {
+        StageEnded {
+            stage: &self.stage,
+            seconds: self.seconds().unwrap_or(0.0),
+            cpu_seconds: self.cpu_seconds,
+            rows: self.rows.unwrap_or(0),
+            message: self.message.as_deref().unwrap_or_default(),
+            resumed_from,
+        }
+    }
+
     /// Seconds that it took.
     pub fn seconds(&self) -> Option<f64> {
         let took = self.ended_at? - self.started_at;
@@ -134,9 +151,12 @@ impl Entry {
 pub struct Ledger {
     /// Id of the run: its start in UTC and the process's number.
     pub run_id: String,
-    date: NaiveDate,
-    device: String,
-    version: String,
+    /// The night; of a close, the last day of its billing period.
+    pub date: NaiveDate,
+    /// What computed.
+    pub device: String,
+    /// Of the program.
+    pub version: String,
     /// Hash of what the whole night is made from.
     pub(super) fingerprint: Option<String>,
     file: PathBuf,
@@ -205,6 +225,7 @@ impl Ledger {
             // Ledgers of earlier versions do not have all columns.
             let entry = Entry {
                 cpu_seconds: row.float("cpu_seconds").unwrap_or_default(),
+                warnings: row.text("warnings").unwrap_or_default(),
                 since: None,
                 stage: row.needed("stage")?,
                 status: status.ok_or_else(|| wrong("unknown status"))?,
@@ -259,6 +280,14 @@ impl Ledger {
             ..entry.clone()
         });
         self.write(&whole())
+    }
+
+    /// Notes of the newest stage what the user should look at; it is written with its end.
+    pub(super) fn warn(&mut self, warnings: &[String]) {
+        if let Some(entry) = self.entries.last_mut().filter(|_| !warnings.is_empty()) {
+            let lines: Vec<String> = warnings.iter().map(|w| w.replace('\n', " ")).collect();
+            entry.warnings = Some(hidden(&lines.join("\n")).into_owned());
+        }
     }
 
     /// Notes how the newest stage ended.
@@ -385,6 +414,7 @@ impl Ledger {
             ("rows", number(&|e| e.rows)),
             ("peak_rss_bytes", number(&|e| e.peak_rss)),
             ("cpu_seconds", Arc::new(cpu)),
+            ("warnings", text(&|e| e.warnings.clone())),
             ("device", text(&|_| Some(self.device.clone()))),
             ("message", text(&|e| e.message.clone())),
             ("version", text(&|_| Some(self.version.clone()))),

@@ -41,6 +41,15 @@ pub enum State {
 }
 
 impl State {
+    /// All of them.
+    pub const ALL: [State; 5] = [
+        State::Done,
+        State::Stale,
+        State::Running,
+        State::Failed,
+        State::Missing,
+    ];
+
     /// The word for it.
     pub fn as_str(self) -> &'static str {
         match self {

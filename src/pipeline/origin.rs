@@ -96,6 +96,8 @@ fn settings(stage: Stage, pipeline: &Pipeline) -> Pipeline {
     read.run.late_after = run.late_after;
     read.run.retries = run.retries;
     read.run.deadline = run.deadline;
+    read.run.metrics = run.metrics;
+    read.lineage = crate::config::lineage::Lineage::default();
     read.file = std::path::PathBuf::new();
     if stage < Stage::Features {
         read.features = Features::default();
@@ -233,6 +235,8 @@ mod tests {
                     p.run.retries += 1;
                     p.run.deadline = Some(TimeSpan(chrono::TimeDelta::hours(1)));
                     p.run.keep_snapshots += 1;
+                    p.run.metrics = Some("recost.prom".into());
+                    p.lineage.file = Some("lineage.jsonl".into());
                     p.file = "elsewhere.toml".into();
                 },
                 None,

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use super::run::{Observer, Progress};
 use crate::error::Error;
+use crate::watch::Observer;
+use crate::watch::event::Retried;
 
 /// Of the first pause, at most.
 const FIRST: Duration = Duration::from_secs(4);
@@ -33,12 +34,12 @@ impl Retries {
         let Some(pause) = self.pause(error) else {
             return false;
         };
-        let seconds = pause.as_secs_f64();
-        observer(Progress::Warning(&format!(
-            "{error}; the stage begins again in {seconds:.1} s, for the {}. time of {} at most",
-            self.made,
-            self.made + self.left
-        )));
+        observer(&Retried {
+            error,
+            pause,
+            made: self.made,
+            most: self.made + self.left,
+        });
         tokio::time::sleep(pause).await;
         true
     }

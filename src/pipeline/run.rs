@@ -25,24 +25,8 @@ use crate::error::{Error, Kind, Result};
 use crate::ingest::{self, Survey};
 use crate::privacy::retention;
 use crate::warehouse::store::{Lock, Staging, Warehouse};
-
-/// What is said while a run goes on; the command line decides how to show it.
-#[derive(Debug)]
-pub enum Progress<'a> {
-    /// What an earlier run did is taken over, or not.
-    Resume(&'a str),
-    /// A stage begins.
-    Begin(Stage),
-    /// A stage ended.
-    End(Stage, &'a Entry),
-    /// Something that the user should look at.
-    Warning(&'a str),
-    /// Days that tables drop, because they are older than `[retention]` lets them keep.
-    Dropped(&'a [retention::Dropped]),
-}
-
-/// Who is told what goes on.
-pub type Observer<'o> = dyn FnMut(Progress<'_>) + Send + 'o;
+use crate::watch::Observer;
+use crate::watch::event;
 
 /// What became of a night.
 #[derive(Debug)]
@@ -161,12 +145,23 @@ impl Night<'_> {
         {
             warehouse.sweep(&lock)?;
             resume::forget(&warehouse)?;
+            for warning in &unchanged.warnings {
+                observer(&event::Warned(warning));
+            }
+            observer(&event::RunSkipped {
+                message: &unchanged.describe(),
+                published_by: &unchanged.run_id,
+            });
             return Ok(Outcome::Unchanged(unchanged));
         }
         let origin = Origin::of(self, device.info())?;
         let name = &device.info().name;
         let fingerprint = self.is_whole().then(|| origin.fingerprint().to_string());
         let mut ledger = Ledger::start_since(&warehouse, self.date, name, since, fingerprint)?;
+        observer(&event::RunStarted {
+            run_id: &ledger.run_id,
+            device: name,
+        });
         let run = Run {
             night: self,
             warehouse: &warehouse,
@@ -178,8 +173,13 @@ impl Night<'_> {
             retries,
         };
         let (snapshot, periods) = ledger
-            .record(async |ledger| run.publish(ledger, observer).await)
+            .record(async |ledger| run.publish(ledger, &mut *observer).await)
             .await?;
+        observer(&event::Published {
+            snapshot: &snapshot.display().to_string(),
+            seconds: (Utc::now() - since.at).as_seconds_f64(),
+            periods: &periods,
+        });
         Ok(Outcome::Published(Published {
             run_id: ledger.run_id.clone(),
             date: self.date,
@@ -248,6 +248,7 @@ impl<'a> Run<'a> {
         };
         for finished in book.finished() {
             ledger.take_over(&finished.entry, &finished.run_id)?;
+            context.say(&finished.entry.ended(Some(&finished.run_id)));
             context.warn(&finished.warnings);
             context.carry(finished.carried.clone());
         }
@@ -269,7 +270,7 @@ impl<'a> Run<'a> {
         }
         let Some(mut found) = Found::newest(self.warehouse)? else {
             if self.night.start == Start::Resume {
-                observer(Progress::Resume(
+                observer(&event::Resumed(
                     "no run ended in the middle: there is nothing to go on with",
                 ));
             }
@@ -277,7 +278,7 @@ impl<'a> Run<'a> {
         };
         let base = self.warehouse.run();
         let why = found.matching(base.as_deref(), self.origin.stages());
-        observer(Progress::Resume(&found.describe(why)));
+        observer(&event::Resumed(&found.describe(why)));
         Ok(Some(found))
     }
 
@@ -290,7 +291,7 @@ impl<'a> Run<'a> {
     ) -> Result<()> {
         let stages = self.origin.stages().to_vec();
         for (stage, mut made_from) in stages.into_iter().skip(book.finished().len()) {
-            context.say(Progress::Begin(stage));
+            context.say(&event::StageBegan(stage.name()));
             let since = match stage {
                 Stage::Ingest => self.since,
                 _ => Moment::now(),
@@ -316,6 +317,7 @@ impl<'a> Run<'a> {
                 message = format!("{message}; begun again after: {}", met.join("; "));
             }
             context.warn(&warnings);
+            ledger.warn(&warnings);
             ledger.end(Some(rows), message)?;
             if stage == Stage::Ingest {
                 made_from.extend(Origin::of_exports(&context.exports));
@@ -331,7 +333,7 @@ impl<'a> Run<'a> {
                 entry,
                 warnings,
             )?;
-            context.say(Progress::End(stage, entry));
+            context.say(&entry.ended(None));
         }
         Ok(())
     }
@@ -348,6 +350,8 @@ fn drop_old_days(context: &mut Context<'_>, ledger: &mut Ledger) -> Result<()> {
     let days = dropped.iter().map(|d| d.days.len() as u64).sum();
     let shown: Vec<String> = dropped.iter().map(retention::Dropped::shown).collect();
     ledger.end(Some(days), shown.join("; "))?;
-    context.say(Progress::Dropped(&dropped));
+    for dropped in shown {
+        context.say(&event::DaysDropped(dropped));
+    }
     Ok(())
 }

@@ -2,10 +2,10 @@
 
 use chrono::{DateTime, Utc};
 
-use super::ledger::{DIED, Status, is_alive};
+use super::ledger::{DIED, Ledger, Status, is_alive};
 use crate::engine::Engine;
 use crate::engine::rows::map;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::warehouse::Warehouse;
 
 /// A run of the ledger: a night, a search, or the closing of a billing period.
@@ -60,6 +60,51 @@ impl Run {
 
 /// The status of a run that goes on.
 pub const RUNNING: &str = "running";
+
+/// When a run last published a night, by the ledger.
+///
+/// # Errors
+/// Those of reading.
+pub fn last_success(warehouse: &Warehouse) -> Result<Option<DateTime<Utc>>> {
+    for ledger in ledgers(warehouse)? {
+        let ledger = ledger?;
+        let run = ledger.entries.iter().find(|e| e.stage == "run");
+        let done = run.filter(|run| run.status == Status::Done);
+        if let Some(run) = done.filter(|_| kind(&ledger) == "night") {
+            return Ok(run.ended_at);
+        }
+    }
+    Ok(None)
+}
+
+/// The ledgers of all runs, newest first. Each is read when it is asked for.
+///
+/// # Errors
+/// Those of listing.
+pub fn ledgers(warehouse: &Warehouse) -> Result<impl Iterator<Item = Result<Ledger>>> {
+    let folder = warehouse.runs();
+    let mut files = vec![];
+    if folder.exists() {
+        let list = |e| Error::io("cannot list", &folder, &e);
+        for entry in std::fs::read_dir(&folder).map_err(list)? {
+            files.push(entry.map_err(list)?.path());
+        }
+    }
+    files.retain(|file| file.extension().is_some_and(|e| e == "parquet"));
+    // The id begins with the time.
+    files.sort();
+    Ok(files.into_iter().rev().map(|file| Ledger::read(&file)))
+}
+
+/// What a run is: `night`, `tune` or `close`.
+pub fn kind(ledger: &Ledger) -> &'static str {
+    let has = |stage: &str| ledger.entries.iter().any(|e| e.stage == stage);
+    match (has("close"), has("tune")) {
+        (true, _) => "close",
+        (_, true) => "tune",
+        _ => "night",
+    }
+}
 
 /// The newest `most` runs, newest first. `engine` sees the ledger.
 ///

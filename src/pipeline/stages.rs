@@ -11,7 +11,7 @@ use super::check::check;
 use super::devices::Devices;
 use super::meter::Moment;
 use super::own_use::{Account, Spent};
-use super::run::{Night, Observer, Progress};
+use super::run::Night;
 use crate::attribution;
 use crate::compute::Device;
 use crate::config::Pipeline;
@@ -22,6 +22,8 @@ use crate::features;
 use crate::ingest::{self, Survey};
 use crate::model;
 use crate::recommend;
+use crate::watch::event::Warned;
+use crate::watch::{Event, Observer};
 
 /// What the stages of a night share.
 pub(super) struct Context<'a> {
@@ -221,14 +223,14 @@ type Work<'w> = (&'w str, f64);
 
 impl Context<'_> {
     /// Tells who looks on.
-    pub fn say(&mut self, progress: Progress<'_>) {
-        (self.observer)(progress);
+    pub fn say(&mut self, event: &dyn Event) {
+        (self.observer)(event);
     }
 
     /// Tells of what the user should look at.
     pub fn warn(&mut self, warnings: &[String]) {
         for warning in warnings {
-            self.say(Progress::Warning(warning));
+            self.say(&Warned(warning));
         }
     }
 

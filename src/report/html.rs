@@ -98,32 +98,74 @@ fn assemble(data: &ReportData, contents: &[(String, String)], body: &str) -> Str
     } else {
         format!("{} to {}", data.first_day, data.last_day)
     };
-    let name = label(&data.name);
+    let mut facts = vec![
+        ("Run", label(&data.run_id)),
+        ("Data of", data.date.to_string()),
+        ("Made by", label(&data.version)),
+    ];
+    facts.extend(data.generated_at.as_ref().map(|at| ("Made at", label(at))));
+    frame(&Frame {
+        kicker: "What recommendations cost",
+        name: &label(&data.name),
+        period: &period,
+        facts: &facts,
+        contents,
+        body,
+        foot: "All times are UTC. Amounts in tables are rounded for reading; the CSV files beside this page keep every digit.",
+        script: SCRIPT,
+    })
+}
+
+/// What a page is made of; all of it is HTML.
+pub(super) struct Frame<'a> {
+    pub kicker: &'a str,
+    pub name: &'a str,
+    pub period: &'a str,
+    pub facts: &'a [(&'a str, String)],
+    /// Anchor and title, not escaped, of each section.
+    pub contents: &'a [(String, String)],
+    pub body: &'a str,
+    pub foot: &'a str,
+    pub script: &'a str,
+}
+
+/// A whole page.
+pub(super) fn frame(page: &Frame<'_>) -> String {
+    let Frame {
+        kicker,
+        name,
+        period,
+        body,
+        foot,
+        ..
+    } = page;
     let mut out = String::with_capacity(body.len() + 32_768);
+    let mut about = (*kicker).to_owned();
+    about[..1].make_ascii_lowercase();
     let _ = write!(
         out,
         "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"/>\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"/>\
          <meta name=\"color-scheme\" content=\"light dark\"/>\
-         <title>{name}: what recommendations cost, {period}</title>\n<style>\n{STYLE}</style></head>\n<body>\n{PATTERNS}"
+         <title>{name}: {about}, {period}</title>\n<style>\n{STYLE}</style></head>\n<body>\n{PATTERNS}"
     );
     let _ = write!(
         out,
-        "<header><p class=\"kicker\">What recommendations cost</p><h1>{name}</h1><p class=\"period\">{period}</p>\
-         <dl class=\"facts\"><div><dt>Run</dt><dd>{}</dd></div><div><dt>Data of</dt><dd>{}</dd></div><div><dt>Made by</dt><dd>{}</dd></div>",
-        label(&data.run_id),
-        data.date,
-        label(&data.version)
+        "<header><p class=\"kicker\">{kicker}</p><h1>{name}</h1><p class=\"period\">{period}</p>\
+         <dl class=\"facts\">"
     );
-    if let Some(at) = &data.generated_at {
-        let _ = write!(out, "<div><dt>Made at</dt><dd>{}</dd></div>", label(at));
+    for (what, is) in page.facts {
+        let _ = write!(out, "<div><dt>{what}</dt><dd>{is}</dd></div>");
     }
     out.push_str("</dl></header>\n<nav aria-label=\"Contents\"><ol>");
-    for (id, title) in contents {
+    for (id, title) in page.contents {
         let _ = write!(out, "<li><a href=\"#{id}\">{}</a></li>", escape(title));
     }
     let _ = write!(out, "</ol></nav>\n<main>\n{body}</main>\n");
-    out.push_str("<footer><p>All times are UTC. Amounts in tables are rounded for reading; the CSV files beside this page keep every digit.</p></footer>\n");
-    let _ = write!(out, "<script>\n{SCRIPT}</script>\n</body></html>\n");
+    let _ = write!(out, "<footer><p>{foot}</p></footer>\n");
+    if !page.script.is_empty() {
+        let _ = writeln!(out, "<script>\n{}</script>", page.script);
+    }
+    out.push_str("</body></html>\n");
     out
 }

@@ -2,7 +2,7 @@
 //!
 //! [`data`] says what is shown and [`load`] reads it ([`rows`], row by row); [`view`] and [`shown`] sum and round it, once for all forms;
 //! [`html`] and [`section`] are the page, [`charts`] and [`plot`] draw it, [`xlsx`] is the workbook, [`csv`] has every
-//! digit.
+//! digit. [`run`] is a page of its own, on how the last run went, with its [`timeline`].
 
 pub mod charts;
 pub mod converted;
@@ -17,6 +17,7 @@ pub mod movers;
 pub mod plot;
 pub mod round;
 mod rows;
+pub mod run;
 pub mod section;
 pub mod showback;
 pub mod shown;
@@ -24,6 +25,7 @@ mod side_by_side;
 pub mod svg;
 pub mod table;
 pub mod text;
+mod timeline;
 pub mod view;
 pub mod xlsx;
 

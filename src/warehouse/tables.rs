@@ -1466,6 +1466,7 @@ pub static TABLES: &[Table] = &[
                 "CPU time of the process meanwhile, user and system; over seconds and threads it is how busy the cores were",
             )
             .unit("s"),
+            opt("warnings", Text, "what somebody should look at, one a line"),
             opt("device", Text, "device that computed"),
             opt("message", Text, "what it did, or why it failed"),
             req("version", Text, "version of recost"),

@@ -1,0 +1,216 @@
+//! OpenLineage events of runs: what was read, what was published, and which columns came from which.
+//!
+//! A run is a START and one of COMPLETE, FAIL, ABORT, of one job, the pipeline. Spec:
+//! <https://openlineage.io/spec/2-0-2/OpenLineage.json>. An event that cannot be sent is a warning, never a failed run.
+
+pub mod columns;
+mod datasets;
+
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::time::Duration;
+
+use chrono::{NaiveDate, SecondsFormat, Utc};
+use serde_json::{Value, json};
+
+pub use datasets::outputs;
+
+use crate::config::Pipeline;
+use crate::config::lineage::Lineage as Config;
+use crate::error::{Error, Kind, Result};
+use crate::pipeline::freshness::end_of;
+use crate::privacy::secrets::hidden;
+
+/// Who made an event or a facet: a URI, with the version.
+const PRODUCER: &str = concat!("urn:recost:", env!("CARGO_PKG_VERSION"));
+/// How long an endpoint may take to answer.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// What happened to a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum State {
+    /// It began.
+    Start,
+    /// It published.
+    Complete,
+    /// It ended with an error.
+    Fail,
+    /// A signal or its deadline ended it.
+    Abort,
+}
+
+impl State {
+    /// How a run that ended with `error` ended.
+    pub fn of(error: &Error) -> Self {
+        match error.kind() {
+            Kind::Interrupted | Kind::Deadline => State::Abort,
+            _ => State::Fail,
+        }
+    }
+
+    fn as_str(self) -> &'static str {
+        match self {
+            State::Start => "START",
+            State::Complete => "COMPLETE",
+            State::Fail => "FAIL",
+            State::Abort => "ABORT",
+        }
+    }
+}
+
+/// Tells of the runs of a pipeline.
+#[derive(Debug, Clone)]
+pub struct Lineage {
+    config: Config,
+    job: Value,
+    inputs: Value,
+}
+
+impl Lineage {
+    /// Of the runs of `pipeline`, where its file asks for it.
+    pub fn of(pipeline: &Pipeline) -> Option<Self> {
+        let config = &pipeline.lineage;
+        (config.file.is_some() || config.url.is_some()).then(|| Lineage {
+            job: json!({
+                "namespace": config.namespace.as_deref().unwrap_or("recost"),
+                "name": pipeline.name,
+                "facets": {"jobType": facet("2-0-3/JobTypeJobFacet", json!({
+                    "processingType": "BATCH", "integration": "RECOST", "jobType": "PIPELINE",
+                }))},
+            }),
+            inputs: datasets::inputs(pipeline),
+            config: config.clone(),
+        })
+    }
+
+    /// Tells that the run `run_id` of the night `date` is in `state`: with what went wrong, and with what it published.
+    ///
+    /// # Errors
+    /// Those of writing the file and of sending.
+    pub fn tell(
+        &self,
+        state: State,
+        (run_id, date): (&str, NaiveDate),
+        error: Option<&str>,
+        outputs: &Value,
+    ) -> Result<()> {
+        let time = |at: chrono::DateTime<Utc>| at.to_rfc3339_opts(SecondsFormat::Millis, true);
+        let mut facets = json!({
+            "nominalTime": facet("1-0-1/NominalTimeRunFacet", json!({
+                "nominalStartTime": time(end_of(date) - chrono::TimeDelta::days(1)),
+                "nominalEndTime": time(end_of(date)),
+            })),
+            "processing_engine": facet("1-1-1/ProcessingEngineRunFacet", json!({
+                "name": "recost", "version": env!("CARGO_PKG_VERSION"),
+            })),
+        });
+        if let Some(error) = error {
+            facets["errorMessage"] = facet(
+                "1-0-1/ErrorMessageRunFacet",
+                json!({
+                    "message": hidden(error), "programmingLanguage": "Rust",
+                }),
+            );
+        }
+        let event = json!({
+            "eventType": state.as_str(),
+            "eventTime": time(Utc::now()),
+            "producer": PRODUCER,
+            "schemaURL": "https://openlineage.io/spec/2-0-2/OpenLineage.json#/$defs/RunEvent",
+            "run": {"runId": uuid(run_id), "facets": facets},
+            "job": self.job,
+            "inputs": self.inputs,
+            "outputs": outputs,
+        });
+        let line = hidden(&event.to_string()).into_owned();
+        if let Some(file) = &self.config.file {
+            let mut options = OpenOptions::new();
+            let open = options.create(true).append(true).open(file);
+            // One write, so that lines of several processes do not mix.
+            open.and_then(|mut open| open.write_all(format!("{line}\n").as_bytes()))
+                .map_err(|e| Error::io("cannot write", file, &e))?;
+        }
+        match self.config.endpoint()? {
+            Some((url, token)) => post(url, token, line),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Posts an event. It is sent from a thread of its own, for the threads of a run are busy and those of a signal have no
+/// runtime.
+fn post(url: String, token: Option<String>, line: String) -> Result<()> {
+    let sent = std::thread::spawn(move || -> Result<(), String> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(|e| e.to_string())?;
+        runtime.block_on(async {
+            let client = reqwest::Client::builder().timeout(PATIENCE).build();
+            let mut request = client
+                .map_err(|e| e.to_string())?
+                .post(url)
+                .header("content-type", "application/json")
+                .body(line);
+            if let Some(token) = token {
+                request = request.bearer_auth(token);
+            }
+            let answer = request.send().await.map_err(|e| in_full(&e))?;
+            answer.error_for_status().map_err(|e| in_full(&e))?;
+            Ok(())
+        })
+    });
+    match sent.join() {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(e)) => Err(Error::new(Kind::Io, e)),
+        Err(_) => Err(Error::unexpected("the thread that sends ended early")),
+    }
+}
+
+/// An error with its causes.
+fn in_full(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |e| e.source());
+    causes.fold(error.to_string(), |said, e| format!("{said}: {e}"))
+}
+
+/// A facet: what it says, who made it, and its schema, by version and name.
+fn facet(schema: &str, mut says: Value) -> Value {
+    let name = schema.rsplit('/').next().unwrap_or_default();
+    let url = format!("https://openlineage.io/spec/facets/{schema}.json#/$defs/{name}");
+    says["_producer"] = PRODUCER.into();
+    says["_schemaURL"] = url.into();
+    says
+}
+
+/// The run as a UUID, the same whenever it is asked for: version 8 of RFC 9562, of a hash.
+fn uuid(run_id: &str) -> String {
+    let mut bits = xxhash_rust::xxh3::xxh3_128(run_id.as_bytes());
+    bits = bits & !(0xf << 76) | (8 << 76);
+    bits = bits & !(0b11 << 62) | (0b10 << 62);
+    let hex = format!("{bits:032x}");
+    let parts = [
+        &hex[..8],
+        &hex[8..12],
+        &hex[12..16],
+        &hex[16..20],
+        &hex[20..],
+    ];
+    parts.join("-")
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_is_the_same_uuid_each_time_and_another_run_another() {
+        let id = uuid("20261101T031502123Z-4711");
+        assert_eq!(id, uuid("20261101T031502123Z-4711"));
+        assert_ne!(id, uuid("20261101T031502123Z-4712"));
+        let lengths: Vec<usize> = id.split('-').map(str::len).collect();
+        assert_eq!(lengths, [8, 4, 4, 4, 12]);
+        assert_eq!(&id[14..15], "8");
+        assert!("89ab".contains(&id[19..20]), "{id}");
+    }
+}

@@ -1,0 +1,282 @@
+//! OpenLineage events: what a catalogue of lineage is told of a run.
+
+use std::collections::BTreeMap;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::process::Command;
+use std::sync::mpsc::{Receiver, channel};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::interrupt::{RUN, Working, is_in};
+use crate::shop::{Shop, text};
+
+/// What every event must have: <https://openlineage.io/spec/2-0-2/OpenLineage.json>, `RunEvent` and what it refers to.
+fn valid(event: &Value) {
+    let at = event["eventTime"].as_str().unwrap();
+    assert!(chrono::DateTime::parse_from_rfc3339(at).is_ok(), "{at}");
+    let uri = |value: &Value| {
+        let text = value.as_str().unwrap();
+        assert!(text.contains(':') && !text.contains(' '), "{text}");
+    };
+    uri(&event["producer"]);
+    let schema = "https://openlineage.io/spec/2-0-2/OpenLineage.json#/$defs/RunEvent";
+    assert_eq!(event["schemaURL"], schema);
+    let id = event["run"]["runId"].as_str().unwrap();
+    let digits = |part: &str| part.chars().all(|c| c.is_ascii_hexdigit());
+    let parts: Vec<usize> = id.split('-').map(str::len).collect();
+    assert!(
+        parts == [8, 4, 4, 4, 12] && id.split('-').all(digits),
+        "{id}"
+    );
+    let named = |of: &Value| {
+        assert!(!of["namespace"].as_str().unwrap().is_empty(), "{of}");
+        assert!(!of["name"].as_str().unwrap().is_empty(), "{of}");
+    };
+    named(&event["job"]);
+    let facets = |of: &Value| {
+        for facet in of.as_object().into_iter().flat_map(|all| all.values()) {
+            uri(&facet["_producer"]);
+            uri(&facet["_schemaURL"]);
+        }
+    };
+    facets(&event["run"]["facets"]);
+    facets(&event["job"]["facets"]);
+    for list in ["inputs", "outputs"] {
+        for dataset in event[list].as_array().unwrap() {
+            named(dataset);
+            facets(&dataset["facets"]);
+            facets(&dataset["outputFacets"]);
+        }
+    }
+}
+
+fn types(events: &[Value]) -> Vec<&str> {
+    events
+        .iter()
+        .map(|event| event["eventType"].as_str().unwrap())
+        .collect()
+}
+
+/// The output whose name ends with a table's.
+fn output<'e>(event: &'e Value, table: &str) -> &'e Value {
+    let outputs = event["outputs"].as_array().unwrap();
+    let is = |o: &&Value| o["name"].as_str().unwrap().ends_with(&format!("/{table}"));
+    outputs.iter().find(is).unwrap()
+}
+
+/// Where a column of an output comes from, as `table.column`.
+fn origins(output: &Value, column: &str) -> Vec<String> {
+    let inputs = &output["facets"]["columnLineage"]["fields"][column]["inputFields"];
+    let inputs = inputs
+        .as_array()
+        .unwrap_or_else(|| panic!("{column} of {output}"));
+    let table = |name: &str| name.rsplit('/').next().unwrap().to_string();
+    inputs
+        .iter()
+        .map(|of| {
+            let name = table(of["name"].as_str().unwrap());
+            format!("{name}.{}", of["field"].as_str().unwrap())
+        })
+        .collect()
+}
+
+#[test]
+fn a_catalogue_of_lineage_is_told_how_runs_end_and_what_they_made_of_what() {
+    let (shop, temp) = (Shop::new(), TempDir::new().unwrap());
+    shop.edit("[run]", "[lineage]\nfile = \"lineage.jsonl\"\n\n[run]");
+    let events = || -> Vec<Value> {
+        let lines = std::fs::read_to_string(shop.file("lineage.jsonl")).unwrap();
+        let lines = lines.lines();
+        let events = lines.map(|line| serde_json::from_str(line).unwrap());
+        events.inspect(valid).collect()
+    };
+    shop.run_ok();
+    let told = events();
+    assert_eq!(types(&told), ["START", "COMPLETE"]);
+    let done = &told[1];
+    assert_eq!(told[0]["run"]["runId"], done["run"]["runId"]);
+    let sources = done["inputs"].as_array().unwrap();
+    assert_eq!(sources.len(), 6);
+    let clicks = sources[0]["name"].as_str().unwrap();
+    assert!(
+        clicks.ends_with("exports/events/ds={date}/*.parquet"),
+        "{clicks}"
+    );
+
+    // Rows, columns and their origins are those of the tables.
+    let rows = |table: &str| shop.query(&format!("select count(*) from {table}"))[0].clone();
+    for table in [
+        "events",
+        "interactions",
+        "sessions",
+        "recommendations",
+        "allocations",
+    ] {
+        let written = &output(done, table)["outputFacets"]["outputStatistics"];
+        assert_eq!(written["rowCount"].to_string(), rows(table), "{table}");
+        assert!(written["size"].as_u64().unwrap() > 0);
+    }
+    let columns = shop.query("select * from interactions limit 0");
+    assert!(columns.is_empty());
+    let interactions = output(done, "interactions");
+    let fields = interactions["facets"]["schema"]["fields"]
+        .as_array()
+        .unwrap();
+    let names: Vec<&str> = fields.iter().map(|f| f["name"].as_str().unwrap()).collect();
+    let contract = recost::warehouse::table("interactions").unwrap().schema();
+    let wanted: Vec<&String> = contract.fields().iter().map(|f| f.name()).collect();
+    assert_eq!(names, wanted);
+    assert_eq!(origins(interactions, "user_id"), ["events.user_id"]);
+    let costs = output(done, "model_costs");
+    assert_eq!(origins(costs, "model_id"), ["allocation_days.model_id"]);
+    let billed = ["allocation_days.basis", "allocation_days.billed"];
+    assert_eq!(origins(costs, "usage_billed"), billed);
+
+    // There already: no run, no event. A failure and an interrupt of the next.
+    shop.run_ok();
+    assert_eq!(events().len(), 2);
+    let check = shop.file("sql/checks/never.sql");
+    std::fs::create_dir_all(check.parent().unwrap()).unwrap();
+    std::fs::write(&check, "select 1 as wrong").unwrap();
+    assert_eq!(shop.run().status.code(), Some(3));
+    std::fs::remove_file(&check).unwrap();
+    let told = events();
+    assert_eq!(types(&told[2..]), ["START", "FAIL"]);
+    let why = &told[3]["run"]["facets"]["errorMessage"]["message"];
+    assert!(
+        why.as_str().unwrap().contains("the check never fails"),
+        "{why}"
+    );
+    shop.edit("iterations = 10", "iterations = 10000");
+    let mut run = Working::start(&shop, &temp, &RUN);
+    run.until("training", || is_in(&shop, "train"));
+    run.signal("-TERM");
+    assert_eq!(run.end().status.code(), Some(130));
+    let told = events();
+    assert_eq!(types(&told[4..]), ["START", "ABORT"]);
+    let ids: BTreeMap<&str, usize> = told.iter().fold(BTreeMap::new(), |mut ids, event| {
+        *ids.entry(event["run"]["runId"].as_str().unwrap())
+            .or_default() += 1;
+        ids
+    });
+    assert!(ids.len() == 3 && ids.values().all(|n| *n == 2), "{ids:?}");
+}
+
+/// A listener that answers each request with `status` and hands on what it was sent.
+fn listener(status: &'static str) -> (String, Receiver<String>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/api/v1/lineage", listener.local_addr().unwrap());
+    let (send, received) = channel();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let request = request(&mut stream.unwrap(), status);
+            if send.send(request).is_err() {
+                return;
+            }
+        }
+    });
+    (url, received)
+}
+
+fn request(stream: &mut TcpStream, status: &str) -> String {
+    let mut text = String::new();
+    let mut buffer = [0; 65_536];
+    loop {
+        let n = stream.read(&mut buffer).unwrap();
+        text.push_str(std::str::from_utf8(&buffer[..n]).unwrap());
+        if let Some((head, body)) = text.split_once("\r\n\r\n") {
+            let length = head.lines().find_map(|line| {
+                line.to_lowercase()
+                    .strip_prefix("content-length: ")
+                    .map(str::to_string)
+            });
+            if body.len() >= length.unwrap().parse().unwrap() {
+                break;
+            }
+        }
+        assert!(n > 0, "{text}");
+    }
+    let answer = format!("HTTP/1.1 {status}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
+    stream.write_all(answer.as_bytes()).unwrap();
+    text
+}
+
+#[test]
+fn events_are_posted_with_a_token_that_nobody_else_sees_and_trouble_fails_no_run() {
+    let shop = Shop::new();
+    let (url, received) = listener("201 Created");
+    let config = format!(
+        "[lineage]\nurl = \"{url}\"\ntoken = \"${{LINEAGE_KEY}}\"\nnamespace = \"shops\"\nfile = \"lineage.jsonl\"\n\n[run]"
+    );
+    shop.edit("[run]", &config);
+    let secret = "tok-7d1fa0c3b2";
+    let run = |more: &[&str]| {
+        Command::new(env!("CARGO_BIN_EXE_recost"))
+            .args([&RUN[..], more].concat())
+            .current_dir(shop.path())
+            .env("LINEAGE_KEY", secret)
+            .output()
+            .unwrap()
+    };
+    let out = run(&[]);
+    assert!(out.status.success(), "{}", text(&out.stderr));
+    assert!(
+        !text(&out.stderr).contains("warning"),
+        "{}",
+        text(&out.stderr)
+    );
+    let sent: Vec<String> = received.try_iter().collect();
+    let file = std::fs::read_to_string(shop.file("lineage.jsonl")).unwrap();
+    assert_eq!(sent.len(), 2);
+    for (request, line) in sent.iter().zip(file.lines()) {
+        let (head, body) = request.split_once("\r\n\r\n").unwrap();
+        assert!(
+            head.starts_with("POST /api/v1/lineage HTTP/1.1\r\n"),
+            "{head}"
+        );
+        let head = head.to_lowercase();
+        assert!(
+            head.contains(&format!("authorization: bearer {secret}")),
+            "{head}"
+        );
+        assert!(head.contains("content-type: application/json"), "{head}");
+        assert_eq!(body, line);
+        let event: Value = serde_json::from_str(body).unwrap();
+        valid(&event);
+        assert_eq!(event["job"]["namespace"], "shops");
+    }
+    assert!(!file.contains(secret));
+
+    // One that refuses, and one that is not there.
+    let (refusing, _received) = listener("503 Service Unavailable");
+    shop.edit(&url, &refusing);
+    let out = run(&["--force"]);
+    let said = text(&out.stderr);
+    assert!(out.status.success(), "{said}");
+    assert_eq!(
+        said.matches("warning: the lineage event is not sent: ")
+            .count(),
+        2
+    );
+    assert!(said.contains("503") && !said.contains(secret), "{said}");
+    let gone = TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap();
+    shop.edit(&refusing, &format!("http://{gone}/"));
+    let out = run(&["--select", "check"]);
+    let said = text(&out.stderr);
+    assert!(out.status.success(), "{said}");
+    assert!(
+        said.contains("warning: the lineage event is not sent: "),
+        "{said}"
+    );
+
+    // A token in the file is no secret.
+    shop.edit("${LINEAGE_KEY}", "tok");
+    let out = run(&[]);
+    assert_eq!(out.status.code(), Some(2));
+    assert!(text(&out.stderr).contains("`[lineage] token` is a secret and is written in the file"));
+}
