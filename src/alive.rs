@@ -3,8 +3,12 @@
 
 use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use crate::error::{Error, Result};
+
+/// Far longer than it takes to make a file and lock it.
+const MOMENT: Duration = Duration::from_secs(60);
 
 /// Held by what lives. When it is dropped without [`Alive::end`], as in a crash, the file stays and tells of it.
 #[derive(Debug)]
@@ -47,6 +51,13 @@ pub fn is_held(path: &Path) -> bool {
     }
 }
 
+/// Whether nobody holds `path`, and whoever made it has had the time to take hold of it: that one died in between.
+pub fn is_abandoned(path: &Path) -> bool {
+    let made = path.metadata().and_then(|about| about.modified());
+    let age = made.is_ok_and(|made| made.elapsed().is_ok_and(|age| age > MOMENT));
+    age && !is_held(path)
+}
+
 /// Removes the file of one that is dead.
 ///
 /// # Errors
@@ -77,5 +88,18 @@ mod tests {
         assert!(is_held(&path));
         alive.end().unwrap();
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn what_was_made_and_never_held_is_abandoned_after_a_while() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("run.lock.new");
+        let made = File::create(&path).unwrap();
+        assert!(!is_abandoned(&path) && !is_abandoned(&dir.path().join("none")));
+        let before = std::time::SystemTime::now() - 2 * MOMENT;
+        made.set_modified(before).unwrap();
+        assert!(is_abandoned(&path));
+        made.lock().unwrap();
+        assert!(!is_abandoned(&path));
     }
 }

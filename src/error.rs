@@ -156,12 +156,7 @@ impl Error {
                 Error::config(message).help("name another path in the pipeline file")
             }
             E::InvalidData => Error::config(message).help("save it as text in UTF-8"),
-            E::StorageFull | E::QuotaExceeded => {
-                let mut error = Error::new(Kind::Io, message);
-                error.inner.lasting = true;
-                error.help("free some space on that disk, then run again")
-            }
-            _ => Error::new(Kind::Io, message),
+            _ => of_system(error, message),
         }
     }
 
@@ -240,14 +235,10 @@ impl From<datafusion::error::DataFusionError> for Error {
                     copy.inner.span.clone_from(&own.inner.span);
                     return copy;
                 }
-                Error::unexpected(e.to_string())
+                of_library(e.as_ref())
             }
-            D::IoError(e) => {
-                use std::io::ErrorKind as E;
-                let mut error = Error::new(Kind::Io, e.to_string());
-                error.inner.lasting = matches!(e.kind(), E::StorageFull | E::QuotaExceeded);
-                error
-            }
+            D::IoError(e) => of_system(e, e.to_string()),
+            D::ParquetError(e) => of_library(e.as_ref()),
             D::ArrowError(e, _) => of_values(e),
             D::SQL(e, _) => Error::config(match e.as_ref() {
                 P::ParserError(message) | P::TokenizerError(message) => message.clone(),
@@ -260,6 +251,30 @@ impl From<datafusion::error::DataFusionError> for Error {
     }
 }
 
+/// What a library could not do: `Kind::Io` where the system did not let it read or write. What it makes an error of input and
+/// output of itself, damaged bytes mostly, is none.
+fn of_library(error: &(dyn std::error::Error + 'static)) -> Error {
+    let mut cause = Some(error);
+    while let Some(at) = cause {
+        match at.downcast_ref::<std::io::Error>() {
+            Some(io) if io.raw_os_error().is_some() => return of_system(io, error.to_string()),
+            _ => cause = at.source(),
+        }
+    }
+    Error::unexpected(error.to_string())
+}
+
+/// What the system did not let be done.
+fn of_system(error: &std::io::Error, message: String) -> Error {
+    use std::io::ErrorKind as E;
+    let mut of = Error::new(Kind::Io, message);
+    if matches!(error.kind(), E::StorageFull | E::QuotaExceeded) {
+        of.inner.lasting = true;
+        of = of.help("free some space on that disk, then run again");
+    }
+    of
+}
+
 /// A value that the SQL cannot compute with.
 fn of_values(error: &arrow::error::ArrowError) -> Error {
     use arrow::error::ArrowError as A;
@@ -269,7 +284,7 @@ fn of_values(error: &arrow::error::ArrowError) -> Error {
         }
         A::DivideByZero => "divide by nullif(…, 0)",
         A::ArithmeticOverflow(_) => "cast to a wider type before adding up",
-        _ => return Error::unexpected(error.to_string()),
+        _ => return of_library(error),
     };
     Error::contract(error.to_string()).help(remedy)
 }
@@ -305,7 +320,7 @@ impl From<crate::model::ModelError> for Error {
             M::Interactions(_) | M::Compression(_) | M::Diverged { .. } => {
                 Error::check(error.to_string())
             }
-            M::Io { .. } => Error::new(Kind::Io, error.to_string()),
+            M::Io { ref source, .. } => of_system(source, error.to_string()),
             _ => Error::unexpected(error.to_string()),
         }
     }
@@ -330,7 +345,7 @@ impl From<arrow::error::ArrowError> for Error {
 
 impl From<parquet::errors::ParquetError> for Error {
     fn from(error: parquet::errors::ParquetError) -> Self {
-        Error::unexpected(error.to_string())
+        of_library(&error)
     }
 }
 
@@ -353,4 +368,29 @@ pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) ->
         .filter(|(likeness, _)| *likeness > 0.75)
         .max_by(|a, b| a.0.total_cmp(&b.0).then_with(|| b.1.cmp(a.1)))
         .map(|(_, c)| c)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_disk_is_told_whichever_library_meets_it() {
+        let full = || std::io::Error::from_raw_os_error(28);
+        let parquet = parquet::errors::ParquetError::from;
+        let found: [Error; 5] = [
+            Error::io("cannot write", Path::new("x"), &full()),
+            parquet(full()).into(),
+            datafusion::error::DataFusionError::IoError(full()).into(),
+            datafusion::error::DataFusionError::from(parquet(full())).into(),
+            arrow::error::ArrowError::from(full()).into(),
+        ];
+        for error in found {
+            assert_eq!(error.kind(), Kind::Io, "{error}");
+            assert!(!error.is_passing() && error.remedy().is_some(), "{error}");
+        }
+        // Bytes that cannot be unpacked are no trouble of the disk, which might pass.
+        let damaged = std::io::Error::from(std::io::ErrorKind::InvalidData);
+        assert_eq!(Error::from(parquet(damaged)).kind(), Kind::Unexpected);
+    }
 }

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use crate::alive::{Alive, is_held};
+use crate::alive::{Alive, is_abandoned, is_held};
 use crate::error::{Error, Result};
 
 /// Start of the folders' names.
@@ -60,7 +60,12 @@ fn sweep(base: &Path) {
             continue;
         }
         let lock = dir.join(LOCK);
-        if dir.extension().is_some_and(|e| e == GONE) || (lock.exists() && !is_held(&lock)) {
+        let dead = match lock.exists() {
+            true => !is_held(&lock),
+            // Its process died before it had made the lock.
+            false => is_abandoned(&dir),
+        };
+        if dir.extension().is_some_and(|e| e == GONE) || dead {
             discard(&dir);
         }
     }

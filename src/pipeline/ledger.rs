@@ -184,8 +184,7 @@ impl Ledger {
         fingerprint: Option<String>,
     ) -> Result<Self> {
         let mut runs = whole();
-        note_the_dead(warehouse, &runs)?;
-        note_the_published(warehouse, &runs)?;
+        note_what_became(warehouse, &runs)?;
         let now = Utc::now();
         let run_id = format!("{}-{}", now.format("%Y%m%dT%H%M%S%3fZ"), std::process::id());
         let file = file_of(warehouse, &run_id);
@@ -438,14 +437,24 @@ pub fn is_alive(warehouse: &Warehouse, run_id: &str) -> bool {
     alive::is_held(&lock_of(&file_of(warehouse, run_id)))
 }
 
+/// Notes of earlier runs what they could not note themselves.
+pub(super) fn note_what_became(warehouse: &Warehouse, runs: &Runs) -> Result<()> {
+    note_the_dead(warehouse, runs)?;
+    note_the_published(warehouse, runs)
+}
+
 /// Notes of each run whose process died that it did.
-pub(super) fn note_the_dead(warehouse: &Warehouse, runs: &Runs) -> Result<()> {
+fn note_the_dead(warehouse: &Warehouse, runs: &Runs) -> Result<()> {
     let dir = warehouse.runs();
     let entries = std::fs::read_dir(&dir).map_err(|e| Error::io("cannot list", &dir, &e))?;
     for entry in entries {
         let lock = entry
             .map_err(|e| Error::io("cannot list", &dir, &e))?
             .path();
+        // What was to take the place of a ledger or a lock, by one that died just then.
+        if lock.extension().is_some_and(|e| e == "new") && alive::is_abandoned(&lock) {
+            alive::forget(&lock)?;
+        }
         if lock.extension().is_none_or(|e| e != "lock") || alive::is_held(&lock) {
             continue;
         }

@@ -17,6 +17,8 @@ pub mod runs;
 mod stages;
 pub mod unchanged;
 
+pub(crate) use resume::forget as forget_unfinished;
+
 use std::fmt;
 use std::str::FromStr;
 

@@ -90,6 +90,8 @@ fn settings(stage: Stage, pipeline: &Pipeline) -> Pipeline {
     let run = crate::config::Run::default();
     read.engine = crate::config::Engine::default();
     read.report = crate::config::Report::default();
+    // Where tables go as well; credentials may be others every hour.
+    read.store = None;
     read.run.device = run.device;
     read.run.keep_snapshots = run.keep_snapshots;
     read.run.keep_for = run.keep_for;
@@ -190,6 +192,14 @@ mod tests {
 
     type Change = fn(&mut Pipeline);
 
+    /// The store that a pipeline file names.
+    fn with_store(text: &str) -> Option<crate::config::Store> {
+        let text = format!("name = \"shop\"\n{text}\n");
+        let pipeline = Pipeline::parse(&text, Path::new("/shop/pipeline.toml")).unwrap();
+        assert!(pipeline.store.is_some());
+        pipeline.store
+    }
+
     /// A night of the pipeline that ships, changed.
     fn origin(change: impl Fn(&mut Pipeline), project: &Path) -> Origin {
         let text = include_str!("../../pipelines/nightly.toml");
@@ -238,6 +248,7 @@ mod tests {
                     p.run.metrics = Some("recost.prom".into());
                     p.lineage.file = Some("lineage.jsonl".into());
                     p.file = "elsewhere.toml".into();
+                    p.store = with_store("[store]\nurl = \"s3://shop/x\"\npatience = \"7s\"");
                 },
                 None,
             ),

@@ -277,7 +277,7 @@ impl Book {
 ///
 /// # Errors
 /// Those of the file system.
-pub(super) fn forget(warehouse: &Warehouse) -> Result<()> {
+pub(crate) fn forget(warehouse: &Warehouse) -> Result<()> {
     folders(warehouse)?
         .iter()
         .try_for_each(|dir| remove_dir(dir))

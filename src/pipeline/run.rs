@@ -9,7 +9,7 @@ use chrono::{NaiveDate, TimeDelta, Utc};
 
 use super::devices::Devices;
 use super::interrupt::whole;
-use super::ledger::{Entry, Ledger, note_the_dead};
+use super::ledger::{Entry, Ledger, note_what_became};
 use super::meter::{Moment, peak_rss};
 use super::origin::Origin;
 use super::resume::{self, Book, Found};
@@ -133,7 +133,7 @@ impl Night<'_> {
         let note = lock_note();
         let lock = warehouse.lock(&note)?;
         let since = Moment::now();
-        note_the_dead(&warehouse, &whole())?;
+        note_what_became(&warehouse, &whole())?;
         let mut retries = Retries::new(self.pipeline.run.retries, note);
         let survey = match self.selection.has(Stage::Ingest) {
             true => Some(self.survey(&warehouse, &mut retries, observer).await),

@@ -16,6 +16,7 @@ use crate::engine::rows::map;
 use crate::engine::{Engine, Options};
 use crate::error::{Error, Result};
 use crate::ingest;
+use crate::pipeline::forget_unfinished;
 use crate::pipeline::ledger::Ledger;
 use crate::pipeline::run::lock_note;
 use crate::scratch;
@@ -63,6 +64,9 @@ pub async fn run(pipeline: &Pipeline, ids: &[String]) -> Result<Outcome> {
     let snapshot = warehouse.published()?;
     known_keys(pipeline, &snapshot).await?;
     let mut list = Forgotten::read(warehouse.root())?;
+    // Before anyone is noted as forgotten: a run would go on with what an earlier one had read of them.
+    warehouse.sweep(&lock)?;
+    forget_unfinished(&warehouse)?;
     list.note(warehouse.root(), &people, State::Pending)?;
 
     // What lies in a store is not searched snapshot by snapshot: none of them stays.

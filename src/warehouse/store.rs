@@ -185,6 +185,7 @@ impl Warehouse {
             mirror.begin(self, note)?;
         }
         self.remove_orphans()?;
+        self.agree()?;
         if let Some(snapshot) = self.snapshot() {
             evolution::check(&snapshot)?;
         }
@@ -239,6 +240,9 @@ impl Warehouse {
             before => Pointer::to(run, before.as_ref(), now),
         };
         let retired = next.retire(keep, now);
+        // What can fail for want of room does so before anything is published.
+        let file = self.root.join(pointer::NAME);
+        let new = write_beside(&file, &next.to_bytes()?)?;
         let link = self.root.join("current.new");
         if link.symlink_metadata().is_ok() {
             fs::remove_file(&link).map_err(|e| Error::io("cannot remove", &link, &e))?;
@@ -247,11 +251,25 @@ impl Warehouse {
             .map_err(|e| Error::io("cannot make the link", &link, &e))?;
         let current = self.current();
         fs::rename(&link, &current).map_err(|e| Error::io("cannot replace", &current, &e))?;
-        write_whole(&self.root.join(pointer::NAME), &next.to_bytes()?)?;
-        for run in retired {
-            remove_dir(&self.snapshot_of(&run))?;
+        // It is published, so what fails now is no failure of the run: who takes the lock next makes it good.
+        let pointed = fs::rename(&new, &file).map_err(|e| Error::io("cannot replace", &file, &e));
+        let rest = retired.iter().map(|run| remove_dir(&self.snapshot_of(run)));
+        for failed in std::iter::once(pointed).chain(rest).filter_map(Result::err) {
+            tracing::warn!(error = %failed, "the next run will try again");
         }
         Ok(self.snapshot_of(run))
+    }
+
+    /// Has `current.json` say what `current` points to, where a process died between the two.
+    fn agree(&self) -> Result<()> {
+        let path = self.root.join(pointer::NAME);
+        let Some(pointer) = self.pointer()?.map(|p| p.to_bytes()).transpose()? else {
+            return Ok(());
+        };
+        match fs::read(&path) {
+            Ok(known) if known == pointer => Ok(()),
+            _ => write_whole(&path, &pointer),
+        }
     }
 
     /// Removes what crashes left and nothing points to: a link or file that was to replace another, and snapshots that were
@@ -600,12 +618,67 @@ pub(crate) fn sync_dir(dir: &Path) -> Result<()> {
 
 /// Writes a small file, durable and in one step.
 pub(super) fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
+    let new = write_beside(path, bytes)?;
+    fs::rename(&new, path).map_err(|e| Error::io("cannot write", path, &e))
+}
+
+/// Writes what is to replace a small file, durable, and gives where it lies.
+fn write_beside(path: &Path, bytes: &[u8]) -> Result<PathBuf> {
     let new = path.with_added_extension("new");
     let written = File::create(&new).and_then(|mut file| {
         file.write_all(bytes)?;
         file.sync_all()
     });
-    written
-        .and_then(|()| fs::rename(&new, path))
-        .map_err(|e| Error::io("cannot write", path, &e))
+    written.map_err(|e| Error::io("cannot write", path, &e))?;
+    Ok(new)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn publish(warehouse: &Warehouse, run: &str, meanwhile: impl FnOnce()) -> Result<PathBuf> {
+        let lock = warehouse.lock("a test")?;
+        let staging = warehouse.stage(run, &lock)?;
+        fs::write(staging.dir().join("table"), run).unwrap();
+        meanwhile();
+        staging.publish(0)
+    }
+
+    fn pointed(warehouse: &Warehouse) -> String {
+        let bytes = fs::read(warehouse.root().join(pointer::NAME)).unwrap();
+        Pointer::parse(&bytes, "here").unwrap().run
+    }
+
+    #[test]
+    fn what_cannot_be_written_is_noticed_before_anything_is_published() {
+        let dir = tempfile::tempdir().unwrap();
+        let warehouse = Warehouse::new(dir.path());
+        publish(&warehouse, "run-1", || {}).unwrap();
+        // As where there is no room for it.
+        let there = dir.path().join("current.json.new");
+        let failed = publish(&warehouse, "run-2", || fs::create_dir(&there).unwrap());
+        assert!(failed.is_err());
+        assert_eq!(warehouse.run().as_deref(), Some("run-1"));
+        assert_eq!(pointed(&warehouse), "run-1");
+        fs::remove_dir(&there).unwrap();
+        publish(&warehouse, "run-3", || {}).unwrap();
+        assert_eq!(pointed(&warehouse), "run-3");
+    }
+
+    #[test]
+    fn a_pointer_that_was_left_behind_follows_when_the_lock_is_taken() {
+        let dir = tempfile::tempdir().unwrap();
+        let warehouse = Warehouse::new(dir.path());
+        publish(&warehouse, "run-1", || {}).unwrap();
+        let before = fs::read(dir.path().join(pointer::NAME)).unwrap();
+        publish(&warehouse, "run-2", || {}).unwrap();
+        // As a process leaves it that dies between the link and the file.
+        fs::write(dir.path().join(pointer::NAME), before).unwrap();
+        drop(warehouse.lock("a test").unwrap());
+        assert_eq!(pointed(&warehouse), "run-2");
+        let settled = fs::read(dir.path().join(pointer::NAME)).unwrap();
+        drop(warehouse.lock("a test").unwrap());
+        assert_eq!(fs::read(dir.path().join(pointer::NAME)).unwrap(), settled);
+    }
 }

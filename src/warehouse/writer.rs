@@ -136,12 +136,18 @@ impl TableWriter {
     /// When the disk is full or fails.
     pub fn finish(self) -> Result<u64> {
         let TableWriter {
-            path, writer, rows, ..
+            path,
+            mut writer,
+            rows,
+            ..
         } = self;
-        let file = writer
-            .into_inner()
+        // Not `into_inner`, whose error is a text: a full disk is to be known as one.
+        writer
+            .finish()
             .map_err(|e| Error::from(e).context(format!("writing {}", path.display())))?;
-        file.sync_all()
+        writer
+            .inner()
+            .sync_all()
             .map_err(|e| Error::io("cannot sync", &path, &e))?;
         if rows == 0 {
             std::fs::remove_file(&path).map_err(|e| Error::io("cannot remove", &path, &e))?;

@@ -14,6 +14,7 @@ mod deliveries;
 mod evaluation;
 mod explain;
 mod families;
+mod faults;
 mod fold_in;
 mod hostile;
 mod hostile_sql;

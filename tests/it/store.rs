@@ -118,7 +118,7 @@ const CHANGED: Files<'static> = &[("events/ds=2026-10-31/a.parquet", b"late even
 
 /// The published files of the store, having made sure that the pointer leads to a whole snapshot: each file of its manifest
 /// is there with its length and hash, and nothing else is.
-fn published_there(store: &S3) -> Option<Vec<(String, Vec<u8>)>> {
+pub fn published_there(store: &S3) -> Option<Vec<(String, Vec<u8>)>> {
     let pointer = store.get("shop/current.json")?;
     let pointer: serde_json::Value = serde_json::from_slice(&pointer).unwrap();
     let folder = format!("shop/{}", pointer["snapshot"].as_str().unwrap());

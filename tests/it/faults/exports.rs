@@ -1,0 +1,132 @@
+//! Exports that are cut off, damaged, replaced while they are read, or half there.
+
+use std::path::PathBuf;
+
+use super::oracle::{self, Tables};
+use super::world::{NIGHTS, World, twin};
+use super::{Dice, budget};
+use crate::shop::text;
+
+/// What is wrong with an export.
+#[derive(Debug, Clone, Copy)]
+pub enum Wrong {
+    /// Its end is missing.
+    Cut,
+    /// A bit is another.
+    Flipped,
+    /// It is another day's, from some moment of the run on.
+    Replaced,
+    /// A second file of the same day lies beside it, of which a part is there.
+    HalfThere,
+    /// It is empty.
+    Empty,
+}
+
+pub const WRONG: [Wrong; 5] = [
+    Wrong::Cut,
+    Wrong::Flipped,
+    Wrong::Replaced,
+    Wrong::HalfThere,
+    Wrong::Empty,
+];
+
+/// Runs night `n` while one of its exports is wrong, and puts the export right. Gives the log and whether the run succeeded.
+pub fn run(world: &World, n: usize, wrong: Wrong, dice: &mut Dice) -> (String, bool) {
+    let night = NIGHTS[n];
+    let of = |kind: &str| world.file(&format!("exports/{kind}/ds={night}/part-00000.parquet"));
+    let path = match dice.below(4) {
+        0 => of("events"),
+        1 => of("items"),
+        2 => of("usage"),
+        _ => world.file(&format!(
+            "exports/billing/northcloud/billing_period={}/part-00000.parquet",
+            &night[..7]
+        )),
+    };
+    let right = std::fs::read(&path).unwrap();
+    let written = path.metadata().unwrap().modified().unwrap();
+    // A file that arrives is renamed to its name.
+    let put = |path: &PathBuf, bytes: &[u8]| {
+        let part = world.file("part");
+        std::fs::write(&part, bytes).unwrap();
+        std::fs::rename(&part, path).unwrap();
+    };
+    let beside = path.with_file_name("part-00001.parquet");
+    let share = dice.share();
+    let at = ((right.len() - 1) as f64 * share) as usize;
+    match wrong {
+        Wrong::Cut => put(&path, &right[..at]),
+        Wrong::Empty => put(&path, &[]),
+        Wrong::HalfThere => std::fs::write(&beside, &right[..at]).unwrap(),
+        Wrong::Flipped => {
+            let mut flipped = right.clone();
+            flipped[at] ^= 1 << dice.below(8);
+            put(&path, &flipped);
+        }
+        Wrong::Replaced => {}
+    }
+    let mut run = world.start(night);
+    if let Wrong::Replaced = wrong {
+        run.wait(twin().took.mul_f64(0.5 * share));
+        put(&path, &right[..right.len() - 1]);
+        run.wait(twin().took.mul_f64(0.1));
+    }
+    let out = run.end();
+    put(&path, &right);
+    let put_right = std::fs::File::options().append(true).open(&path).unwrap();
+    put_right.set_modified(written).unwrap();
+    let _ = std::fs::remove_file(&beside);
+    let said = format!(
+        "{wrong:?} at {at} of {}: {}",
+        path.display(),
+        text(&out.stderr)
+    );
+    let code = out.status.code();
+    assert!(matches!(code, Some(0 | 2 | 3 | 8 | 9)), "{code:?} {said}");
+    if code != Some(0) {
+        assert!(
+            text(&out.stderr).contains("part-0000"),
+            "no file is named: {said}"
+        );
+    }
+    (said, code == Some(0))
+}
+
+#[test]
+fn a_wrong_export_stops_the_night_or_is_restated_once_it_is_right() {
+    let mut dice = Dice::of("exports");
+    let mut world = World::after_the_first();
+    for fault in 0..budget(WRONG.len()) {
+        let n = 1 + fault % (NIGHTS.len() - 1);
+        if n == 1 {
+            world = World::after_the_first();
+        }
+        let before = Tables::of(&world.warehouse());
+        let was = world.current();
+        let (said, succeeded) = run(&world, n, WRONG[fault % WRONG.len()], &mut dice);
+        if !succeeded {
+            oracle::whole(&world, was.as_deref(), &before, &before, &said);
+            assert_eq!(was, world.current(), "{said}");
+            world.make_good(n, &said);
+            continue;
+        }
+        // What it delivered was read: that stays known, and so do the rows that were replaced.
+        let out = world.run(NIGHTS[n]);
+        assert!(out.status.success(), "{said}: {}", text(&out.stderr));
+        oracle::settled(&mut world, &said);
+        let left = |tables: &Tables| {
+            let known = ["deliveries", "delivery_sums", "superseded_charges", "usage"];
+            known.iter().fold(tables.clone(), |t, name| t.without(name))
+        };
+        oracle::same(
+            &left(&twin().tables[n]),
+            &left(&Tables::of(&world.warehouse())),
+            &said,
+        );
+        world = World::after_the_first();
+        for night in &NIGHTS[1..=n] {
+            let out = world.run(night);
+            assert!(out.status.success(), "{}", text(&out.stderr));
+        }
+    }
+}

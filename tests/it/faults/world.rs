@@ -1,0 +1,298 @@
+//! A shop so small that a night takes a second, over the end of a leap February; nights of it that nothing happens to, once
+//! for all tests; and copies of it for what happens on purpose.
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+use super::oracle::{self, Tables};
+use crate::shop::{recost, text};
+
+/// The nights, with a leap day and the first of a month among them.
+pub const NIGHTS: [&str; 7] = [
+    "2024-02-25",
+    "2024-02-26",
+    "2024-02-27",
+    "2024-02-28",
+    "2024-02-29",
+    "2024-03-01",
+    "2024-03-02",
+];
+
+const PIPELINE: &str = r#"name = "Shop of faults"
+[engine]
+memory = "512MiB"
+threads = 2
+[run]
+history_days = 3
+device = "cpu"
+retries = 0
+[report]
+after_run = false
+[[sources]]
+name = "clickstream"
+kind = "events"
+path = "exports/events/ds={date}/*.parquet"
+dialect = "recost"
+max_rejected = 0.2
+[[sources]]
+name = "catalogue"
+kind = "items"
+path = "exports/items/ds={date}/*.parquet"
+dialect = "recost"
+[[sources]]
+name = "telemetry"
+kind = "usage"
+path = "exports/usage/ds={date}/*.parquet"
+dialect = "recost"
+[[sources]]
+name = "cloud-bills"
+kind = "charges"
+path = "exports/billing/northcloud/billing_period={period}/*.parquet"
+dialect = "focus"
+[[models]]
+id = "home-als"
+family = "als"
+params = { dim = 4, iterations = 2 }
+[[models]]
+id = "trending"
+family = "popular"
+[evaluation]
+holdout_days = 1
+[attribution]
+known_models = ["similar-items"]
+"#;
+
+/// What a program that should end in seconds may take on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(300);
+
+/// The shop, and a folder for what is temporary.
+pub struct World {
+    dir: TempDir,
+    temp: TempDir,
+    /// Snapshots that a fault left and that were made a day old: the next run removes them.
+    pub aged: Vec<String>,
+}
+
+/// Nights that nothing happened to.
+pub struct Twin {
+    /// A copy of the project before any night.
+    start: TempDir,
+    /// And after the first.
+    first: TempDir,
+    /// The tables after each night.
+    pub tables: Vec<Tables>,
+    /// How long a night took.
+    pub took: Duration,
+}
+
+impl World {
+    /// Nothing yet.
+    pub fn empty() -> Self {
+        World {
+            dir: TempDir::new().unwrap(),
+            temp: TempDir::new().unwrap(),
+            aged: vec![],
+        }
+    }
+
+    /// The exports and the pipeline file.
+    fn new() -> Self {
+        let world = World::empty();
+        let args = [
+            "generate",
+            "--out",
+            "exports",
+            "--users",
+            "40",
+            "--items",
+            "30",
+            "--events",
+            "1500",
+            "--days",
+            "10",
+            "--end",
+            "2024-03-02",
+        ];
+        let made = recost(world.path(), &args);
+        assert!(made.status.success(), "{}", text(&made.stderr));
+        std::fs::write(world.file("pipeline.toml"), PIPELINE).unwrap();
+        world
+    }
+
+    /// A copy of the project before any night.
+    pub fn before_the_first() -> Self {
+        let world = World::empty();
+        copy(twin().start.path(), world.path());
+        world
+    }
+
+    /// A copy of the project as it is after the first night.
+    pub fn after_the_first() -> Self {
+        let world = World::empty();
+        copy(twin().first.path(), world.path());
+        world
+    }
+
+    pub fn path(&self) -> &Path {
+        self.dir.path()
+    }
+
+    pub fn temp(&self) -> &Path {
+        self.temp.path()
+    }
+
+    pub fn file(&self, below: &str) -> PathBuf {
+        self.path().join(below)
+    }
+
+    pub fn warehouse(&self) -> PathBuf {
+        self.file("warehouse")
+    }
+
+    /// The run whose tables are published.
+    pub fn current(&self) -> Option<String> {
+        let link = std::fs::read_link(self.file("warehouse/current")).ok()?;
+        Some(link.file_name()?.to_str()?.to_string())
+    }
+
+    /// The program in the project folder, before it starts.
+    pub fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_recost"));
+        command
+            .args(args)
+            .current_dir(self.path())
+            .env_remove("RECOST_LOG")
+            .env("TMPDIR", self.temp())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        command
+    }
+
+    /// A night in the background.
+    pub fn start(&self, night: &str) -> Working {
+        let args = ["run", "pipeline.toml", "--date", night];
+        let child = self.command(&args).spawn().unwrap();
+        let since = Instant::now();
+        Working { child, since }
+    }
+
+    /// A night to its end.
+    pub fn run(&self, night: &str) -> Output {
+        self.start(night).end()
+    }
+
+    /// The same in another project's folder, of which the paths are others: what was done elsewhere may be done again.
+    pub fn make_good_elsewhere(&mut self, n: usize, fault: &str) {
+        let out = self.run(NIGHTS[n]);
+        let said = text(&out.stderr);
+        assert!(out.status.success(), "after {fault}: {said}");
+        let wanted = twin().tables[n].clone().without_own_use();
+        let found = Tables::of(&self.warehouse()).without_own_use();
+        oracle::same(&wanted, &found, fault);
+        oracle::settled(self, fault);
+    }
+
+    /// A night as it is run again after a fault: it succeeds without help, gives the tables of the twin and leaves nothing.
+    pub fn make_good(&mut self, n: usize, fault: &str) {
+        let out = self.run(NIGHTS[n]);
+        let said = text(&out.stderr);
+        assert!(out.status.success(), "after {fault}: {said}");
+        oracle::same(&twin().tables[n], &Tables::of(&self.warehouse()), fault);
+        oracle::settled(self, fault);
+    }
+}
+
+/// The program at work.
+pub struct Working {
+    pub child: Child,
+    since: Instant,
+}
+
+impl Working {
+    pub fn ended(&mut self) -> bool {
+        assert!(self.since.elapsed() < PATIENCE, "it does not end");
+        self.child.try_wait().unwrap().is_some()
+    }
+
+    /// Waits as long, or until it ends.
+    pub fn wait(&mut self, span: Duration) {
+        let since = Instant::now();
+        while since.elapsed() < span && !self.ended() {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    /// Waits until `there` says so, or it ends, without a pause: what is waited for may be there for microseconds.
+    pub fn watch(&mut self, mut there: impl FnMut() -> bool) -> bool {
+        loop {
+            for _ in 0..50 {
+                if there() {
+                    return true;
+                }
+            }
+            if self.ended() {
+                return there();
+            }
+        }
+    }
+
+    pub fn terminate(&mut self) {
+        let pid = self.child.id().to_string();
+        // It may have ended just now.
+        let _ = Command::new("kill").args(["-TERM", &pid]).output();
+    }
+
+    /// Ends it as `kill -9` does, and gives what it said until then.
+    pub fn kill(mut self) -> Output {
+        let _ = self.child.kill();
+        self.end()
+    }
+
+    pub fn end(self) -> Output {
+        self.child.wait_with_output().unwrap()
+    }
+}
+
+/// The nights that nothing happened to.
+pub fn twin() -> &'static Twin {
+    static TWIN: OnceLock<Twin> = OnceLock::new();
+    TWIN.get_or_init(|| {
+        let mut world = World::new();
+        let [start, first] = [(); 2].map(|()| TempDir::new().unwrap());
+        copy(world.path(), start.path());
+        let (mut tables, mut took) = (vec![], Duration::MAX);
+        for (n, night) in NIGHTS.iter().enumerate() {
+            let since = Instant::now();
+            let out = world.run(night);
+            took = took.min(since.elapsed());
+            assert!(out.status.success(), "{}", text(&out.stderr));
+            tables.push(Tables::of(&world.warehouse()));
+            oracle::settled(&mut world, "nothing");
+            if n == 0 {
+                copy(world.path(), first.path());
+            }
+        }
+        Twin {
+            start,
+            first,
+            tables,
+            took,
+        }
+    })
+}
+
+/// Copies a folder with its links as they are, and the times of its files.
+pub fn copy(from: &Path, to: &Path) {
+    let from = format!("{}/.", from.display());
+    let copied = Command::new("cp")
+        .arg("-a")
+        .arg(from)
+        .arg(to)
+        .output()
+        .unwrap();
+    assert!(copied.status.success(), "{}", text(&copied.stderr));
+}
