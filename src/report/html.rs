@@ -162,7 +162,7 @@ pub(super) fn frame(page: &Frame<'_>) -> String {
         let _ = write!(out, "<li><a href=\"#{id}\">{}</a></li>", escape(title));
     }
     let _ = write!(out, "</ol></nav>\n<main>\n{body}</main>\n");
-    let _ = write!(out, "<footer><p>{foot}</p></footer>\n");
+    let _ = writeln!(out, "<footer><p>{foot}</p></footer>");
     if !page.script.is_empty() {
         let _ = writeln!(out, "<script>\n{}</script>", page.script);
     }

@@ -74,7 +74,7 @@ impl RunPage {
     fn html(&self) -> Option<String> {
         let run = self.runs.iter().find(|run| kind(run) == "night")?;
         let whole = run.entries.iter().find(|e| e.stage == "run")?;
-        let mut parts = vec![
+        let parts = [
             ("summary", "Summary", self.summary(run, whole)),
             ("stages", "Stages", self.stages(run, whole)),
             ("checks", "Checks and warnings", self.checks(run)),
@@ -84,10 +84,7 @@ impl RunPage {
             .iter()
             .map(|(id, title, _)| ((*id).to_owned(), (*title).to_owned()))
             .collect();
-        let body: String = parts
-            .iter_mut()
-            .map(|part| std::mem::take(&mut part.2))
-            .collect();
+        let body: String = parts.iter().map(|part| part.2.as_str()).collect();
         let night = format!("Night of {}", run.date);
         let facts = [
             ("Run", label(&run.run_id)),

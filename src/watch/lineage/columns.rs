@@ -117,6 +117,8 @@ mod tests {
     use datafusion::prelude::SessionContext;
 
     /// Each column of the query with what it is made from, as `column<table.column,…`.
+    // A session of its own, which may define tables and views.
+    #[allow(clippy::disallowed_methods)]
     fn of(sql: &str) -> Vec<String> {
         futures::executor::block_on(async {
             let ctx = SessionContext::new();
