@@ -189,7 +189,7 @@ fn a_night_is_killed_at_any_time_again_and_again() {
     let (mut left, mut done, mut hits) = (budget(12), 0, 0);
     while left > 0 {
         let mut world = World::after_the_first();
-        for n in 1..NIGHTS.len() {
+        for (n, night) in NIGHTS.iter().enumerate().skip(1) {
             if left == 0 {
                 break;
             }
@@ -199,7 +199,7 @@ fn a_night_is_killed_at_any_time_again_and_again() {
             // Up to three runs in a row may die before one is let be.
             for _ in 0..=dice.below(3).min(left - 1) {
                 let when = When::any(&mut dice);
-                let said = format!("SIGKILL {when:?} in the night of {}", NIGHTS[n]);
+                let said = format!("SIGKILL {when:?} in the night of {night}");
                 let out = kill(&world, n, when);
                 hits += usize::from(out.status.code().is_none());
                 let said = format!("{said}: {}", text(&out.stderr));

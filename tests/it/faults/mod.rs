@@ -19,6 +19,7 @@ pub struct Dice(u64);
 
 impl Dice {
     /// Those of a test; which seed it has is said where it fails.
+    #[allow(clippy::print_stdout)]
     pub fn of(test: &str) -> Self {
         let seed = match std::env::var("RECOST_SEED") {
             Ok(seed) => seed.parse().expect("RECOST_SEED is a whole number"),

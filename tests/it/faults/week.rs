@@ -36,7 +36,7 @@ fn a_week_with_faults_in_each_night_ends_with_the_tables_of_a_week_without() {
         if let Some(store) = &there {
             store.join(&world);
         }
-        for n in 0..NIGHTS.len() {
+        for (n, night) in NIGHTS.iter().enumerate() {
             let before = Tables::of(&world.warehouse());
             let was = world.current();
             let after = &twin().tables[n];
@@ -47,7 +47,6 @@ fn a_week_with_faults_in_each_night_ends_with_the_tables_of_a_week_without() {
             };
             for _ in 0..faults.min(left) {
                 left -= 1;
-                let night = NIGHTS[n];
                 let kinds = if there.is_some() { 7 } else { 6 };
                 let (said, succeeded) = match dice.below(kinds) {
                     0 | 1 => {
@@ -112,7 +111,7 @@ fn a_week_with_faults_in_each_night_ends_with_the_tables_of_a_week_without() {
                     store.whole(&said);
                 }
             }
-            let said = format!("the faults of the night of {}", NIGHTS[n]);
+            let said = format!("the faults of the night of {night}");
             world.make_good(n, &said);
             if let Some(store) = &mut there {
                 store.settled(&world.warehouse(), &said);
