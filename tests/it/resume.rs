@@ -273,7 +273,13 @@ fn a_run_ends_at_its_deadline_and_the_next_goes_on() {
     assert!(log.contains("the run passed its deadline of 45s"), "{log}");
     let ended = shop.query("select status, message from runs where stage = 'run' and run_id = (select max(run_id) from runs)");
     assert_eq!(ended, ["interrupted,passed its deadline of 45s"]);
-    assert_eq!(kept(&shop), ["ingest", "features"]);
+    // A fast machine comes as far as the evaluation, which trains as long once more.
+    let stages = ["ingest", "features", "train", "score"];
+    let kept_there = kept(&shop);
+    assert!(
+        kept_there.len() >= 2 && stages.map(String::from).starts_with(&kept_there),
+        "{kept_there:?}"
+    );
     quick(&shop);
     shop.edit("deadline = \"45s\"", "deadline = \"1h\"");
     // Back to what was published: there is nothing to do, and nothing is left of the run.
