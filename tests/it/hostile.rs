@@ -428,7 +428,7 @@ fn read_all(folder: &Path) -> String {
         .output()
         .unwrap();
     let said = text(&out.stdout);
-    let last = said.lines().filter(|l| l.starts_with("reads ")).next_back();
+    let last = said.lines().rfind(|l| l.starts_with("reads "));
     assert!(
         out.status.success() && last == Some("reads no more"),
         "{last:?}, kept in {}\n{}",
