@@ -15,7 +15,7 @@ use super::work::contract;
 use crate::engine::{Engine, Options};
 use crate::error::{Error, Result};
 use crate::warehouse::contract::Partition;
-use crate::warehouse::store::{partition_dir, partitions};
+use crate::warehouse::store::{make_dir, partition_dir, partitions, write_whole};
 
 /// Folder below the warehouse.
 const FOLDER: &str = "repeats";
@@ -99,12 +99,8 @@ impl Inputs {
                 path.display()
             )));
         }
-        std::fs::create_dir_all(&folder)
-            .map_err(|e| Error::io("cannot make the folder", &folder, &e))?;
-        let written = path.with_extension("new");
-        std::fs::write(&written, now)
-            .and_then(|()| std::fs::rename(&written, &path))
-            .map_err(|e| Error::io("cannot write", &path, &e))
+        make_dir(&folder)?;
+        write_whole(&path, now.as_bytes())
     }
 }
 

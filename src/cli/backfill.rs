@@ -6,7 +6,7 @@ use std::time::Instant;
 use chrono::NaiveDate;
 
 use super::print::{Printer, columns};
-use super::run::{begin, chosen_device, page, stand, tables};
+use super::run::{begin, chosen_device, page, stand, tables, write_report};
 use super::{load, parse_choice, parse_date, yesterday};
 use crate::compute::Choice;
 use crate::config::Pipeline;
@@ -131,9 +131,9 @@ pub async fn run(args: &Args, printer: &mut Printer) -> Result<()> {
     }
     // Only the last night is of interest to a reader.
     if let Some(last) = backfill.steps.last().filter(|_| pipeline.report.after_run) {
-        let data = report::load::load(&pipeline, &library, last.night, None).await?;
-        report::write(&data, &pipeline.report.out, &report::Format::ALL)
-            .map_err(|e| Error::from(e).context("the tables are published, but not the report"))?;
+        write_report(&pipeline, &library, last.night)
+            .await
+            .map_err(|e| e.context("the tables are published, but not the report"))?;
     }
     Ok(())
 }

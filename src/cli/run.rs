@@ -211,7 +211,8 @@ async fn nothing(run: &Run<'_>, unchanged: &Unchanged, printer: &mut Printer) ->
     Ok(())
 }
 
-async fn write_report(
+/// Writes the report of a night.
+pub async fn write_report(
     pipeline: &Pipeline,
     library: &Library,
     date: NaiveDate,

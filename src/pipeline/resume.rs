@@ -6,8 +6,7 @@
 //!   <stage>/…            the files that it wrote, as hard links
 //! ```
 
-use std::fs::{self, File};
-use std::io::Write;
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -18,7 +17,7 @@ use super::origin::Ingredients;
 use super::stages::Carried;
 use crate::error::{Error, Result};
 use crate::warehouse::layers::{Layer, Listing};
-use crate::warehouse::store::{make_dir, read_dir, remove_dir, sync_dir};
+use crate::warehouse::store::{make_dir, read_dir, remove_dir, sync_dir, write_whole};
 use crate::warehouse::{Staging, Warehouse};
 
 /// End of the folders' names.
@@ -259,16 +258,12 @@ impl Book {
 
     /// Writes the book anew, in one step and on disk.
     fn write(&self) -> Result<()> {
-        let (file, new) = (self.folder.join(FILE), self.folder.join("stages.new"));
         let text = serde_json::to_vec(&Written {
             base: self.base.clone(),
             finished: &self.finished,
         })
         .map_err(|e| Error::unexpected(format!("the finished stages cannot be noted: {e}")))?;
-        File::create(&new)
-            .and_then(|mut file| file.write_all(&text).and_then(|()| file.sync_all()))
-            .and_then(|()| fs::rename(&new, &file))
-            .map_err(|e| Error::io("cannot write", &file, &e))?;
+        write_whole(&self.folder.join(FILE), &text)?;
         sync_dir(&self.folder)
     }
 }

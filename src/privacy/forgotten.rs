@@ -6,7 +6,6 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use hmac::{Hmac, KeyInit, Mac};
@@ -17,7 +16,7 @@ use sha2::Sha256;
 use super::People;
 use crate::engine::hex;
 use crate::error::{Error, Result};
-use crate::warehouse::store::make_dir;
+use crate::warehouse::store::{make_dir, sync_dir, write_whole};
 
 /// The file below the warehouse; a store has the same folder.
 const FILE: &str = "forgotten/list";
@@ -112,16 +111,9 @@ impl Forgotten {
         }
         let dir = path.parent().unwrap_or(warehouse);
         make_dir(dir)?;
-        let new = path.with_extension("new");
-        std::fs::File::create(&new)
-            .and_then(|mut file| {
-                file.write_all(text.as_bytes())?;
-                file.sync_all()?;
-                std::fs::rename(&new, &path)?;
-                std::fs::File::open(dir)?.sync_all()?;
-                std::fs::File::open(warehouse)?.sync_all()
-            })
-            .map_err(|e| Error::io("cannot write", &path, &e))
+        write_whole(&path, text.as_bytes())?;
+        sync_dir(dir)?;
+        sync_dir(warehouse)
     }
 
     /// Whether a person, as the shop knows them, is on the list.

@@ -617,7 +617,10 @@ pub(crate) fn sync_dir(dir: &Path) -> Result<()> {
 }
 
 /// Writes a small file, durable and in one step.
-pub(super) fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
+///
+/// # Errors
+/// Those of the file system.
+pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
     let new = write_beside(path, bytes)?;
     fs::rename(&new, path).map_err(|e| Error::io("cannot write", path, &e))
 }

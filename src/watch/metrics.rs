@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::ErrorKind;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use chrono::{DateTime, Utc};
 
@@ -20,6 +20,7 @@ use crate::error::{Error, Kind, Result};
 use crate::pipeline::freshness::end_of;
 use crate::pipeline::runs::last_success;
 use crate::warehouse::Warehouse;
+use crate::warehouse::store::{make_dir, write_whole};
 
 /// Every metric, with its help.
 pub const METRICS: [(&str, &str); 25] = [
@@ -180,18 +181,12 @@ impl Watch {
         if let Some(standing) = &self.standing {
             page.standing(standing);
         }
-        replace(&target.file, &page.text(&before))
+        if let Some(folder) = target.file.parent() {
+            make_dir(folder)?;
+        }
+        // The collector reads names that end in `.prom` alone, so it never sees half of it.
+        write_whole(&target.file, page.text(&before).as_bytes())
     }
-}
-
-/// Replaces a file in one step. The collector reads names that end in `.prom` alone.
-fn replace(file: &Path, text: &str) -> Result<()> {
-    if let Some(folder) = file.parent() {
-        std::fs::create_dir_all(folder).map_err(|e| Error::io("cannot make", folder, &e))?;
-    }
-    let new = file.with_extension("prom.new");
-    std::fs::write(&new, text).map_err(|e| Error::io("cannot write", &new, &e))?;
-    std::fs::rename(&new, file).map_err(|e| Error::io("cannot replace", file, &e))
 }
 
 /// The samples of each metric.

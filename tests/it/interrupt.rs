@@ -191,17 +191,7 @@ fn sigterm_ends_a_search_and_keeps_what_it_published() {
     let mut tune = Working::start(&shop, &temp, &args);
     tune.until("search", || is_in(&shop, "tune"));
     // A night may run meanwhile, and does not take the search for dead.
-    let select = [
-        "run",
-        "pipeline.toml",
-        "--date",
-        NIGHT,
-        "--device",
-        "cpu",
-        "--select",
-        "features",
-    ];
-    let night = shop.recost(&select);
+    let night = shop.recost(&[&RUN[..], &["--select", "features"]].concat());
     assert!(night.status.success(), "{}", text(&night.stderr));
     let tuned = || shop.query("select status, message from runs where stage = 'tune'");
     assert_eq!(tuned(), ["started,"]);
