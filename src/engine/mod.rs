@@ -5,12 +5,14 @@ mod functions;
 pub mod library;
 mod ordered;
 pub mod rows;
+pub mod spool;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
 use chrono::{NaiveDate, TimeDelta};
 use datafusion::common::ScalarValue;
 use datafusion::common::config::ConfigOptions;
@@ -34,6 +36,7 @@ use crate::warehouse::{TABLES, Table, TableWriter};
 pub(crate) use functions::{hex, to_text};
 pub use library::Library;
 pub(crate) use ordered::compact;
+use spool::Spool;
 
 /// What a session needs to know.
 #[derive(Debug, Clone)]
@@ -268,6 +271,11 @@ impl Engine {
         let rows = rows.execute_stream().await?;
         let env = self.ctx.runtime_env();
         Ok(ordered::ordered(rows, by, self.options.memory / 4, env))
+    }
+
+    /// A place for rows that are read later or more than once, with about `budget` bytes of them in memory.
+    pub fn spool(&self, schema: SchemaRef, budget: usize) -> Spool {
+        Spool::new(self.ctx.runtime_env(), schema, budget)
     }
 
     /// Bytes of the memory pool.
