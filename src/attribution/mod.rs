@@ -58,6 +58,7 @@ mod frontier;
 pub mod interval;
 mod map;
 pub(crate) mod matching;
+mod outcome_parts;
 mod outcomes;
 mod period;
 mod pool;

@@ -68,9 +68,17 @@ enum Search {
 #[derive(Debug)]
 enum Within {
     /// How many are in each of the ranges of 2^`shift` values.
-    Counted { low: u128, shift: u32, counts: Vec<u64> },
+    Counted {
+        low: u128,
+        shift: u32,
+        counts: Vec<u64>,
+    },
     /// Those of the 2^`shift` values.
-    Gathered { low: u128, shift: u32, found: Vec<u128> },
+    Gathered {
+        low: u128,
+        shift: u32,
+        found: Vec<u128>,
+    },
 }
 
 impl ServedSplit {
@@ -81,7 +89,11 @@ impl ServedSplit {
 
     fn with(amount: i128, weights: &Weights, bits: u32, gathered: u64) -> Self {
         let even = weights.lacking;
-        let total = if even { u128::from(weights.count) } else { weights.total };
+        let total = if even {
+            u128::from(weights.count)
+        } else {
+            weights.total
+        };
         let magnitude = amount.unsigned_abs();
         let search = if even || magnitude == 0 {
             // All remainders are equal.
@@ -97,7 +109,14 @@ impl ServedSplit {
                 within: Within::new(0, shift, weights.count, bits, gathered),
             }
         };
-        ServedSplit { amount, even, total, search, bits, gathered }
+        ServedSplit {
+            amount,
+            even,
+            total,
+            search,
+            bits,
+            gathered,
+        }
     }
 
     /// Whether parts can be given.
@@ -126,7 +145,10 @@ impl ServedSplit {
 
     /// Ends a pass over all recommendations.
     pub fn end_pass(&mut self) {
-        let nobody = Search::Settled { threshold: u128::MAX, ties: 0 };
+        let nobody = Search::Settled {
+            threshold: u128::MAX,
+            ties: 0,
+        };
         let (units, within) = match std::mem::replace(&mut self.search, nobody) {
             Search::First { quotients, within } => {
                 // The remainders add up to the units times the total and each is below it, so there are fewer units than rows.
@@ -163,7 +185,11 @@ impl Within {
     /// A look at the `expected` remainders of the 2^`shift` values from `low` on.
     fn new(low: u128, shift: u32, expected: u64, bits: u32, gathered: u64) -> Self {
         if expected <= gathered {
-            return Within::Gathered { low, shift, found: vec![] };
+            return Within::Gathered {
+                low,
+                shift,
+                found: vec![],
+            };
         }
         let bits = bits.min(shift);
         Within::Counted {
@@ -202,14 +228,19 @@ impl Within {
                 }
                 let low = low + ((range as u128) << shift);
                 if shift == 0 {
-                    return Search::Settled { threshold: low, ties: units };
+                    return Search::Settled {
+                        threshold: low,
+                        ties: units,
+                    };
                 }
                 let within = Within::new(low, shift, counts[range], bits, gathered);
                 Search::Next { units, within }
             }
             Within::Gathered { mut found, .. } => {
                 found.sort_unstable_by(|a, b| b.cmp(a));
-                let last = usize::try_from(units).unwrap_or(usize::MAX).min(found.len());
+                let last = usize::try_from(units)
+                    .unwrap_or(usize::MAX)
+                    .min(found.len());
                 let threshold = last.checked_sub(1).map_or(u128::MAX, |at| found[at]);
                 let above = found.partition_point(|remainder| *remainder > threshold);
                 Search::Settled {

@@ -259,12 +259,7 @@ impl Served {
     }
 
     /// Writes what each recommendation cost. Returns how many there are.
-    async fn write(
-        self,
-        costs: &Costs,
-        day: NaiveDate,
-        writer: &mut TableWriter,
-    ) -> Result<u64> {
+    async fn write(self, costs: &Costs, day: NaiveDate, writer: &mut TableWriter) -> Result<u64> {
         let rows = self.rows.finish()?;
         let nothing = BTreeMap::new();
         let of_day = costs.days.get(&(day, self.model.clone()));
@@ -307,9 +302,8 @@ impl Parts {
         costs: &BTreeMap<Option<String>, Cost>,
     ) -> Self {
         let splits = |cost: Cost, weights: &Weights| {
-            [cost.run, cost.making, cost.overhead].map(|amount| {
-                (amount != 0).then(|| ServedSplit::new(amount, weights))
-            })
+            [cost.run, cost.making, cost.overhead]
+                .map(|amount| (amount != 0).then(|| ServedSplit::new(amount, weights)))
         };
         let mut common = Cost::default();
         for (version, cost) in costs {
@@ -416,7 +410,10 @@ impl Parts {
 /// The computing time of each row, in ns; 0 where none was measured.
 fn times(rows: &RecordBatch) -> Result<Vec<u64>> {
     let times = column(rows, "compute_ns")?.as_primitive::<Int64Type>();
-    Ok(times.iter().map(|ns| ns.unwrap_or(0).unsigned_abs()).collect())
+    Ok(times
+        .iter()
+        .map(|ns| ns.unwrap_or(0).unsigned_abs())
+        .collect())
 }
 
 fn valid(texts: &StringViewArray, row: usize) -> Option<&str> {

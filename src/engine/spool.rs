@@ -10,15 +10,15 @@ use datafusion::common::utils::memory::get_record_batch_memory_size;
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::execution::spill_file::SpillFile;
+use datafusion::physical_plan::SpillManager;
 use datafusion::physical_plan::metrics::{ExecutionPlanMetricsSet, SpillMetrics};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
-use datafusion::physical_plan::SpillManager;
 use futures::stream;
 
 use crate::error::Result;
 
 /// Rows of a batch, however few were pushed at a time.
-const BATCH_ROWS: usize = 8192;
+const BATCH_ROWS: usize = 2048;
 
 /// Rows being set aside.
 pub struct Spool {
@@ -39,7 +39,7 @@ type Append = Box<dyn FnMut(Option<&RecordBatch>) -> Result<Option<Arc<dyn Spill
 
 impl Spool {
     /// None yet, of which about `budget` bytes are to be held in memory: one more and all go to a spill file of `env`.
-    pub(super) fn new(env: Arc<RuntimeEnv>, schema: SchemaRef, budget: usize) -> Self {
+    pub(crate) fn new(env: Arc<RuntimeEnv>, schema: SchemaRef, budget: usize) -> Self {
         let metrics = SpillMetrics::new(&ExecutionPlanMetricsSet::new(), 0);
         let spill = SpillManager::new(env, metrics, Arc::clone(&schema))
             .with_compression_type(SpillCompression::Lz4Frame);
@@ -146,7 +146,8 @@ mod tests {
     #[tokio::test]
     async fn rows_come_back_as_they_went_twice_from_memory_and_from_a_file() {
         let batch = |start: usize| {
-            let texts = (start..start + 1000).map(|n| Some(format!("a text too long to inline {n}")));
+            let texts =
+                (start..start + 1000).map(|n| Some(format!("a text too long to inline {n}")));
             let texts: ArrayRef = Arc::new(texts.collect::<StringViewArray>());
             RecordBatch::try_from_iter_with_nullable([("text", texts, true)]).unwrap()
         };
@@ -168,6 +169,9 @@ mod tests {
             }
         }
         let none = Spool::new(Arc::default(), schema, 0).finish().unwrap();
-        assert_eq!(none.rows().unwrap().try_collect::<Vec<_>>().await.unwrap(), []);
+        assert_eq!(
+            none.rows().unwrap().try_collect::<Vec<_>>().await.unwrap(),
+            []
+        );
     }
 }
