@@ -84,7 +84,7 @@ impl Engine {
     /// When the snapshot cannot be read or the spill folder cannot be made.
     pub fn open(options: &Options, snapshot: Option<&Path>, runs: Option<&Path>) -> Result<Engine> {
         let pool = TrackConsumersPool::new(
-            FairSpillPool::new(options.memory),
+            FairSpillPool::new(pool(options.memory)),
             std::num::NonZeroUsize::MIN.saturating_add(4),
         );
         // A stage rewrites files that it then reads: what lies in a folder is looked up each time.
@@ -439,6 +439,12 @@ impl Engine {
         names.dedup();
         Ok(names)
     }
+}
+
+/// What queries may hold of the memory of a session. The rest, an eighth and 64 MiB at least, is for what the pool does not
+/// count: pages of files being read and written.
+fn pool(memory: usize) -> usize {
+    memory - (memory / 8).max(64 << 20).min(memory / 2)
 }
 
 fn sort(frame: DataFrame, by: &[&str]) -> Result<DataFrame> {
