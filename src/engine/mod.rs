@@ -41,12 +41,14 @@ use spool::Spool;
 /// What a session needs to know.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// Bytes of the memory pool.
+    /// Bytes that a session may take, [the pool](pool()) of its queries among them.
     pub memory: usize,
     /// Threads of a query.
     pub threads: usize,
     /// Folder for spill files; `None` takes the system's.
     pub spill: Option<PathBuf>,
+    /// Bytes that spill files may take together.
+    pub spill_limit: u64,
     /// Numbers that SQL reads by `setting('name')`.
     pub settings: BTreeMap<String, f64>,
     /// Last day of the data interval; SQL reads its end by `as_of()`.
@@ -62,6 +64,7 @@ impl Options {
             memory: pipeline.engine.memory.0,
             threads: pipeline.threads(),
             spill: pipeline.engine.spill.clone(),
+            spill_limit: pipeline.engine.spill_limit.0 as u64,
             settings: pipeline.settings(),
             date,
             month: None,
@@ -90,6 +93,7 @@ impl Engine {
         // A stage rewrites files that it then reads: what lies in a folder is looked up each time.
         let mut runtime = RuntimeEnvBuilder::new()
             .with_memory_pool(Arc::new(pool))
+            .with_max_temp_directory_size(options.spill_limit)
             .with_object_list_cache_limit(0)
             .with_file_statistics_cache_limit(0);
         if let Some(spill) = &options.spill {
@@ -278,7 +282,7 @@ impl Engine {
         Spool::new(self.ctx.runtime_env(), schema, budget)
     }
 
-    /// Bytes of the memory pool.
+    /// Bytes that the session may take.
     pub fn memory(&self) -> usize {
         self.options.memory
     }

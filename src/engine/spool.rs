@@ -141,6 +141,7 @@ impl Spooled {
 mod tests {
     use super::*;
     use arrow::array::{ArrayRef, StringViewArray};
+    use datafusion::execution::runtime_env::RuntimeEnvBuilder;
     use futures::TryStreamExt;
 
     #[tokio::test]
@@ -168,6 +169,11 @@ mod tests {
                 assert_eq!(rows, expected);
             }
         }
+        let limit = RuntimeEnvBuilder::new().with_max_temp_directory_size(1000);
+        let mut spool = Spool::new(limit.build_arc().unwrap(), Arc::clone(&schema), 0);
+        let full = all.iter().try_for_each(|batch| spool.push(batch.clone()));
+        let remedy = full.unwrap_err().remedy().unwrap().to_string();
+        assert!(remedy.contains("spill_limit"), "{remedy}");
         let none = Spool::new(Arc::default(), schema, 0).finish().unwrap();
         assert_eq!(
             none.rows().unwrap().try_collect::<Vec<_>>().await.unwrap(),
