@@ -1,5 +1,6 @@
 -- interactions: one row per user × item in the window, as models see them.
 -- Inputs: events (the window, nothing at or after as_of()).
+-- Divided by: user_id.
 -- weight = Σ setting('weight_<event type>') · 2^(−age / half-life). It is added up in whole millionths of a millionth, so that
 -- the sum does not depend on the order of the rows. Invariant: weight > 0.
 with weighed as (

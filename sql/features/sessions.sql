@@ -1,5 +1,6 @@
 -- sessions: one row per user × visit in the window.
 -- Inputs: events (the window, nothing at or after as_of()).
+-- Divided by: user_id.
 -- A visit is the export's session; where the export names none, it ends after setting('session_gap_minutes') without
 -- an event. Invariant: every event belongs to exactly one visit, so Σ events = rows of events.
 with gaps as (

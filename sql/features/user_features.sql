@@ -1,5 +1,6 @@
 -- user_features: one row per user seen in the window.
--- Inputs: events (the window, nothing at or after as_of()), sessions, users (the newest snapshot).
+-- Inputs: events (the window, nothing at or after as_of()), sessions, price_bands, users (the newest snapshot).
+-- Divided by: user_id.
 -- spend counts purchases in the user's most frequent currency only, and price_band the prices in the one seen most:
 -- currencies are never added.
 with counted as (
@@ -30,21 +31,6 @@ spent as (
     from events
     where event_type = 'purchase' and price is not null and quantity is not null and currency is not null
     group by user_id, currency
-),
-seen as (
-    select
-        user_id,
-        currency,
-        avg(price) as mean_price,
-        row_number() over (partition by user_id order by count(*) desc, currency) as place
-    from events
-    where event_type in ('view', 'click', 'cart', 'purchase') and price is not null
-    group by user_id, currency
-),
-banded as (
-    select user_id, cast(ntile(4) over (partition by currency order by mean_price, user_id) as int) as price_band
-    from seen
-    where place = 1
 )
 select
     counted.user_id,
@@ -66,5 +52,5 @@ select
 from counted
 left join visits on visits.user_id = counted.user_id
 left join spent on spent.user_id = counted.user_id and spent.place = 1
-left join banded on banded.user_id = counted.user_id
+left join price_bands on price_bands.user_id = counted.user_id
 left join users on users.user_id = counted.user_id

@@ -108,7 +108,7 @@ impl Parts {
         let model = rows.schema().index_of("model_id")?;
         columns[model] = new_null_array(columns[model].data_type(), rows.num_rows());
         self.responses
-            .push(RecordBatch::try_new(rows.schema(), columns)?)
+            .push(&RecordBatch::try_new(rows.schema(), columns)?)
     }
 
     /// The parts, and the rows that go to all of them.
@@ -137,7 +137,7 @@ fn part(item: &str, parts: usize) -> usize {
 fn divide(batch: &RecordBatch, of_part: Vec<Vec<u32>>, spools: &mut [Spool]) -> Result<()> {
     for (rows, spool) in of_part.into_iter().zip(spools) {
         if !rows.is_empty() {
-            spool.push(take_record_batch(batch, &UInt32Array::from(rows))?)?;
+            spool.push(&take_record_batch(batch, &UInt32Array::from(rows))?)?;
         }
     }
     Ok(())

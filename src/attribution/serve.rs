@@ -255,7 +255,7 @@ impl Served {
                 }
             }
         }
-        self.rows.push(rows)
+        self.rows.push(&rows)
     }
 
     /// Writes what each recommendation cost. Returns how many there are.

@@ -78,6 +78,8 @@ pub const SHIPPED: &[(&str, &str)] = shipped![
     "features/interactions.sql",
     "features/item_features.sql",
     "features/night_inputs.sql",
+    "features/price_bands.sql",
+    "features/seen_prices.sql",
     "features/sessions.sql",
     "features/user_features.sql",
     "reports/bridge.sql",

@@ -41,7 +41,7 @@ use spool::Spool;
 /// What a session needs to know.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// Bytes that a session may take, [the pool](pool()) of its queries among them.
+    /// Bytes that a session may take, [the pool](pool_of()) of its queries among them.
     pub memory: usize,
     /// Threads of a query.
     pub threads: usize,
@@ -87,7 +87,7 @@ impl Engine {
     /// When the snapshot cannot be read or the spill folder cannot be made.
     pub fn open(options: &Options, snapshot: Option<&Path>, runs: Option<&Path>) -> Result<Engine> {
         let pool = TrackConsumersPool::new(
-            FairSpillPool::new(pool(options.memory)),
+            FairSpillPool::new(pool_of(options.memory)),
             std::num::NonZeroUsize::MIN.saturating_add(4),
         );
         // A stage rewrites files that it then reads: what lies in a folder is looked up each time.
@@ -107,7 +107,11 @@ impl Engine {
         let mut config = SessionConfig::new()
             .with_target_partitions(options.threads)
             .with_information_schema(true);
-        config.options_mut().execution.time_zone = Some("UTC".into());
+        let execution = &mut config.options_mut().execution;
+        execution.time_zone = Some("UTC".into());
+        // What each sort keeps for its merge is kept from the others.
+        let kept = pool_of(options.memory) / 32;
+        execution.sort_spill_reservation_bytes = kept.min(execution.sort_spill_reservation_bytes);
         let ctx = SessionContext::new_with_config_rt(config, runtime.build_arc()?);
         functions::register(&ctx, options);
 
@@ -399,6 +403,19 @@ impl Engine {
     /// # Errors
     /// Those of the query, and `Kind::Contract` when the result does not fit the table.
     pub async fn write(&self, sql: &str, table: &'static Table, dir: &Path) -> Result<u64> {
+        let mut stream = self.fitting(sql, table).await?.execute_stream().await?;
+        let mut writer = TableWriter::create(table, &dir.join("part-0.parquet"))?;
+        while let Some(batch) = stream.next().await {
+            writer.write(&batch?)?;
+        }
+        writer.finish()
+    }
+
+    /// Plans a query whose rows are for `table`, in the order of its contract.
+    ///
+    /// # Errors
+    /// As [`Engine::query`], and `Kind::Contract` when a column is lacking.
+    pub async fn fitting(&self, sql: &str, table: &Table) -> Result<DataFrame> {
         let mut frame = self.query(sql).await?;
         if !table.order.is_empty() {
             frame = sort(frame, table.order)?;
@@ -417,12 +434,7 @@ impl Engine {
                 )));
             }
         }
-        let mut stream = frame.execute_stream().await?;
-        let mut writer = TableWriter::create(table, &dir.join("part-0.parquet"))?;
-        while let Some(batch) = stream.next().await {
-            writer.write(&batch?)?;
-        }
-        writer.finish()
+        Ok(frame)
     }
 
     /// The tables that a query reads, sorted.
@@ -447,7 +459,7 @@ impl Engine {
 
 /// What queries may hold of the memory of a session. The rest, an eighth and 64 MiB at least, is for what the pool does not
 /// count: pages of files being read and written.
-fn pool(memory: usize) -> usize {
+fn pool_of(memory: usize) -> usize {
     memory - (memory / 8).max(64 << 20).min(memory / 2)
 }
 

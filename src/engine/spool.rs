@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
-use arrow::compute::BatchCoalescer;
+use arrow::compute::concat_batches;
 use arrow::datatypes::SchemaRef;
 use datafusion::common::config::SpillCompression;
 use datafusion::common::utils::memory::get_record_batch_memory_size;
@@ -15,6 +15,7 @@ use datafusion::physical_plan::metrics::{ExecutionPlanMetricsSet, SpillMetrics};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use futures::stream;
 
+use super::ordered::compact;
 use crate::error::Result;
 
 /// Rows of a batch, however few were pushed at a time.
@@ -28,7 +29,9 @@ pub struct Spool {
     budget: usize,
     /// Bytes held.
     bytes: usize,
-    batches: BatchCoalescer,
+    /// Few rows each, until they make a batch.
+    few: Vec<RecordBatch>,
+    few_rows: usize,
     held: Vec<RecordBatch>,
     file: Option<Append>,
 }
@@ -44,7 +47,8 @@ impl Spool {
         let spill = SpillManager::new(env, metrics, Arc::clone(&schema))
             .with_compression_type(SpillCompression::Lz4Frame);
         Spool {
-            batches: BatchCoalescer::new(Arc::clone(&schema), BATCH_ROWS),
+            few: vec![],
+            few_rows: 0,
             schema,
             spill,
             budget,
@@ -58,16 +62,26 @@ impl Spool {
     ///
     /// # Errors
     /// When the spill file cannot be written.
-    pub fn push(&mut self, batch: RecordBatch) -> Result<()> {
-        self.batches.push_batch(batch)?;
-        self.keep()
+    pub fn push(&mut self, batch: &RecordBatch) -> Result<()> {
+        let mut start = 0;
+        while start < batch.num_rows() {
+            let rows = (batch.num_rows() - start).min(BATCH_ROWS - self.few_rows);
+            // What is held must not hold on to whole pages of what it comes from.
+            self.few.push(compact(&batch.slice(start, rows))?);
+            self.few_rows += rows;
+            start += rows;
+            if self.few_rows == BATCH_ROWS {
+                self.keep()?;
+            }
+        }
+        Ok(())
     }
 
     fn keep(&mut self) -> Result<()> {
-        while let Some(batch) = self.batches.next_completed_batch() {
-            self.bytes += get_record_batch_memory_size(&batch);
-            self.held.push(batch);
-        }
+        let batch = concat_batches(&self.schema, &std::mem::take(&mut self.few))?;
+        self.few_rows = 0;
+        self.bytes += get_record_batch_memory_size(&batch);
+        self.held.push(batch);
         if self.bytes <= self.budget && self.file.is_none() {
             return Ok(());
         }
@@ -87,8 +101,9 @@ impl Spool {
     /// # Errors
     /// When the spill file cannot be written.
     pub fn finish(mut self) -> Result<Spooled> {
-        self.batches.finish_buffered_batch()?;
-        self.keep()?;
+        if self.few_rows > 0 {
+            self.keep()?;
+        }
         let file = match &mut self.file {
             Some(append) => append(None)?,
             None => None,
@@ -121,7 +136,18 @@ pub struct Spooled {
     file: Option<Arc<dyn SpillFile>>,
 }
 
+impl std::fmt::Debug for Spooled {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("rows set aside")
+    }
+}
+
 impl Spooled {
+    /// Their schema.
+    pub fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+
     /// The rows as they came, as often as wanted.
     ///
     /// # Errors
@@ -158,7 +184,7 @@ mod tests {
         for budget in [0, usize::MAX] {
             let mut spool = Spool::new(Arc::default(), Arc::clone(&schema), budget);
             for batch in &all {
-                spool.push(batch.clone()).unwrap();
+                spool.push(batch).unwrap();
             }
             let spooled = spool.finish().unwrap();
             assert_eq!(spooled.file.is_some(), budget == 0);
@@ -171,7 +197,7 @@ mod tests {
         }
         let limit = RuntimeEnvBuilder::new().with_max_temp_directory_size(1000);
         let mut spool = Spool::new(limit.build_arc().unwrap(), Arc::clone(&schema), 0);
-        let full = all.iter().try_for_each(|batch| spool.push(batch.clone()));
+        let full = all.iter().try_for_each(|batch| spool.push(batch));
         let remedy = full.unwrap_err().remedy().unwrap().to_string();
         assert!(remedy.contains("spill_limit"), "{remedy}");
         let none = Spool::new(Arc::default(), schema, 0).finish().unwrap();

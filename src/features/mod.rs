@@ -2,6 +2,7 @@
 
 pub mod content;
 pub mod csr;
+mod divide;
 pub mod ids;
 pub mod interactions;
 pub mod stage;

@@ -1,13 +1,16 @@
-//! The stage `features`: every file of `sql/features/` becomes a table, as of the run's day.
+//! The stage `features`: every file of `sql/features/` that is named after a table becomes it, as of the run's day; others are
+//! steps, which files read and nobody else.
 //!
 //! The session in which the files run holds events of the window only and nothing that happened after it, so no file, not
 //! even one of the user's own, can let the future into a feature.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use chrono::NaiveDate;
 use futures::{StreamExt, TryFutureExt, TryStreamExt, stream};
 
+use super::divide::{Divided, is_divided};
 use crate::engine::{Engine, Library, Options};
 use crate::error::{Error, Result};
 use crate::privacy::EVERYBODY_ELSE;
@@ -19,7 +22,7 @@ pub type Written = Vec<(String, u64)>;
 /// Runs the files over the window that ends on `window.1` and writes their partitions of that day.
 ///
 /// # Errors
-/// Those of SQL, with the file's name, and `Kind::Config` for a file that no table's contract knows.
+/// Those of SQL, with the file's name, and `Kind::Config` for a file that no table's contract knows and no other file reads.
 pub async fn run(
     library: &Library,
     options: &Options,
@@ -29,46 +32,130 @@ pub async fn run(
     let engine = Engine::open(options, Some(snapshot), None)?;
     engine.restrict_to(window).await?;
     engine.restrict("events", EVERYBODY_ELSE).await?;
-    let tight = is_tight(options.memory, snapshot, window)?;
-    let ds = window.1.to_string();
-    let mut written = vec![];
-    for wave in waves(&engine, library.ordered(&engine, "features")?)? {
-        // The files of a wave read nothing of each other. Sorting and writing of one file keeps one core busy.
-        let at_once = if tight { 1 } else { wave.len() };
-        let mut works = vec![];
-        for (name, sql) in &wave {
-            let place = library.describe(&format!("features/{name}.sql"));
-            let table = contract(name, &place)?;
-            let dir = store::replace(snapshot, table, &ds)?;
-            let engine = match tight {
-                true => engine.spilling_joins(),
-                false => engine.clone(),
-            };
-            let (name, sql) = ((*name).to_string(), (*sql).to_string());
-            works.push(async move {
-                let rows = engine.write(&sql, table, &dir).await;
-                Ok((name, rows.map_err(|e| e.context(place))?))
-            });
-        }
-        let running = stream::iter(works).map(|work| tokio::spawn(work).map_err(ended));
-        let of_wave: Vec<Result<_>> = running.buffered(at_once.max(1)).try_collect().await?;
-        written.extend(of_wave.into_iter().collect::<Result<Written>>()?);
-        // Those that come after read this day's rows, from the files just written.
-        for (name, _) in wave {
-            engine.reload(contract(name, name)?, snapshot)?;
-            engine.restrict(name, &format!("ds = date '{ds}'")).await?;
-        }
-    }
+    let stage = Making {
+        library,
+        snapshot,
+        ds: window.1.to_string(),
+        files: library.ordered(&engine, "features")?,
+        engine,
+    };
+    stage.check_steps()?;
+    let mut written = match is_tight(options.memory, snapshot, window)? {
+        true => stage.by_ranges(options.threads, window).await?,
+        false => stage.at_once().await?,
+    };
     written.sort();
     Ok(written)
 }
 
-/// Whether the window's events are too many for hash tables of several files at once. Then the files run one after another,
-/// with joins that sort: where there is room that takes a little longer, and otherwise it is the only way.
+/// The files being run.
+struct Making<'a> {
+    library: &'a Library,
+    snapshot: &'a Path,
+    ds: String,
+    /// Each after what it reads.
+    files: Vec<Sql<'a>>,
+    engine: Engine,
+}
+
+impl Making<'_> {
+    fn place(&self, name: &str) -> String {
+        self.library.describe(&format!("features/{name}.sql"))
+    }
+
+    /// A file that is named after no table is a step, a view for the others: one of them must read it.
+    fn check_steps(&self) -> Result<()> {
+        let mut read = BTreeSet::new();
+        for (_, sql) in &self.files {
+            read.extend(self.engine.inputs(sql)?);
+        }
+        let step = |(name, _): &&Sql| table(name).is_none() && !read.contains(*name);
+        match self.files.iter().find(step) {
+            Some((name, _)) => Err(Error::config(format!(
+                "{}: there is no table `{name}`, and no other file reads it",
+                self.place(name)
+            ))
+            .help("name the file after a table of `recost tables`")),
+            None => Ok(()),
+        }
+    }
+
+    /// Makes the steps views of what the session has now.
+    async fn view_steps(&self) -> Result<()> {
+        for (name, sql) in self.files.iter().filter(|(name, _)| table(name).is_none()) {
+            let view = self.engine.query(sql).await;
+            let view = view.and_then(|frame| self.engine.replace_with(name, frame));
+            view.map_err(|e| e.context(self.place(name)))?;
+        }
+        Ok(())
+    }
+
+    /// Files that read nothing of each other run side by side: sorting and writing of one keeps one core busy.
+    async fn at_once(&self) -> Result<Written> {
+        let mut written = vec![];
+        for wave in waves(&self.engine, &self.files)? {
+            self.view_steps().await?;
+            let mut works = vec![];
+            for (name, sql) in &wave {
+                let place = self.place(name);
+                let table = contract(name)?;
+                let dir = store::replace(self.snapshot, table, &self.ds)?;
+                let engine = self.engine.clone();
+                let (name, sql) = ((*name).to_string(), (*sql).to_string());
+                works.push(async move {
+                    let rows = engine.write(&sql, table, &dir).await;
+                    Ok((name, rows.map_err(|e| e.context(place))?))
+                });
+            }
+            let at_once = works.len().max(1);
+            let running = stream::iter(works).map(|work| tokio::spawn(work).map_err(ended));
+            let of_wave: Vec<Result<_>> = running.buffered(at_once).try_collect().await?;
+            written.extend(of_wave.into_iter().collect::<Result<Written>>()?);
+            for (name, _) in wave {
+                self.reload(name).await?;
+            }
+        }
+        Ok(written)
+    }
+
+    /// The files run one after another: where there is room that takes a little longer, and otherwise it is the only way.
+    async fn by_ranges(&self, threads: usize, window: (NaiveDate, NaiveDate)) -> Result<Written> {
+        self.view_steps().await?;
+        let files = self.files.iter().map(|(_, sql)| *sql);
+        let files = files.filter(|sql| is_divided(sql));
+        let mut divided = Divided::of(&self.engine, threads, files, window).await?;
+        let mut written = vec![];
+        for (name, sql) in &self.files {
+            let failed = |e: Error| e.context(self.place(name));
+            if table(name).is_none() {
+                divided.step(name, sql).await.map_err(failed)?;
+                continue;
+            }
+            let table = contract(name)?;
+            let dir = store::replace(self.snapshot, table, &self.ds)?;
+            let rows = match is_divided(sql) {
+                true => divided.write(sql, table, &dir).await,
+                false => self.engine.spilling_joins().write(sql, table, &dir).await,
+            };
+            written.push(((*name).to_string(), rows.map_err(failed)?));
+            self.reload(name).await?;
+        }
+        Ok(written)
+    }
+
+    /// Those that come after read this day's rows, from the file just written.
+    async fn reload(&self, name: &str) -> Result<()> {
+        self.engine.reload(contract(name)?, self.snapshot)?;
+        let of_day = format!("ds = date '{}'", self.ds);
+        self.engine.restrict(name, &of_day).await
+    }
+}
+
+/// Whether the window's events are too many for hash tables of all users, in several files at once.
 fn is_tight(memory: usize, snapshot: &Path, window: (NaiveDate, NaiveDate)) -> Result<bool> {
     /// How many times the bytes of its file a table takes in memory.
     const UNPACKED: u64 = 8;
-    let events = store::bytes_by_day(snapshot, contract("events", "events")?, window)?;
+    let events = store::bytes_by_day(snapshot, contract("events")?, window)?;
     let unpacked = UNPACKED.saturating_mul(events.iter().sum());
     Ok(unpacked > memory as u64 / 2)
 }
@@ -77,21 +164,26 @@ fn ended(error: tokio::task::JoinError) -> Error {
     Error::unexpected(format!("a worker ended early: {error}"))
 }
 
-fn contract(name: &str, place: &str) -> Result<&'static Table> {
-    table(name).ok_or_else(|| {
-        Error::config(format!("{place}: there is no table `{name}`"))
-            .help("name the file after a table of `recost tables`")
-    })
+fn contract(name: &str) -> Result<&'static Table> {
+    table(name).ok_or_else(|| Error::config(format!("there is no table `{name}`")))
 }
 
 /// Name and text of a SQL file.
 type Sql<'a> = (&'a str, &'a str);
 
-/// The files in groups, each of which reads nothing but what the groups before it make.
-fn waves<'a>(engine: &Engine, files: Vec<Sql<'a>>) -> Result<Vec<Vec<Sql<'a>>>> {
+/// The files that make tables in groups, each of which reads nothing, be it through steps, but what the groups before it make.
+fn waves<'a>(engine: &Engine, files: &[Sql<'a>]) -> Result<Vec<Vec<Sql<'a>>>> {
     let mut waves: Vec<Vec<Sql>> = vec![];
+    let mut of_steps: BTreeMap<&str, Vec<String>> = BTreeMap::new();
     for (name, sql) in files {
-        let inputs = engine.inputs(sql)?;
+        let mut inputs = engine.inputs(sql)?;
+        let through = inputs.iter().filter_map(|i| of_steps.get(i.as_str()));
+        let through: Vec<String> = through.flatten().cloned().collect();
+        inputs.extend(through);
+        if table(name).is_none() {
+            of_steps.insert(name, inputs);
+            continue;
+        }
         let made_in = |wave: &Vec<Sql>| {
             wave.iter()
                 .any(|(made, _)| inputs.iter().any(|i| i == made))

@@ -22,6 +22,7 @@ mod hostile_texts;
 mod interrupt;
 mod ledger;
 mod lineage;
+mod memory;
 mod night;
 mod nights;
 mod oracle;

@@ -135,7 +135,7 @@ impl Session {
             for (name, sql) in self.library.folder(folder) {
                 let view = format!("{schema}.{name}");
                 let reads = self.engine.inputs(sql)?;
-                let daily = ["events", "items", "users", "model_days"];
+                let daily = ["events", "items", "users", "model_days", "seen_prices"];
                 if name == "model_days" || reads.iter().any(|t| daily.contains(&t.as_str())) {
                     by_day.push((view, sql.to_string()));
                 } else {
@@ -152,10 +152,15 @@ impl Session {
         for name in ["recommendation_costs", "served_days", "outcomes"] {
             self.engine.restrict(name, &within).await?;
         }
-        for (name, _) in self.library.folder("features") {
-            self.engine
-                .restrict(name, &format!("ds = date '{last}'"))
-                .await?;
+        for (name, sql) in self.library.ordered(&self.engine, "features")? {
+            match recost::warehouse::table(name) {
+                Some(_) => {
+                    let of_day = format!("ds = date '{last}'");
+                    self.engine.restrict(name, &of_day).await?;
+                }
+                // A step, which other files of the folder read.
+                None => self.engine.view(name, sql).await?,
+            }
         }
         let model_days = self.library.get("attribution/model_days.sql")?;
         self.engine.view("model_days", model_days).await?;

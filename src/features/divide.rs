@@ -1,0 +1,314 @@
+//! Features where memory is short: ranges of users one after another, as many at a time as there are threads.
+//!
+//! A file that says `-- Divided by: user_id.` makes the rows of a user from that user's rows alone, so what it makes of each
+//! range, put one after the other, is what it makes of all. Events and users are divided over spill files once; of what
+//! comes in order of users, as the feature tables do, a range is looked up.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::sync::Arc;
+
+use arrow::array::{AsArray, RecordBatch, StringViewArray, UInt32Array};
+use arrow::compute::{cast, take_record_batch};
+use arrow::datatypes::{DataType, Schema, SchemaRef};
+use chrono::NaiveDate;
+use datafusion::catalog::TableProvider;
+use datafusion::catalog::streaming::StreamingTable;
+use datafusion::common::tree_node::TreeNodeRecursion;
+use datafusion::dataframe::DataFrame;
+use datafusion::error::DataFusionError;
+use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::logical_expr::{LogicalPlan, col, lit};
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use datafusion::physical_plan::streaming::PartitionStream;
+use futures::{Stream, StreamExt, TryStreamExt, stream};
+
+use crate::engine::Engine;
+use crate::engine::rows::map;
+use crate::engine::spool::{Spool, Spooled};
+use crate::error::{Error, Result};
+use crate::warehouse::{Table, TableWriter};
+
+/// Who the rows are divided by.
+const BY: &str = "user_id";
+
+/// The tables that sources feed and that have the column, in no order of it.
+const SOURCES: [&str; 2] = ["events", "users"];
+
+/// Bytes of memory for each event of a range, as the largest of our files needs them, on two threads.
+const BYTES: usize = 512;
+
+/// Users of each day by which the ranges are found.
+const SAMPLE: usize = 20_000;
+
+/// Whether a file may be run for ranges of users.
+pub fn is_divided(sql: &str) -> bool {
+    let mark = format!("-- Divided by: {BY}.");
+    sql.lines().any(|line| line.trim() == mark)
+}
+
+/// The window's rows by ranges of users.
+#[derive(Clone)]
+pub struct Divided {
+    engine: Engine,
+    threads: usize,
+    /// Where the second and each further range begins.
+    first: Arc<Vec<String>>,
+    /// Rows of each range.
+    tables: BTreeMap<String, Vec<Arc<Spooled>>>,
+}
+
+impl Divided {
+    /// Divides what `files` read of the tables that sources feed. The session holds of them what the window has.
+    ///
+    /// # Errors
+    /// Those of SQL and of spill files.
+    pub async fn of(
+        engine: &Engine,
+        threads: usize,
+        files: impl Iterator<Item = &str>,
+        window: (NaiveDate, NaiveDate),
+    ) -> Result<Self> {
+        let count = engine.collect("select count(*) as n from events").await?;
+        let count = map(&count, |row| row.count("n"))?;
+        let events = usize::try_from(count.iter().sum::<u64>()).unwrap_or(usize::MAX);
+        let ranges = events.div_ceil(engine.memory() / BYTES).max(1);
+        let mut divided = Divided {
+            engine: engine.clone(),
+            threads,
+            first: Arc::new(starts(engine, window, ranges).await?),
+            tables: BTreeMap::new(),
+        };
+        let mut read: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
+        for sql in files {
+            let plan = engine.query(sql).await?.into_optimized_plan()?;
+            for table in SOURCES {
+                read.entry(table)
+                    .or_default()
+                    .extend(columns(&plan, table)?);
+            }
+        }
+        for (table, mut columns) in read {
+            if columns.is_empty() {
+                continue;
+            }
+            columns.insert(BY.to_string());
+            let has = engine.context().table(table).await?;
+            columns.retain(|column| has.schema().has_column_with_unqualified_name(column));
+            let columns: Vec<String> = columns.into_iter().collect();
+            let sql = format!("select {} from {table}", columns.join(", "));
+            let rows = engine.stream(&sql).await?;
+            divided.put(table, rows).await?;
+        }
+        Ok(divided)
+    }
+
+    fn ranges(&self) -> usize {
+        self.first.len() + 1
+    }
+
+    /// Divides the rows of a stream, which stand for the table `name` from now on.
+    async fn put(&mut self, name: &str, mut rows: SendableRecordBatchStream) -> Result<()> {
+        let mut spools = self.spools(&rows.schema());
+        while let Some(batch) = rows.next().await {
+            let batch = batch?;
+            let users = users(&batch)?;
+            let mut of_range: Vec<Vec<u32>> = vec![vec![]; spools.len()];
+            for row in 0..batch.num_rows() {
+                let user = users.value(row);
+                let range = self.first.partition_point(|first| first.as_str() <= user);
+                of_range[range].push(row as u32);
+            }
+            for (rows, spool) in of_range.into_iter().zip(&mut spools) {
+                if !rows.is_empty() {
+                    spool.push(&take_record_batch(&batch, &UInt32Array::from(rows))?)?;
+                }
+            }
+        }
+        self.keep(name, spools)
+    }
+
+    fn spools(&self, schema: &SchemaRef) -> Vec<Spool> {
+        let spool = |_| self.engine.spool(Arc::clone(schema), 0);
+        (0..self.ranges()).map(spool).collect()
+    }
+
+    fn keep(&mut self, name: &str, spools: Vec<Spool>) -> Result<()> {
+        let rows: Vec<Arc<Spooled>> = spools
+            .into_iter()
+            .map(|spool| Ok(Arc::new(spool.finish()?)))
+            .collect::<Result<_>>()?;
+        // Files that are not divided read the ranges one after the other.
+        if !SOURCES.contains(&name) {
+            self.engine.context().deregister_table(name)?;
+            self.engine
+                .context()
+                .register_table(name, as_table(&rows)?)?;
+        }
+        self.tables.insert(name.to_string(), rows);
+        Ok(())
+    }
+
+    /// Makes a step that others read: range by range, or as a whole where its file is not divided.
+    ///
+    /// # Errors
+    /// Those of SQL and of spill files.
+    pub async fn step(&mut self, name: &str, sql: &str) -> Result<()> {
+        if !is_divided(sql) {
+            let rows = self.engine.spilling_joins().stream(sql).await?;
+            return self.put(name, rows).await;
+        }
+        let schema = Arc::clone(self.engine.query(sql).await?.schema().inner());
+        let mut spools = vec![];
+        let mut ranges = self.each(sql, None);
+        while let Some(rows) = ranges.next().await {
+            let mut spool = self.engine.spool(Arc::clone(&schema), 0);
+            rows?.iter().try_for_each(|batch| spool.push(batch))?;
+            spools.push(spool);
+        }
+        drop(ranges);
+        self.keep(name, spools)
+    }
+
+    /// Runs a divided file into one file of `dir`, in the order of `table`'s contract. Returns the rows.
+    ///
+    /// # Errors
+    /// As [`Engine::write`].
+    pub async fn write(&self, sql: &str, table: &'static Table, dir: &Path) -> Result<u64> {
+        let mut writer = TableWriter::create(table, &dir.join("part-0.parquet"))?;
+        let mut ranges = self.each(sql, Some(table));
+        while let Some(rows) = ranges.next().await {
+            rows?.iter().try_for_each(|batch| writer.write(batch))?;
+        }
+        writer.finish()
+    }
+
+    /// The rows that a file makes of each range, in the order of ranges.
+    fn each(
+        &self,
+        sql: &str,
+        table: Option<&'static Table>,
+    ) -> impl Stream<Item = Result<Vec<RecordBatch>>> + Unpin {
+        let (divided, sql) = (self.clone(), sql.to_string());
+        let works = stream::iter(0..self.ranges()).map(move |range| {
+            let (divided, sql) = (divided.clone(), sql.clone());
+            tokio::spawn(async move { divided.range(range, &sql, table).await })
+        });
+        works
+            .buffered(self.threads.max(1))
+            .map(|done| done.map_err(ended)?)
+    }
+
+    async fn range(
+        &self,
+        range: usize,
+        sql: &str,
+        table: Option<&'static Table>,
+    ) -> Result<Vec<RecordBatch>> {
+        let session = self.engine.detached(None)?;
+        for input in self.engine.inputs(sql)? {
+            let rows: Arc<dyn TableProvider> = match self.tables.get(&input) {
+                Some(ranges) => as_table(&ranges[range..=range])?,
+                None => {
+                    let frame = self.engine.context().table(&input).await?;
+                    let by_user = frame.schema().has_column_with_unqualified_name(BY);
+                    match by_user {
+                        true => self.within(frame, range)?.into_view(),
+                        false => frame.into_view(),
+                    }
+                }
+            };
+            session.context().register_table(&input, rows)?;
+        }
+        let frame = match table {
+            Some(table) => session.fitting(sql, table).await?,
+            None => session.query(sql).await?,
+        };
+        Ok(frame.collect().await?)
+    }
+
+    /// The rows of a range.
+    fn within(&self, mut frame: DataFrame, range: usize) -> Result<DataFrame> {
+        if let Some(first) = range.checked_sub(1).and_then(|r| self.first.get(r)) {
+            frame = frame.filter(col(BY).gt_eq(lit(first)))?;
+        }
+        if let Some(next) = self.first.get(range) {
+            frame = frame.filter(col(BY).lt(lit(next)))?;
+        }
+        Ok(frame)
+    }
+}
+
+/// Ranges of rows as a table of one partition.
+fn as_table(ranges: &[Arc<Spooled>]) -> Result<Arc<dyn TableProvider>> {
+    let schema = ranges.first().map(|rows| Arc::clone(rows.schema()));
+    let schema = schema.unwrap_or_else(|| Arc::new(Schema::empty()));
+    let chain = Chain(Arc::clone(&schema), ranges.to_vec());
+    Ok(Arc::new(StreamingTable::try_new(
+        schema,
+        vec![Arc::new(chain)],
+    )?))
+}
+
+/// Rows of one spool after those of another.
+#[derive(Debug)]
+struct Chain(SchemaRef, Vec<Arc<Spooled>>);
+
+impl PartitionStream for Chain {
+    fn schema(&self) -> &SchemaRef {
+        &self.0
+    }
+
+    fn execute(&self, _: Arc<TaskContext>) -> SendableRecordBatchStream {
+        let rows =
+            stream::iter(self.1.clone()).map(|spooled| Ok::<_, DataFusionError>(spooled.rows()?));
+        let rows = rows.try_flatten();
+        Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&self.0), rows))
+    }
+}
+
+/// Where ranges with about as many events each begin, but the first.
+async fn starts(
+    engine: &Engine,
+    (from, to): (NaiveDate, NaiveDate),
+    ranges: usize,
+) -> Result<Vec<String>> {
+    let mut sample: Vec<String> = vec![];
+    for day in from.iter_days().take_while(|d| *d <= to && ranges > 1) {
+        let some = format!("select {BY} from events where ds = date '{day}' limit {SAMPLE}");
+        for batch in engine.collect(&some).await? {
+            sample.extend(users(&batch)?.iter().flatten().map(str::to_string));
+        }
+    }
+    sample.sort_unstable();
+    let first = |range: usize| sample.get(range * sample.len() / ranges).cloned();
+    let mut first: Vec<String> = (1..ranges).filter_map(first).collect();
+    first.dedup();
+    Ok(first)
+}
+
+fn users(batch: &RecordBatch) -> Result<StringViewArray> {
+    let users = batch
+        .column_by_name(BY)
+        .ok_or_else(|| Error::config(format!("what is divided by {BY} has no such column")))?;
+    Ok(cast(users, &DataType::Utf8View)?.as_string_view().clone())
+}
+
+/// The columns of a table that a plan reads.
+fn columns(plan: &LogicalPlan, table: &str) -> Result<BTreeSet<String>> {
+    let mut read = BTreeSet::new();
+    plan.apply_with_subqueries(|node| {
+        if let LogicalPlan::TableScan(scan) = node
+            && scan.table_name.table() == table
+        {
+            let fields = scan.projected_schema.fields().iter();
+            read.extend(fields.map(|f| f.name().clone()));
+        }
+        Ok(TreeNodeRecursion::Continue)
+    })?;
+    Ok(read)
+}
+
+fn ended(error: tokio::task::JoinError) -> Error {
+    Error::unexpected(format!("a worker ended early: {error}"))
+}
