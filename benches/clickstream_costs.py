@@ -153,7 +153,7 @@ def main():
     ap.add_argument("--peers", nargs="*", choices=["duckdb", "polars"], default=["duckdb", "polars"])
     ap.add_argument("--memory", default="512MiB", help="of [engine], and DuckDB's memory_limit")
     ap.add_argument("--recost", default="target/release/recost")
-    ap.add_argument("--json", default="clickstream-costs.json", help="figures of all sizes, added to")
+    ap.add_argument("--json", default="docs/charts/clickstream-costs.json", help="figures of all sizes, added to")
     ap.add_argument("--keep", help="folder for exports and tables; exports that lie there are taken as they are")
     ap.add_argument("--again", action="store_true", help="measure sizes that the JSON has, too")
     a = ap.parse_args()
