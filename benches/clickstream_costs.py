@@ -125,7 +125,7 @@ def measured(events, a, recost):
     work.mkdir(parents=True, exist_ok=True)
     if not (work / "exports").exists():
         size = ["--users", str(events // 10), "--items", str(ITEMS), "--events", str(events), "--days", str(DAYS), "--end", LAST]
-        run([recost, "generate", "--clean", *size, "--out", "exports"], work)
+        run([recost, "generate", *([] if a.faults else ["--clean"]), *size, "--out", "exports"], work)
     print(f"\n{events:,} events, {events // 10:,} users, memory {a.memory}; {shown(work)}", flush=True)
     ours, *held = of_recost(recost, work, a.memory)
     tools = {"recost": ours}
@@ -155,11 +155,15 @@ def main():
     ap.add_argument("--recost", default="target/release/recost")
     ap.add_argument("--json", default="docs/charts/clickstream-costs.json", help="figures of all sizes, added to")
     ap.add_argument("--keep", help="folder for exports and tables; exports that lie there are taken as they are")
+    ap.add_argument("--faults", action="store_true", help="with malformed rows, duplicates and late events, to see that all tools take them alike; figures are not kept")
     ap.add_argument("--again", action="store_true", help="measure sizes that the JSON has, too")
     a = ap.parse_args()
     recost, file = binary(a.recost), pathlib.Path(a.json)
     figures = json.loads(file.read_text()) if file.exists() else {"sizes": {}}
     for events in a.events:
+        if a.faults:
+            measured(events, a, recost)
+            continue
         if str(events) in figures["sizes"] and not a.again:
             print(f"{events:,} events are in {file}")
             continue

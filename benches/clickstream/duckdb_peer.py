@@ -321,8 +321,8 @@ def serve(on, day):
     served = "shown"
     if on.execute("select count(*) from twice").fetchone()[0]:
         served = f"""(select * from shown where {key} not in (select key from twice) union all by name
-            select distinct on (model_id, request_id, item_id) * from shown where {key} in (select key from twice)
-            order by event_time, rank, model_version, surface, compute_ns)"""
+            (select distinct on (model_id, request_id, item_id) * from shown where {key} in (select key from twice)
+            order by event_time, rank, model_version, surface, compute_ns))"""
     on.execute(f"""
     create or replace temp table of_version as
     select model_id, model_version, count(*) as n, sum(compute_ns) as ns, count(compute_ns) = count(*) and min(compute_ns) > 0 as timed
