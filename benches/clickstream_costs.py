@@ -19,6 +19,7 @@ from measure import attempt, binary, run
 HERE = pathlib.Path(__file__).resolve().parent
 LAST, DAYS, ITEMS = "2026-10-31", 30, 100_000
 STAGES = ["ingest", "features", "attribute"]
+PEERS = {"duckdb": "DuckDB", "polars": "Polars"}
 
 PIPELINE = """name = "Benchmark"
 sources = [
@@ -87,7 +88,7 @@ def of_peer(name, work, memory):
     figures = totals(taken, told["stages"])
     if taken.code:
         why = [line for line in taken.err.splitlines() if line.strip()] or [f"ended with {taken.code}"]
-        wrong = [line for line in why if "Error" in line or "Exception" in line or "killed" in line.lower()]
+        wrong = [line for line in why if "Error" in line or "Exception" in line or "signal" in line]
         figures["failed"] = (wrong or why)[-1].strip()[:300]
         shutil.rmtree(out, ignore_errors=True)
         return figures, None, None
@@ -134,7 +135,7 @@ def measured(events, a, recost):
         shutil.rmtree(work / "warehouse")
     for peer in a.peers:
         for memory in [a.memory, None] if peer == "duckdb" else [None]:
-            name = f"{peer}, {memory}" if memory else peer
+            name = f"{PEERS[peer]}, {memory}" if memory else PEERS[peer]
             tools[name], *theirs = of_peer(peer, work, memory)
             if theirs[0] is not None:
                 held_against(name, held, theirs)
@@ -150,7 +151,7 @@ def measured(events, a, recost):
 def main():
     ap = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     ap.add_argument("--events", nargs="+", type=lambda text: int(float(text)), default=[1_000_000, 3_000_000])
-    ap.add_argument("--peers", nargs="*", choices=["duckdb", "polars"], default=["duckdb", "polars"])
+    ap.add_argument("--peers", nargs="*", choices=list(PEERS), default=list(PEERS))
     ap.add_argument("--memory", default="512MiB", help="of [engine], and DuckDB's memory_limit")
     ap.add_argument("--recost", default="target/release/recost")
     ap.add_argument("--json", default="docs/charts/clickstream-costs.json", help="figures of all sizes, added to")

@@ -4,6 +4,7 @@
     python benches/clickstream/chart.py [docs/charts/clickstream-costs.json] [--out docs/charts]
 
 One SVG each, legible on light and dark ground as the charts of `growth` are. A tool that failed at a size has no point there.
+Prints the same figures as a table in Markdown.
 """
 import argparse, json, math, pathlib
 from xml.sax.saxutils import escape
@@ -73,11 +74,22 @@ def chart(figures, what):
         parts.append(f'<text x="{WIDTH - RIGHT + 9}" y="{lowest:.1f}" class="s{at}">{escape(tool)}</text>')
     about = "; ".join(f"{tool}: " + ", ".join(f"{v:,.1f} {unit} at {short(n)}" for n, v in sorted(line.items())) for tool, line in lines.items())
     height = TOP + HEIGHT + 46
-    return f'''<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" role="img" aria-labelledby="t d">
+    return f'''<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}" role="img" aria-labelledby="t d">
 <title id="t">{title}</title><desc id="d">Over events, both logarithmic. {escape(about)}</desc><style>{STYLE}</style>
 {"".join(parts)}
 </svg>
 '''
+
+
+def row(events, tool, figures):
+    """Each stage as wall / CPU seconds."""
+    pair = lambda f: f"{f['wall']:.1f} / {f['cpu']:.1f}"
+    cells = [pair(figures["stages"][stage]) if stage in figures["stages"] else "" for stage in STAGES]
+    if "failed" in figures:
+        why = "out of memory" if "memory" in figures["failed"].lower() or "signal 9" in figures["failed"] else "failed"
+        return f"| {short(events)} | {tool} | {' | '.join(cells)} | {why} | | |"
+    total = pair({what: value(figures, what) for what in ["wall", "cpu"]})
+    return f"| {short(events)} | {tool} | {' | '.join(cells)} | {total} | {pair(figures)} | {figures['peak']:,.0f} |"
 
 
 ap = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -87,3 +99,7 @@ a = ap.parse_args()
 figures = json.loads(pathlib.Path(a.json).read_text())
 for what in CHARTS:
     (pathlib.Path(a.out) / f"clickstream-costs-{what}.svg").write_text(chart(figures, what))
+print("| events | | ingest | features | attribution | the three | process | peak MiB |\n|---:|---|---:|---:|---:|---:|---:|---:|")
+for events, size in figures["sizes"].items():
+    for tool, taken in size["tools"].items():
+        print(row(int(events), tool, taken))
