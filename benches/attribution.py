@@ -10,7 +10,9 @@ prints seconds, CPU seconds and peak memory of both, and seconds of `recost expl
 alone. The peer splits in decimals of 12 places: its parts do not add up to the row, have no rule, weight or row behind
 them, and it rejects, checks and publishes nothing. It needs the package `duckdb` and GNU `time`.
 """
-import argparse, json, pathlib, resource, shutil, subprocess, sys, tempfile, time
+import argparse, json, pathlib, shutil, sys, tempfile
+
+from measure import binary, run
 
 MODELS = ["home-als", "similar-items", "search", "trending"]
 
@@ -225,19 +227,6 @@ def peer(work, impressions):
 # ---------------------------------------------------------------- both, one after the other
 
 
-def run(command, cwd):
-    """Output, wall seconds, CPU seconds and peak MiB of a command."""
-    before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
-    done = subprocess.run(["/usr/bin/env", "time", "-f", "peak %M", *command], cwd=cwd, capture_output=True, text=True)
-    wall = time.perf_counter() - start
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    if done.returncode:
-        sys.exit(f"{' '.join(command)}: {done.stdout}{done.stderr}")
-    peak = [int(l.split()[1]) for l in done.stderr.splitlines() if l.startswith("peak ")][-1] / 1024
-    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return done.stdout, wall, cpu, peak
-
-
 def main():
     ap = argparse.ArgumentParser()
     ap.add_argument("--charges", type=int, default=1_000_000)
@@ -250,7 +239,7 @@ def main():
     a = ap.parse_args()
     if a.peer:
         return peer(pathlib.Path(a.peer), a.impressions)
-    recost = str(pathlib.Path(a.recost).resolve())
+    recost = binary(a.recost)
     work = pathlib.Path(a.keep or tempfile.mkdtemp(prefix="attribution-")).resolve()
     work.mkdir(parents=True, exist_ok=True)
     if not (work / "exports").exists():
@@ -261,21 +250,18 @@ def main():
     print(f"{a.charges} charges, {a.impressions} impressions, engine memory {a.memory}")
     print(f"{'':<24}{'wall s':>10}{'CPU s':>10}{'peak MiB':>10}")
     line = lambda name, wall, cpu, peak: print(f"{name:<24}{wall:>10.2f}{cpu:>10.2f}{peak:>10.0f}", flush=True)
-    _, *ours = run([recost, "run", "pipeline.toml", "--date", "2026-10-31", "--device", "cpu"], work)
+    ours = run([recost, "run", "pipeline.toml", "--date", "2026-10-31", "--device", "cpu"], work).figures()
     line("recost run", *ours)
-    query = "select stage, round(seconds, 2), round(cpu_ns / 1e9, 2), rows, message from runs where stage <> 'run' order by started_at"
-    try:
-        stages, *_ = run([recost, "sql", "pipeline.toml", query, "--format", "csv"], work)
-    except SystemExit:
-        stages, *_ = run([recost, "sql", "pipeline.toml", query.replace("round(cpu_ns / 1e9, 2), ", ""), "--format", "csv"], work)
+    query = "select stage, round(seconds, 2), round(cpu_seconds, 2), rows, message from runs where stage <> 'run' order by started_at"
+    stages = run([recost, "sql", "pipeline.toml", query, "--format", "csv"], work).out
     print("\n".join("  " + row for row in stages.splitlines()[1:]), flush=True)
-    one, *_ = run([recost, "sql", "pipeline.toml", "select row_id from charges where resource_id = 'gpu-0' limit 1", "--format", "csv"], work)
+    one = run([recost, "sql", "pipeline.toml", "select row_id from charges where resource_id = 'gpu-0' limit 1", "--format", "csv"], work).out
     id = one.splitlines()[1]
     for name, arguments in [("explain CHARGE", [id]), ("explain MODEL", ["search"]), ("explain MODEL --stage", ["search", "--stage", "training"])]:
-        _, *took = run([recost, "explain", "pipeline.toml", *arguments], work)
+        took = run([recost, "explain", "pipeline.toml", *arguments], work).figures()
         line(name, *took)
     if not a.no_peer:
-        _, *theirs = run([sys.executable, __file__, "--peer", str(work), "--impressions", str(a.impressions)], work)
+        theirs = run([sys.executable, __file__, "--peer", str(work), "--impressions", str(a.impressions)], work).figures()
         line("DuckDB, decimals", *theirs)
         print(f"{'peer / recost':<24}" + "".join(f"{t / o:>10.2f}" for o, t in zip(ours, theirs)))
     if not a.keep:

@@ -9,15 +9,17 @@ malformed row), runs `recost run` with one ALS model (64 dimensions, 10 iteratio
 peer with the same figures, and prints seconds per stage, totals, peak memory and their ratios. A peer is a script that
 takes --exports, --out, --dim, --iterations and --k and prints a JSON summary last (stages, total_s, peak_mib).
 """
-import argparse, json, pathlib, resource, subprocess, sys, tempfile, time
+import argparse, json, pathlib, sys, tempfile
+
+from measure import binary, run
 
 ap = argparse.ArgumentParser()
 ap.add_argument("--peer", required=True)
 ap.add_argument("--recost", default="target/release/recost")
 ap.add_argument("--keep", help="folder to work in; by default a temporary one")
 a = ap.parse_args()
-recost = str(pathlib.Path(a.recost).resolve())
-peer = str(pathlib.Path(a.peer).resolve())
+recost = binary(a.recost)
+peer = binary(a.peer)
 work = pathlib.Path(a.keep or tempfile.mkdtemp(prefix="nightly-")).resolve()
 work.mkdir(parents=True, exist_ok=True)
 
@@ -40,29 +42,16 @@ report = { after_run = false }
 """
 
 
-def run(command):
-    """Output, wall seconds, CPU seconds and peak MiB of a command."""
-    before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
-    done = subprocess.run(["/usr/bin/env", "time", "-f", "peak %M", *command], cwd=work, capture_output=True, text=True)
-    wall = time.perf_counter() - start
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    if done.returncode:
-        sys.exit(done.stdout + done.stderr)
-    peak = [int(l.split()[1]) for l in done.stderr.splitlines() if l.startswith("peak ")][-1] / 1024
-    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return done.stdout, wall, cpu, peak
-
-
-run([recost, "generate", "--scale", "medium", "--clean", "--out", "exports"])
+run([recost, "generate", "--scale", "medium", "--clean", "--out", "exports"], work)
 (work / "pipeline.toml").write_text(PIPELINE)
-_, wall, cpu, peak = run([recost, "run", "pipeline.toml", "--date", "2026-10-31", "--device", "cpu"])
+wall, cpu, peak = run([recost, "run", "pipeline.toml", "--date", "2026-10-31", "--device", "cpu"], work).figures()
 query = "select stage, seconds from runs where stage <> 'run' order by started_at"
-stages, *_ = run([recost, "sql", "pipeline.toml", query, "--format", "csv"])
+stages = run([recost, "sql", "pipeline.toml", query, "--format", "csv"], work).out
 ours = {k: float(v) for k, v in (line.split(",") for line in stages.splitlines()[1:])}
-out, peer_wall, peer_cpu, peer_peak = run(
-    [sys.executable, peer, "--exports", "exports", "--out", "out-peer", "--dim", "64", "--iterations", "10", "--k", "50"]
-)
-theirs = json.loads(out.splitlines()[-1])["stages"]
+figures = ["--dim", "64", "--iterations", "10", "--k", "50"]
+night = run([sys.executable, peer, "--exports", "exports", "--out", "out-peer", *figures], work)
+peer_wall, peer_cpu, peer_peak = night.figures()
+theirs = json.loads(night.out.splitlines()[-1])["stages"]
 
 print(f"{'stage':<12}{'recost s':>10}{'peer s':>10}{'peer / recost':>16}")
 for stage in dict.fromkeys([*ours, *theirs]):
