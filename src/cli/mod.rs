@@ -22,6 +22,7 @@ mod status;
 mod sync;
 mod tables;
 mod tune;
+mod watched;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

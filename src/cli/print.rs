@@ -11,8 +11,8 @@ use tracing_subscriber::EnvFilter;
 use super::LogFormat;
 use crate::error::Error;
 use crate::privacy::secrets::{Hiding, hidden};
-use crate::watch::event::{Event, Failed, Said, Warned};
-use crate::watch::lineage::State;
+use crate::watch::event::{Event, Failed, Warned};
+use crate::watch::lineage::{Run, State, Told};
 use crate::watch::metrics::Watch;
 
 /// Writes to the terminal, and counts what it is told.
@@ -67,7 +67,7 @@ impl Printer {
         self.watch.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Writes the metrics of the night that was run, where the pipeline file asks for them.
+    /// Writes the metrics of the run, where the pipeline file asks for them.
     pub fn write_metrics(&mut self) {
         let written = self.watch().write();
         if let Err(e) = written {
@@ -89,17 +89,32 @@ impl Printer {
         let _ = out.write_all(bytes).and_then(|()| out.flush());
     }
 
-    /// Tells where the pipeline file says so that the run is in `state`: why, and with what datasets it published.
-    pub fn tell(&mut self, state: State, error: Option<&str>, outputs: &serde_json::Value) {
+    /// Tells of the run where the pipeline file asks for lineage.
+    pub fn tell(&mut self, told: &Told<'_>) {
         let watch = self.watch();
-        let of = watch.counts.run_id.clone().zip(watch.counts.date);
-        let told = watch.lineage.clone().zip(of);
+        let (job, of) = (watch.counts.job, &watch.counts);
+        let run = of.run_id.clone().zip(of.date);
+        let told_to = watch.lineage.clone().zip(run);
         // Sending may take a while.
         drop(watch);
-        let told =
-            told.map(|(lineage, (id, date))| lineage.tell(state, (&id, date), error, outputs));
-        if let Some(Err(e)) = told {
+        let sent = told_to.map(|(lineage, (id, date))| lineage.tell(&Run { job, id, date }, told));
+        if let Some(Err(e)) = sent {
             self.warning(&format!("the lineage event is not sent: {e}"));
+        }
+    }
+
+    /// Tells that the run, and the stage that it was in, ended with an error.
+    pub fn tell_end(&mut self, error: &Error) {
+        let (state, why) = (State::of(error), error.to_string());
+        let open = self.watch().counts.open.take();
+        for stage in [open.as_deref(), None]
+            .iter()
+            .skip(usize::from(open.is_none()))
+        {
+            self.tell(&Told {
+                error: Some(&why),
+                ..Told::of(*stage, state)
+            });
         }
     }
 
@@ -162,11 +177,6 @@ impl Printer {
     fn write(&mut self, line: &str) {
         self.stop();
         let _ = writeln!(std::io::stderr().lock(), "{line}");
-    }
-
-    /// One line of progress that counts nothing.
-    pub fn line(&mut self, event: &str, text: &str) {
-        self.emit(&Said { name: event, text });
     }
 
     /// A warning.

@@ -1,12 +1,13 @@
-//! What the events of a night add up to.
+//! What the events of a run add up to.
 
 use std::time::Instant;
 
 use chrono::{DateTime, NaiveDate, Utc};
 
 use crate::pipeline::meter::peak_rss;
+use crate::pipeline::runs::Job;
 
-/// How a night ended.
+/// How a run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum End {
     /// It was published.
@@ -43,15 +44,21 @@ pub struct Stage {
     pub seconds: f64,
     /// CPU time of the process meanwhile.
     pub cpu_seconds: Option<f64>,
+    /// Bytes written to spill files meanwhile.
+    pub spilled: Option<u64>,
+    /// Peak resident memory of the process so far, bytes.
+    pub peak_rss: Option<u64>,
     /// Rows written.
     pub rows: u64,
     /// Whether an earlier run did it.
     pub resumed: bool,
 }
 
-/// What the events of a night add up to.
+/// What the events of a run add up to.
 #[derive(Debug, Default)]
 pub struct Counts {
+    /// What it does.
+    pub job: Job,
     /// Id of the run, once it has one.
     pub run_id: Option<String>,
     /// The night.
@@ -59,6 +66,8 @@ pub struct Counts {
     began: Option<Instant>,
     /// From its beginning to its publication or end.
     pub seconds: Option<f64>,
+    /// The stage that goes on.
+    pub open: Option<String>,
     /// Those that ended, in order.
     pub stages: Vec<Stage>,
     /// Warnings.
@@ -74,9 +83,10 @@ pub struct Counts {
 }
 
 impl Counts {
-    /// Of a night that begins now.
-    pub fn of(date: NaiveDate) -> Self {
+    /// Of a run that begins now.
+    pub fn of(job: Job, date: NaiveDate) -> Self {
         Counts {
+            job,
             date: Some(date),
             began: Some(Instant::now()),
             ..Counts::default()
