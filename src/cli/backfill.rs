@@ -222,7 +222,7 @@ async fn night(
         start: if force { Start::Anew } else { Start::Auto },
     };
     watched(&run).begin(Some(said), printer);
-    tables(&run, printer).await.map(|_| printer.write_metrics())
+    tables(&run, printer).await.map(|_| printer.account())
 }
 
 fn counted(nights: usize) -> String {

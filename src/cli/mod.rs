@@ -201,7 +201,7 @@ pub fn main() -> ExitCode {
             ExitCode::from(error.kind().exit_code())
         }
     };
-    printer.write_metrics();
+    printer.account();
     code
 }
 

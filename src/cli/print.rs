@@ -14,6 +14,7 @@ use crate::privacy::secrets::{Hiding, hidden};
 use crate::watch::event::{Event, Failed, Warned};
 use crate::watch::lineage::{Run, State, Told};
 use crate::watch::metrics::Watch;
+use crate::watch::trace;
 
 /// Writes to the terminal, and counts what it is told.
 pub struct Printer {
@@ -67,11 +68,22 @@ impl Printer {
         self.watch.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Writes the metrics of the run, where the pipeline file asks for them.
-    pub fn write_metrics(&mut self) {
+    /// Says to those outside how the run ended: writes its metrics and sends its trace, where they are asked for.
+    pub fn account(&mut self) {
         let written = self.watch().write();
         if let Err(e) = written {
             self.warning(&format!("the metrics are not written: {e}"));
+        }
+        let mut watch = self.watch();
+        let Watch { counts, trace, .. } = &mut *watch;
+        let due = trace.as_mut().map(|trace| trace.due(counts));
+        // Sending may take a while.
+        drop(watch);
+        let sent = due
+            .transpose()
+            .and_then(|due| due.flatten().map(trace::send).transpose());
+        if let Err(e) = sent {
+            self.warning(&format!("the trace is not sent: {e}"));
         }
     }
 
@@ -106,14 +118,12 @@ impl Printer {
     /// Tells that the run, and the stage that it was in, ended with an error.
     pub fn tell_end(&mut self, error: &Error) {
         let (state, why) = (State::of(error), error.to_string());
-        let open = self.watch().counts.open.take();
-        for stage in [open.as_deref(), None]
-            .iter()
-            .skip(usize::from(open.is_none()))
-        {
+        let open = self.watch().counts.open.clone();
+        let open = open.as_ref().map(|open| Some(open.stage.as_str()));
+        for stage in open.into_iter().chain([None]) {
             self.tell(&Told {
                 error: Some(&why),
-                ..Told::of(*stage, state)
+                ..Told::of(stage, state)
             });
         }
     }

@@ -63,3 +63,47 @@ impl SpillWriter for Writer {
         self.0.finish()
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use datafusion::physical_plan::{ExecutionPlan, collect};
+
+    use super::*;
+    use crate::engine::{Engine, Options};
+
+    /// Bytes that a plan's operators say they spilled.
+    fn said(plan: &dyn ExecutionPlan) -> usize {
+        let own = plan.metrics().and_then(|m| m.spilled_bytes()).unwrap_or(0);
+        let inputs = plan.children().into_iter();
+        own + inputs.map(|input| said(input.as_ref())).sum::<usize>()
+    }
+
+    #[tokio::test]
+    async fn what_a_query_spills_is_counted() {
+        let spill = tempfile::tempdir().unwrap();
+        let options = Options {
+            memory: 16 << 20,
+            threads: 1,
+            spill: Some(spill.path().to_path_buf()),
+            settings: BTreeMap::new(),
+            date: "2026-10-31".parse().unwrap(),
+            month: None,
+        };
+        let engine = Engine::open(&options, None, None).unwrap();
+        let sql = "select value, concat('a text of some length ', value) as said
+                   from generate_series(1, 400000) order by value desc";
+        let frame = engine.query(sql).await.unwrap();
+        let plan = frame.create_physical_plan().await.unwrap();
+        let before = scratch::spilled();
+        let rows = collect(Arc::clone(&plan), engine.context().task_ctx());
+        let rows: usize = rows.await.unwrap().iter().map(|b| b.num_rows()).sum();
+        assert_eq!(rows, 400_000);
+        let said = said(plan.as_ref()) as u64;
+        // Other tests of this process may spill, too.
+        assert!(said > 1 << 20, "{said}");
+        assert!(scratch::spilled() - before >= said);
+    }
+}

@@ -48,10 +48,25 @@ pub struct Stage {
     pub spilled: Option<u64>,
     /// Peak resident memory of the process so far, bytes.
     pub peak_rss: Option<u64>,
+    /// Beginnings again.
+    pub retries: u64,
+    /// When it ended.
+    pub ended_at: DateTime<Utc>,
     /// Rows written.
     pub rows: u64,
     /// Whether an earlier run did it.
     pub resumed: bool,
+}
+
+/// A stage that goes on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Open {
+    /// Its name.
+    pub stage: String,
+    /// Wall clock.
+    pub began_at: DateTime<Utc>,
+    /// Beginnings again.
+    pub retries: u64,
 }
 
 /// What the events of a run add up to.
@@ -64,10 +79,12 @@ pub struct Counts {
     /// The night.
     pub date: Option<NaiveDate>,
     began: Option<Instant>,
+    /// The same by the wall clock.
+    pub began_at: Option<DateTime<Utc>>,
     /// From its beginning to its publication or end.
     pub seconds: Option<f64>,
     /// The stage that goes on.
-    pub open: Option<String>,
+    pub open: Option<Open>,
     /// Those that ended, in order.
     pub stages: Vec<Stage>,
     /// Warnings.
@@ -80,6 +97,8 @@ pub struct Counts {
     pub end: Option<(End, u8)>,
     /// When.
     pub ended_at: Option<DateTime<Utc>>,
+    /// What went wrong.
+    pub error: Option<String>,
 }
 
 impl Counts {
@@ -89,6 +108,7 @@ impl Counts {
             job,
             date: Some(date),
             began: Some(Instant::now()),
+            began_at: Some(Utc::now()),
             ..Counts::default()
         }
     }

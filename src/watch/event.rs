@@ -4,10 +4,10 @@
 use std::fmt;
 use std::time::Duration;
 
-use chrono::NaiveDate;
+use chrono::{NaiveDate, Utc};
 use serde_json::{Map, Value, json};
 
-use super::counts::{Counts, End, Stage};
+use super::counts::{Counts, End, Open, Stage};
 use super::lineage::State;
 use crate::error::{Error, Kind};
 use crate::pipeline::meter::peak_rss;
@@ -171,7 +171,11 @@ impl Event for StageBegan {
     }
 
     fn count(&self, counts: &mut Counts) {
-        counts.open = Some(self.0.to_string());
+        counts.open = Some(Open {
+            stage: self.0.to_string(),
+            began_at: Utc::now(),
+            retries: 0,
+        });
     }
 
     fn state(&self) -> Option<(Option<&str>, State)> {
@@ -245,13 +249,15 @@ impl Event for StageEnded<'_> {
     }
 
     fn count(&self, counts: &mut Counts) {
-        counts.open = None;
+        let open = counts.open.take();
         counts.stages.push(Stage {
             stage: self.stage.to_string(),
             seconds: self.seconds,
             cpu_seconds: self.cpu_seconds,
             spilled: self.spilled,
             peak_rss: self.peak_rss,
+            retries: open.map_or(0, |open| open.retries),
+            ended_at: Utc::now(),
             rows: self.rows,
             resumed: self.resumed_from.is_some(),
         });
@@ -303,6 +309,9 @@ impl Event for Retried<'_> {
 
     fn count(&self, counts: &mut Counts) {
         counts.retries += 1;
+        if let Some(open) = &mut counts.open {
+            open.retries += 1;
+        }
     }
 }
 
@@ -427,6 +436,7 @@ impl Event for Failed<'_> {
             _ => End::Failed,
         };
         counts.end(end, self.0.kind().exit_code());
+        counts.error = Some(self.0.to_string());
     }
 }
 

@@ -15,6 +15,7 @@ use chrono::{DateTime, Utc};
 use super::counts::{Counts, End};
 use super::lineage::Lineage;
 use super::standing::Standing;
+use super::trace::Trace;
 use crate::config::Pipeline;
 use crate::error::{Error, Kind, Result};
 use crate::pipeline::freshness::end_of;
@@ -133,6 +134,8 @@ pub struct Watch {
     pub standing: Option<Standing>,
     /// Who tells of the datasets, where it is asked for.
     pub lineage: Option<Lineage>,
+    /// Who sends traces.
+    pub trace: Option<Trace>,
     target: Option<Target>,
 }
 
@@ -149,6 +152,7 @@ impl Watch {
     /// From now on it is of the runs of `pipeline`.
     pub fn of(&mut self, pipeline: &Pipeline) {
         self.lineage = Lineage::of(pipeline);
+        self.trace = Some(Trace::of(pipeline));
         self.target = pipeline.run.metrics.clone().map(|file| Target {
             file,
             pipeline: pipeline.name.clone(),

@@ -337,7 +337,7 @@ fn every_column_says_where_it_comes_from(done: &Value) {
 }
 
 /// A listener that answers each request with `status` and hands on what it was sent.
-fn listener(status: &'static str) -> (String, Receiver<String>) {
+pub fn listener(status: &'static str) -> (String, Receiver<String>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}/api/v1/lineage", listener.local_addr().unwrap());
     let (send, received) = channel();

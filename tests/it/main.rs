@@ -38,6 +38,7 @@ mod shop;
 mod showback;
 mod sql;
 mod store;
+mod trace;
 mod tune;
 mod units;
 mod watch;

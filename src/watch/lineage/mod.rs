@@ -12,13 +12,13 @@ use std::fs::OpenOptions;
 use std::io::Write;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use chrono::{NaiveDate, SecondsFormat, Utc};
 use serde_json::{Value, json};
 
 pub use datasets::{of_stage, outputs};
 
+use super::post::post;
 use crate::config::Pipeline;
 use crate::config::lineage::Lineage as Config;
 use crate::error::{Error, Kind, Result};
@@ -29,8 +29,6 @@ use crate::privacy::secrets::hidden;
 
 /// Who made an event or a facet: a URI, with the version.
 const PRODUCER: &str = concat!("urn:recost:", env!("CARGO_PKG_VERSION"));
-/// How long an endpoint may take to answer.
-const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What happened to a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -215,46 +213,11 @@ impl Lineage {
         if told.stage.is_some() && !self.taken.load(Ordering::Relaxed) {
             return Ok(());
         }
-        let posted = post(url, token, line);
+        let token = token.map(|token| ("authorization".into(), format!("Bearer {token}")));
+        let posted = post(url, token.into_iter().collect(), line);
         self.taken.store(posted.is_ok(), Ordering::Relaxed);
         posted
     }
-}
-
-/// Posts an event. It is sent from a thread of its own, for the threads of a run are busy and those of a signal have no
-/// runtime.
-fn post(url: String, token: Option<String>, line: String) -> Result<()> {
-    let sent = std::thread::spawn(move || -> Result<(), String> {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .map_err(|e| e.to_string())?;
-        runtime.block_on(async {
-            let client = reqwest::Client::builder().timeout(PATIENCE).build();
-            let mut request = client
-                .map_err(|e| e.to_string())?
-                .post(url)
-                .header("content-type", "application/json")
-                .body(line);
-            if let Some(token) = token {
-                request = request.bearer_auth(token);
-            }
-            let answer = request.send().await.map_err(|e| in_full(&e))?;
-            answer.error_for_status().map_err(|e| in_full(&e))?;
-            Ok(())
-        })
-    });
-    match sent.join() {
-        Ok(Ok(())) => Ok(()),
-        Ok(Err(e)) => Err(Error::new(Kind::Io, e)),
-        Err(_) => Err(Error::unexpected("the thread that sends ended early")),
-    }
-}
-
-/// An error with its causes.
-fn in_full(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(error.source(), |e| e.source());
-    causes.fold(error.to_string(), |said, e| format!("{said}: {e}"))
 }
 
 /// A facet: what it says, who made it, and its schema, by version and name.
