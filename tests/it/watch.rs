@@ -212,6 +212,7 @@ fn a_log_and_the_metrics_say_the_same_of_runs_that_end_well_badly_or_not_at_all(
     let done = value(&file, "recost_nights", &[("state", "done")]);
     assert_eq!(done.as_deref(), Some("1"));
     let good = page(&shop);
+    assert!(good.contains("<dt>Spilled</dt><dd>0"), "{good}");
     assert!(good.contains("Published in ") && good.contains("Example &quot;shop&quot;"));
     for stage in ["ingest", "attribute", "check", "publish"] {
         assert!(good.contains(&format!("<title>{stage}: ")), "{stage}");
