@@ -88,6 +88,7 @@ mod tests {
             memory: 16 << 20,
             threads: 1,
             spill: Some(spill.path().to_path_buf()),
+            spill_limit: u64::MAX,
             settings: BTreeMap::new(),
             date: "2026-10-31".parse().unwrap(),
             month: None,
@@ -105,5 +106,15 @@ mod tests {
         // Other tests of this process may spill, too.
         assert!(said > 1 << 20, "{said}");
         assert!(scratch::spilled() - before >= said);
+
+        // The bound on all of them together holds for what is counted.
+        let options = Options {
+            spill_limit: 1 << 20,
+            ..options
+        };
+        let engine = Engine::open(&options, None, None).unwrap();
+        let full = engine.collect(sql).await.unwrap_err();
+        let remedy = full.remedy().unwrap_or_default();
+        assert!(remedy.contains("spill_limit"), "{full}");
     }
 }
