@@ -85,7 +85,7 @@ mod tests {
     async fn what_a_query_spills_is_counted() {
         let spill = tempfile::tempdir().unwrap();
         let options = Options {
-            memory: 16 << 20,
+            memory: 32 << 20,
             threads: 1,
             spill: Some(spill.path().to_path_buf()),
             spill_limit: u64::MAX,
@@ -95,13 +95,13 @@ mod tests {
         };
         let engine = Engine::open(&options, None, None).unwrap();
         let sql = "select value, concat('a text of some length ', value) as said
-                   from generate_series(1, 400000) order by value desc";
+                   from generate_series(1, 800000) order by value desc";
         let frame = engine.query(sql).await.unwrap();
         let plan = frame.create_physical_plan().await.unwrap();
         let before = scratch::spilled();
         let rows = collect(Arc::clone(&plan), engine.context().task_ctx());
         let rows: usize = rows.await.unwrap().iter().map(|b| b.num_rows()).sum();
-        assert_eq!(rows, 400_000);
+        assert_eq!(rows, 800_000);
         let said = said(plan.as_ref()) as u64;
         // Other tests of this process may spill, too.
         assert!(said > 1 << 20, "{said}");
