@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::alive::{Alive, is_abandoned, is_held};
@@ -18,6 +19,19 @@ const GONE: &str = "gone";
 
 /// The folders of this process, by what they lie in.
 static FOLDERS: Mutex<BTreeMap<PathBuf, (PathBuf, Alive)>> = Mutex::new(BTreeMap::new());
+
+/// Bytes that this process has written to spill files.
+static SPILLED: AtomicU64 = AtomicU64::new(0);
+
+/// Counts bytes that were written to a spill file.
+pub fn note_spilled(bytes: u64) {
+    SPILLED.fetch_add(bytes, Ordering::Relaxed);
+}
+
+/// Bytes that this process has written to spill files so far.
+pub fn spilled() -> u64 {
+    SPILLED.load(Ordering::Relaxed)
+}
 
 fn folders() -> MutexGuard<'static, BTreeMap<PathBuf, (PathBuf, Alive)>> {
     FOLDERS.lock().unwrap_or_else(PoisonError::into_inner)

@@ -6,7 +6,8 @@ use std::time::Instant;
 use chrono::NaiveDate;
 
 use super::print::{Printer, columns};
-use super::run::{begin, chosen_device, page, stand, tables, write_report};
+use super::run::{chosen_device, page, tables, watched, write_report};
+use super::watched::stand;
 use super::{load, parse_choice, parse_date, yesterday};
 use crate::compute::Choice;
 use crate::config::Pipeline;
@@ -220,8 +221,8 @@ async fn night(
         device: device.clone(),
         start: if force { Start::Anew } else { Start::Auto },
     };
-    begin(&run, Some(said), printer);
-    tables(&run, printer).await.map(|_| printer.write_metrics())
+    watched(&run).begin(Some(said), printer);
+    tables(&run, printer).await.map(|_| printer.account())
 }
 
 fn counted(nights: usize) -> String {

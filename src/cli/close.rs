@@ -4,8 +4,11 @@ use std::path::PathBuf;
 
 use super::load;
 use super::print::{Printer, thousands};
+use super::watched::{Watched, stand};
 use crate::error::Result;
-use crate::pipeline;
+use crate::pipeline::close;
+use crate::pipeline::runs::Job;
+use crate::watch::Observer;
 
 /// Arguments of `recost close`.
 #[derive(Debug, clap::Args)]
@@ -20,7 +23,21 @@ pub struct Args {
 /// Runs the command.
 pub async fn run(args: &Args, printer: &mut Printer) -> Result<()> {
     let (pipeline, library) = load(&args.pipeline)?;
-    let closed = pipeline::close::run(&pipeline, &library, &args.period).await?;
+    let watched = Watched {
+        pipeline: &pipeline,
+        library: &library,
+        job: Job::Close,
+        date: close::days_of(&args.period)?.1,
+    };
+    watched.begin(None, printer);
+    let work = async |observer: &mut Observer<'_>| {
+        close::run(&pipeline, &library, &args.period, observer).await
+    };
+    let closed = watched
+        .observe(printer, work, |(_, snapshot)| Some(snapshot.clone()))
+        .await;
+    stand(&pipeline, printer).await;
+    let (closed, _) = closed?;
     printer.result(&format!(
         "Closed {} with {} charges\nhash   {}\nWhat its bills bring from now on is restated in the open period: recost sql {} \"select * from restatements\"",
         args.period,

@@ -8,6 +8,7 @@ use super::print::{Printer, thousands};
 use super::{demo, parse_date};
 use crate::error::{Error, Result};
 use crate::generate::{GenerateError, Scale, Spec, generate};
+use crate::watch::event::Said;
 
 /// Arguments of `recost generate`.
 #[derive(Debug, clap::Args)]
@@ -98,7 +99,11 @@ pub fn exports(spec: &Spec, printer: &mut Printer) -> Result<String> {
         spec.end,
         spec.out.display()
     );
-    printer.line("generate", &text);
+    printer.emit(&Said {
+        name: "generate",
+        text: &text,
+        next: None,
+    });
     Ok(format!(
         "{} events, {} files, {} MB in {}; the planted truth is in {}",
         thousands(summary.totals.events.rows),

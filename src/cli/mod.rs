@@ -22,6 +22,7 @@ mod status;
 mod sync;
 mod tables;
 mod tune;
+mod watched;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -200,7 +201,7 @@ pub fn main() -> ExitCode {
             ExitCode::from(error.kind().exit_code())
         }
     };
-    printer.write_metrics();
+    printer.account();
     code
 }
 

@@ -11,9 +11,10 @@ use tracing_subscriber::EnvFilter;
 use super::LogFormat;
 use crate::error::Error;
 use crate::privacy::secrets::{Hiding, hidden};
-use crate::watch::event::{Event, Failed, Said, Warned};
-use crate::watch::lineage::State;
+use crate::watch::event::{Event, Failed, Warned};
+use crate::watch::lineage::{Run, State, Told};
 use crate::watch::metrics::Watch;
+use crate::watch::trace;
 
 /// Writes to the terminal, and counts what it is told.
 pub struct Printer {
@@ -67,11 +68,22 @@ impl Printer {
         self.watch.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Writes the metrics of the night that was run, where the pipeline file asks for them.
-    pub fn write_metrics(&mut self) {
+    /// Says to those outside how the run ended: writes its metrics and sends its trace, where they are asked for.
+    pub fn account(&mut self) {
         let written = self.watch().write();
         if let Err(e) = written {
             self.warning(&format!("the metrics are not written: {e}"));
+        }
+        let mut watch = self.watch();
+        let Watch { counts, trace, .. } = &mut *watch;
+        let due = trace.as_mut().map(|trace| trace.due(counts));
+        // Sending may take a while.
+        drop(watch);
+        let sent = due
+            .transpose()
+            .and_then(|due| due.flatten().map(trace::send).transpose());
+        if let Err(e) = sent {
+            self.warning(&format!("the trace is not sent: {e}"));
         }
     }
 
@@ -89,17 +101,30 @@ impl Printer {
         let _ = out.write_all(bytes).and_then(|()| out.flush());
     }
 
-    /// Tells where the pipeline file says so that the run is in `state`: why, and with what datasets it published.
-    pub fn tell(&mut self, state: State, error: Option<&str>, outputs: &serde_json::Value) {
+    /// Tells of the run where the pipeline file asks for lineage.
+    pub fn tell(&mut self, told: &Told<'_>) {
         let watch = self.watch();
-        let of = watch.counts.run_id.clone().zip(watch.counts.date);
-        let told = watch.lineage.clone().zip(of);
+        let (job, of) = (watch.counts.job, &watch.counts);
+        let run = of.run_id.clone().zip(of.date);
+        let told_to = watch.lineage.clone().zip(run);
         // Sending may take a while.
         drop(watch);
-        let told =
-            told.map(|(lineage, (id, date))| lineage.tell(state, (&id, date), error, outputs));
-        if let Some(Err(e)) = told {
+        let sent = told_to.map(|(lineage, (id, date))| lineage.tell(&Run { job, id, date }, told));
+        if let Some(Err(e)) = sent {
             self.warning(&format!("the lineage event is not sent: {e}"));
+        }
+    }
+
+    /// Tells that the run, and the stage that it was in, ended with an error.
+    pub fn tell_end(&mut self, error: &Error) {
+        let (state, why) = (State::of(error), error.to_string());
+        let open = self.watch().counts.open.clone();
+        let open = open.as_ref().map(|open| Some(open.stage.as_str()));
+        for stage in open.into_iter().chain([None]) {
+            self.tell(&Told {
+                error: Some(&why),
+                ..Told::of(stage, state)
+            });
         }
     }
 
@@ -162,11 +187,6 @@ impl Printer {
     fn write(&mut self, line: &str) {
         self.stop();
         let _ = writeln!(std::io::stderr().lock(), "{line}");
-    }
-
-    /// One line of progress that counts nothing.
-    pub fn line(&mut self, event: &str, text: &str) {
-        self.emit(&Said { name: event, text });
     }
 
     /// A warning.

@@ -1,10 +1,9 @@
 //! `recost run`.
 
-use std::time::SystemTime;
+use chrono::NaiveDate;
 
-use chrono::{NaiveDate, Utc};
-
-use super::print::{Printer, columns};
+use super::print::{Printer, columns, size};
+use super::watched::{Watched, stand};
 use super::{Night, parse_choice, parse_selection, selection, signals};
 use crate::compute::Choice;
 use crate::config::Pipeline;
@@ -13,11 +12,10 @@ use crate::engine::{Engine, Library, Options};
 use crate::error::{Error, Result};
 use crate::money::{Currency, Money};
 use crate::pipeline::run::{Night as Run, Outcome, Published, Start};
+use crate::pipeline::runs::Job;
 use crate::pipeline::unchanged::Unchanged;
 use crate::report;
-use crate::watch::event::{NightBegan, RunStarted};
-use crate::watch::lineage::{self, State};
-use crate::watch::{Event, standing};
+use crate::watch::Observer;
 
 /// Arguments of `recost run`.
 #[derive(Debug, clap::Args)]
@@ -101,7 +99,7 @@ async fn show(run: &Run<'_>, printer: &mut Printer) -> Result<()> {
 async fn published_and_reported(run: &Run<'_>, printer: &mut Printer) -> Result<()> {
     let started = std::time::Instant::now();
     let (pipeline, date) = (run.pipeline, run.date);
-    begin(run, None, printer);
+    watched(run).begin(None, printer);
     if pipeline.report.after_run {
         report::prepare(&pipeline.report.out)?;
     }
@@ -136,13 +134,6 @@ async fn published_and_reported(run: &Run<'_>, printer: &mut Printer) -> Result<
     Ok(())
 }
 
-/// From now on the night is watched. `why` is said, where it is one of several.
-pub fn begin(run: &Run<'_>, why: Option<&str>, printer: &mut Printer) {
-    printer.watch().of(run.pipeline);
-    let date = run.date;
-    printer.emit(&NightBegan { date, why });
-}
-
 /// Writes the page on the last run, whatever became of it.
 pub fn page(pipeline: &Pipeline, library: &Library, printer: &mut Printer) {
     if let Err(e) = report::run::write(pipeline, library, &pipeline.report.out) {
@@ -150,16 +141,13 @@ pub fn page(pipeline: &Pipeline, library: &Library, printer: &mut Printer) {
     }
 }
 
-/// Looks at how nights and sources stand, where metrics are asked for.
-pub async fn stand(pipeline: &Pipeline, printer: &mut Printer) {
-    if !printer.watch().is_asked_for() {
-        return;
-    }
-    match standing::standing(pipeline, Utc::now()).await {
-        Ok(standing) => printer.watch().standing = Some(standing),
-        Err(e) => printer.warning(&format!(
-            "the metrics lack how nights and sources stand: {e}"
-        )),
+/// How a night is watched.
+pub fn watched<'a>(run: &'a Run<'_>) -> Watched<'a> {
+    Watched {
+        pipeline: run.pipeline,
+        library: &run.library,
+        job: Job::Night,
+        date: run.date,
     }
 }
 
@@ -170,31 +158,13 @@ pub async fn tables(run: &Run<'_>, printer: &mut Printer) -> Result<Outcome> {
     let _deadline = deadline
         .transpose()
         .map_err(|e| Error::unexpected(format!("cannot watch the deadline: {e}")))?;
-    let (since, nothing) = (SystemTime::now(), serde_json::json!([]));
-    let mut observer = |event: &dyn Event| {
-        printer.emit(event);
-        if event.name() == RunStarted::NAME {
-            printer.tell(State::Start, None, &nothing);
-        }
-    };
-    let done = run.run(&mut observer).await;
-    match &done {
-        Ok(Outcome::Published(published)) if printer.watch().lineage.is_some() => {
-            let of = (run.pipeline, &run.library, run.date);
-            let outputs = lineage::outputs(of.0, of.1, of.2, &published.snapshot, since).await;
-            let (outputs, missing) = match outputs {
-                Ok(outputs) => (outputs, None),
-                Err(e) => (nothing, Some(e)),
-            };
-            if let Some(e) = missing {
-                printer.warning(&format!("the lineage event lacks its outputs: {e}"));
-            }
-            printer.tell(State::Complete, None, &outputs);
-        }
-        Err(e) => printer.tell(State::of(e), Some(&e.to_string()), &nothing),
-        Ok(_) => {}
-    }
-    done
+    let work = async |observer: &mut Observer<'_>| run.run(observer).await;
+    watched(run)
+        .observe(printer, work, |outcome| match outcome {
+            Outcome::Published(published) => Some(published.snapshot.clone()),
+            Outcome::Unchanged(_) => None,
+        })
+        .await
 }
 
 /// Says that the night is there already, and writes its report where that is missing.
@@ -291,17 +261,19 @@ async fn reconciled(options: &Options, outcome: &Published) -> Result<Vec<String
     Ok(lines)
 }
 
-/// How long each stage took, and how busy it kept the cores that it may use.
+/// How long each stage took, how busy it kept the cores that it may use, and what it spilled.
 fn busy(outcome: &Published, threads: usize) -> Vec<String> {
     let stages = outcome.entries.iter().filter(|e| e.stage != "run");
     let rows = stages.map(|entry| {
         let used = entry.utilisation(threads);
+        let spilled = entry.spilled.filter(|bytes| *bytes > 0);
         vec![
             entry.stage.clone(),
             entry
                 .seconds()
                 .map_or(String::new(), |s| format!("{s:.2} s")),
             used.map_or(String::new(), |used| format!("{:.0} %", 100.0 * used)),
+            spilled.map_or(String::new(), |bytes| format!("{} spilled", size(bytes))),
         ]
     });
     let mut lines = vec![format!("Stages, and how busy they kept {threads} threads")];

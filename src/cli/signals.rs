@@ -13,7 +13,6 @@ use crate::config::TimeSpan;
 use crate::error::{Error, Kind};
 use crate::pipeline::interrupt::{Runs, expire, interrupt};
 use crate::scratch;
-use crate::watch::lineage::State;
 
 /// From now on Ctrl-C and SIGTERM end the process with exit code 130 once the ledger says so, and a second one at once.
 ///
@@ -84,10 +83,9 @@ fn leave_saying(error: &Error, _held: MutexGuard<'static, Runs>, mut printer: Pr
     let unpublished = printer.watch().counts.end.is_none();
     printer.error_over_progress(error);
     if unpublished {
-        let why = error.to_string();
-        printer.tell(State::of(error), Some(&why), &serde_json::json!([]));
+        printer.tell_end(error);
     }
-    printer.write_metrics();
+    printer.account();
     leave(error.kind())
 }
 

@@ -5,14 +5,14 @@ use chrono::{DateTime, Utc};
 use super::Night;
 use super::print::{Printer, columns, thousands};
 use crate::config::Pipeline;
+use crate::engine::Engine;
 use crate::engine::rows::map;
-use crate::engine::{Engine, Options};
 use crate::error::{Error, Kind, Result};
 use crate::ingest::shortened;
-use crate::pipeline::freshness::{self, Freshness};
+use crate::pipeline::freshness::{Freshness, end_of};
 use crate::pipeline::nights::{self, Nights, State};
 use crate::pipeline::runs::{self, Run};
-use crate::warehouse::Warehouse;
+use crate::pipeline::stand::Stand;
 
 /// Nights that are named one by one.
 const NAMED: usize = 20;
@@ -48,13 +48,14 @@ struct Incomplete {
 pub async fn run(args: &Args, printer: &mut Printer) -> Result<()> {
     let (pipeline, _, date) = args.night.load()?;
     let now = Utc::now();
-    let warehouse = Warehouse::new(&pipeline.warehouse);
-    let snapshot = warehouse.snapshot();
-    let options = Options::of(&pipeline, date);
-    let engine = Engine::open(&options, snapshot.as_deref(), Some(&warehouse.runs()))?;
+    let Stand {
+        warehouse,
+        snapshot,
+        engine,
+        nights,
+        sources,
+    } = Stand::of(&pipeline, (args.from, date), now).await?;
     let runs = runs::newest(&engine, &warehouse, 10).await?;
-    let nights = nights::nights(&pipeline, &engine, &warehouse, (args.from, date)).await?;
-    let sources = freshness::freshness(&pipeline, &engine, &nights, date, now).await?;
     let incomplete = incomplete(&engine).await?;
     let alarms = alarms(&pipeline, &nights, &sources, &incomplete, now);
     if args.json {
@@ -153,9 +154,7 @@ fn alarms(
     }
     let file = pipeline.file.display();
     for state in [State::Failed, State::Missing, State::Stale] {
-        let late = |night: &&nights::Night| {
-            freshness::end_of(night.night) + pipeline.run.late_after.0 <= now
-        };
+        let late = |night: &&nights::Night| end_of(night.night) + pipeline.run.late_after.0 <= now;
         let of: Vec<String> = nights
             .in_state(state)
             .filter(late)

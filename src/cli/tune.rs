@@ -2,13 +2,16 @@
 
 use super::print::Printer;
 use super::run::chosen_device;
+use super::watched::{Watched, stand};
 use super::{Night, parse_choice};
 use crate::compute::Choice;
 use crate::config::Model;
 use crate::error::Result;
 use crate::evaluate::bootstrap::Estimate;
+use crate::pipeline::runs::Job;
 use crate::tune::run::{Outcome, Said, Tuning, changed};
 use crate::tune::search::Trial;
+use crate::watch::{Observer, event};
 
 /// Arguments of `recost tune`.
 #[derive(Debug, clap::Args)]
@@ -36,24 +39,39 @@ pub async fn run(args: &Args, printer: &mut Printer) -> Result<()> {
     let model = pipeline.models.iter().find(|m| m.id == args.model);
     let params = model.map(|m| m.params.clone()).unwrap_or_default();
     let params = &params;
-    let outcome = tuning
-        .run(&mut |said| match said {
-            Said::Plan(plan, until) => {
-                let rungs = plan.rungs.iter();
-                let rungs: Vec<String> = rungs
-                    .map(|r| format!("{} trials of {} passes", r.trials, r.passes))
-                    .collect();
-                let text = format!("search     {}; {until}", rungs.join(", "));
-                printer.line("search", &text);
-                printer.begin("trial");
-            }
-            Said::Tried(trial) => {
-                printer.line("trial", &line(trial, params));
-                printer.begin("trial");
-            }
-            Said::Warning(text) => printer.warning(text),
-        })
-        .await?;
+    let watched = Watched {
+        pipeline: &pipeline,
+        library: &tuning.library,
+        job: Job::Tune,
+        date,
+    };
+    watched.begin(None, printer);
+    let work = async |observer: &mut Observer<'_>| {
+        let next = Some("trial");
+        tuning
+            .run(&mut |said| match said {
+                Said::Plan(plan, until) => {
+                    let rungs = plan.rungs.iter();
+                    let rungs: Vec<String> = rungs
+                        .map(|r| format!("{} trials of {} passes", r.trials, r.passes))
+                        .collect();
+                    let text = &format!("search     {}; {until}", rungs.join(", "));
+                    let name = "search";
+                    observer(&event::Said { name, text, next });
+                }
+                Said::Tried(trial) => {
+                    let (name, text) = ("trial", &line(trial, params));
+                    observer(&event::Said { name, text, next });
+                }
+                Said::Happened(event) => observer(event),
+            })
+            .await
+    };
+    let outcome = watched
+        .observe(printer, work, |outcome| outcome.snapshot.clone())
+        .await;
+    stand(&pipeline, printer).await;
+    let outcome = outcome?;
     if let Some(model) = model {
         printer.result(&summary(&outcome, model));
     }

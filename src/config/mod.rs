@@ -8,6 +8,7 @@ mod parse;
 pub mod privacy;
 pub mod source;
 pub mod store;
+pub mod trace;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -69,6 +70,9 @@ pub struct Pipeline {
     /// Where OpenLineage events go.
     #[serde(default)]
     pub lineage: lineage::Lineage,
+    /// Where traces go.
+    #[serde(default)]
+    pub trace: trace::Trace,
     /// How little is known of people.
     #[serde(default)]
     pub privacy: Privacy,

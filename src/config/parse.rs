@@ -409,6 +409,9 @@ impl Pipeline {
         if let Some(mistake) = self.lineage.mistake() {
             return wrong(mistake);
         }
+        if let Some(mistake) = self.trace.mistake() {
+            return wrong(mistake);
+        }
         let metrics = self.run.metrics.as_ref();
         if metrics.is_some_and(|file| file.extension().is_none_or(|e| e != "prom")) {
             return wrong(

@@ -5,6 +5,7 @@ mod functions;
 pub mod library;
 mod ordered;
 pub mod rows;
+mod spill;
 pub mod spool;
 
 use std::collections::BTreeMap;
@@ -23,6 +24,7 @@ use datafusion::datasource::listing::{
 };
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::execution::SessionStateBuilder;
+use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::logical_expr::LogicalPlan;
@@ -91,19 +93,24 @@ impl Engine {
             std::num::NonZeroUsize::MIN.saturating_add(4),
         );
         // A stage rewrites files that it then reads: what lies in a folder is looked up each time.
-        let mut runtime = RuntimeEnvBuilder::new()
+        let runtime = RuntimeEnvBuilder::new()
             .with_memory_pool(Arc::new(pool))
-            .with_max_temp_directory_size(options.spill_limit)
             .with_object_list_cache_limit(0)
             .with_file_statistics_cache_limit(0);
+        let mut files =
+            DiskManagerBuilder::default().with_max_temp_directory_size(options.spill_limit);
         if let Some(spill) = &options.spill {
             std::fs::create_dir_all(spill)
                 .map_err(|e| Error::io("cannot make the spill folder", spill, &e))?;
-            runtime = runtime.with_temp_file_path(scratch::folder(spill)?);
+            files.set_mode(DiskManagerMode::Directories(vec![scratch::folder(spill)?]));
         } else if let Ok(spill) = scratch::folder(&std::env::temp_dir()) {
             // Where no file can be made, a query that spills none needs none.
-            runtime = runtime.with_temp_file_path(spill);
+            files.set_mode(DiskManagerMode::Directories(vec![spill]));
         }
+        let files = spill::Counted(Arc::new(files.build()?));
+        let runtime = runtime.with_disk_manager_builder(
+            DiskManagerBuilder::default().with_temp_file_factory(Arc::new(files)),
+        );
         let mut config = SessionConfig::new()
             .with_target_partitions(options.threads)
             .with_information_schema(true);

@@ -22,6 +22,20 @@ pub async fn conformance(
 ) -> Result<Vec<String>> {
     let table = table("conformance").ok_or_else(|| Error::unexpected("no table conformance"))?;
     let engine = Engine::open(options, Some(snapshot), None)?;
+    let rules = judged(&engine, library).await?;
+    let dir = store::replace(snapshot, table, "")?;
+    let Some(rules) = rules else {
+        return Ok(vec![]);
+    };
+    engine.write(&rules, table, &dir).await?;
+    broken(&Engine::open(options, Some(snapshot), None)?).await
+}
+
+/// The query that judges by all rules, which are views of the session then; `None` where there is no rule.
+///
+/// # Errors
+/// Those of the rules' SQL.
+pub(crate) async fn judged(engine: &Engine, library: &Library) -> Result<Option<String>> {
     let mut rules = vec![];
     for (name, sql) in library.folder("conformance") {
         let place = library.describe(&format!("conformance/{name}.sql"));
@@ -34,14 +48,7 @@ pub async fn conformance(
              abs(stated - found) <= tolerance as holds from rule_{name}"
         ));
     }
-    let dir = store::replace(snapshot, table, "")?;
-    if rules.is_empty() {
-        return Ok(vec![]);
-    }
-    engine
-        .write(&rules.join(" union all "), table, &dir)
-        .await?;
-    broken(&Engine::open(options, Some(snapshot), None)?).await
+    Ok((!rules.is_empty()).then(|| rules.join(" union all ")))
 }
 
 /// A line on each rule that something breaks.

@@ -12,6 +12,7 @@ use super::deliveries::Row;
 use super::mapping::Mapping;
 use crate::config::Source;
 use crate::error::{Error, Result};
+use crate::warehouse::Type;
 
 /// The columns of a file as `deliveries` keeps them: name, a blank, and type.
 pub(super) fn columns(schema: &Schema) -> Vec<String> {
@@ -32,6 +33,33 @@ fn type_name(ty: &DataType) -> String {
         D::Timestamp(..) => "timestamp".into(),
         D::Date32 | D::Date64 => "date".into(),
         other => other.to_string().to_lowercase(),
+    }
+}
+
+/// A type of that name, the inverse of [`type_name`] as far as a mapping is planned by it.
+pub(super) fn type_of(name: &str) -> DataType {
+    use DataType as D;
+    match name {
+        "boolean" => D::Boolean,
+        "int8" => D::Int8,
+        "int16" => D::Int16,
+        "int32" => D::Int32,
+        "int64" => D::Int64,
+        "uint8" => D::UInt8,
+        "uint16" => D::UInt16,
+        "uint32" => D::UInt32,
+        "uint64" => D::UInt64,
+        "float32" => D::Float32,
+        "float64" => D::Float64,
+        "date" => D::Date32,
+        "timestamp" => Type::Timestamp.arrow(),
+        name if name.starts_with("decimal(") => {
+            let scale = name.trim_start_matches("decimal(").trim_end_matches(')');
+            D::Decimal128(38, scale.parse().unwrap_or_default())
+        }
+        name if name.starts_with("map(") => Type::TextMap.arrow(),
+        name if name.starts_with("list(") => Type::TextList.arrow(),
+        _ => D::Utf8View,
     }
 }
 

@@ -9,6 +9,7 @@ use std::io::{BufReader, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
+use crate::scratch;
 
 /// Ranges of hashes, by their first bits: a hundred million make files of 12 MiB.
 const RANGES: usize = 64;
@@ -68,6 +69,7 @@ impl Seen {
             let hashes = std::mem::take(&mut range.held);
             let bytes: Vec<u8> = hashes.iter().flat_map(|h| h.to_ne_bytes()).collect();
             file.write_all(&bytes).map_err(io)?;
+            scratch::note_spilled(bytes.len() as u64);
         }
         self.held = 0;
         Ok(())

@@ -87,6 +87,9 @@ pub struct Entry {
     pub peak_rss: Option<u64>,
     /// CPU time of the process meanwhile, user and system.
     pub cpu_seconds: Option<f64>,
+    /// Bytes that the process wrote to spill files meanwhile.
+    #[serde(default)]
+    pub spilled: Option<u64>,
     /// What it did, or why it failed.
     pub message: Option<String>,
     /// What the user should look at, one a line.
@@ -107,6 +110,7 @@ impl Entry {
             rows: None,
             peak_rss: None,
             cpu_seconds: None,
+            spilled: None,
             message: None,
             warnings: None,
             since: Some(since),
@@ -119,6 +123,7 @@ impl Entry {
         self.peak_rss = ended_at.and_then(|_| peak_rss());
         let cpu = self.since.and_then(|since| since.cpu_ns_since());
         self.cpu_seconds = cpu.map(|ns| ns as f64 / 1e9);
+        self.spilled = self.since.map(|since| since.spilled_since());
     }
 
     /// The part of `threads` cores that was busy, 0 to 1.
@@ -128,11 +133,13 @@ impl Entry {
     }
 
     /// That it ended, in this run or in another that this one goes on with.
-    pub(super) fn ended<'a>(&'a self, resumed_from: Option<&'a str>) -> StageEnded<'a> {
+    pub(crate) fn ended<'a>(&'a self, resumed_from: Option<&'a str>) -> StageEnded<'a> {
         StageEnded {
             stage: &self.stage,
             seconds: self.seconds().unwrap_or(0.0),
             cpu_seconds: self.cpu_seconds,
+            spilled: self.spilled,
+            peak_rss: self.peak_rss,
             rows: self.rows.unwrap_or(0),
             message: self.message.as_deref().unwrap_or_default(),
             resumed_from,
@@ -225,6 +232,10 @@ impl Ledger {
             let entry = Entry {
                 cpu_seconds: row.float("cpu_seconds").unwrap_or_default(),
                 warnings: row.text("warnings").unwrap_or_default(),
+                spilled: row
+                    .int("spilled_bytes")
+                    .unwrap_or_default()
+                    .and_then(|n| u64::try_from(n).ok()),
                 since: None,
                 stage: row.needed("stage")?,
                 status: status.ok_or_else(|| wrong("unknown status"))?,
@@ -413,6 +424,7 @@ impl Ledger {
             ("rows", number(&|e| e.rows)),
             ("peak_rss_bytes", number(&|e| e.peak_rss)),
             ("cpu_seconds", Arc::new(cpu)),
+            ("spilled_bytes", number(&|e| e.spilled)),
             ("warnings", text(&|e| e.warnings.clone())),
             ("device", text(&|_| Some(self.device.clone()))),
             ("message", text(&|e| e.message.clone())),

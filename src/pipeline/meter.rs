@@ -2,6 +2,8 @@
 
 use chrono::{DateTime, Utc};
 
+use crate::scratch;
+
 /// A moment, and what the process had used by then.
 #[derive(Debug, Clone, Copy)]
 pub struct Moment {
@@ -9,6 +11,8 @@ pub struct Moment {
     pub at: DateTime<Utc>,
     /// CPU time of the process, user and system, in nanoseconds, where the system tells.
     pub cpu_ns: Option<u64>,
+    /// Bytes that the process had written to spill files.
+    pub spilled: u64,
 }
 
 impl Moment {
@@ -17,12 +21,18 @@ impl Moment {
         Moment {
             at: Utc::now(),
             cpu_ns: cpu_ns(),
+            spilled: scratch::spilled(),
         }
     }
 
     /// CPU time since then in nanoseconds, where the system tells.
     pub fn cpu_ns_since(&self) -> Option<u64> {
         Some(cpu_ns()?.saturating_sub(self.cpu_ns?))
+    }
+
+    /// Bytes written to spill files since then.
+    pub fn spilled_since(&self) -> u64 {
+        scratch::spilled().saturating_sub(self.spilled)
     }
 }
 

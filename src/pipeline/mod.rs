@@ -15,6 +15,7 @@ mod retry;
 pub mod run;
 pub mod runs;
 mod stages;
+pub mod stand;
 pub mod unchanged;
 
 pub(crate) use resume::forget as forget_unfinished;

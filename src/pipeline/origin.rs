@@ -100,6 +100,7 @@ fn settings(stage: Stage, pipeline: &Pipeline) -> Pipeline {
     read.run.deadline = run.deadline;
     read.run.metrics = run.metrics;
     read.lineage = crate::config::lineage::Lineage::default();
+    read.trace = crate::config::trace::Trace::default();
     read.file = std::path::PathBuf::new();
     if stage < Stage::Features {
         read.features = Features::default();
@@ -247,6 +248,7 @@ mod tests {
                     p.run.keep_snapshots += 1;
                     p.run.metrics = Some("recost.prom".into());
                     p.lineage.file = Some("lineage.jsonl".into());
+                    p.trace.url = Some("http://collector:4318".into());
                     p.file = "elsewhere.toml".into();
                     p.store = with_store("[store]\nurl = \"s3://shop/x\"\npatience = \"7s\"");
                 },

@@ -8,6 +8,29 @@ use crate::engine::rows::map;
 use crate::error::{Error, Result};
 use crate::warehouse::Warehouse;
 
+/// What a run does.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Job {
+    /// It runs a night.
+    #[default]
+    Night,
+    /// It searches for hyperparameters.
+    Tune,
+    /// It closes a billing period.
+    Close,
+}
+
+impl Job {
+    /// The word for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Job::Night => "night",
+            Job::Tune => "tune",
+            Job::Close => "close",
+        }
+    }
+}
+
 /// A run of the ledger: a night, a search, or the closing of a billing period.
 #[derive(Debug, Clone)]
 pub struct Run {
@@ -70,7 +93,7 @@ pub fn last_success(warehouse: &Warehouse) -> Result<Option<DateTime<Utc>>> {
         let ledger = ledger?;
         let run = ledger.entries.iter().find(|e| e.stage == "run");
         let done = run.filter(|run| run.status == Status::Done);
-        if let Some(run) = done.filter(|_| kind(&ledger) == "night") {
+        if let Some(run) = done.filter(|_| job(&ledger) == Job::Night) {
             return Ok(run.ended_at);
         }
     }
@@ -96,13 +119,13 @@ pub fn ledgers(warehouse: &Warehouse) -> Result<impl Iterator<Item = Result<Ledg
     Ok(files.into_iter().rev().map(|file| Ledger::read(&file)))
 }
 
-/// What a run is: `night`, `tune` or `close`.
-pub fn kind(ledger: &Ledger) -> &'static str {
+/// What a run does.
+pub fn job(ledger: &Ledger) -> Job {
     let has = |stage: &str| ledger.entries.iter().any(|e| e.stage == stage);
     match (has("close"), has("tune")) {
-        (true, _) => "close",
-        (_, true) => "tune",
-        _ => "night",
+        (true, _) => Job::Close,
+        (_, true) => Job::Tune,
+        _ => Job::Night,
     }
 }
 
@@ -126,13 +149,13 @@ pub async fn newest(engine: &Engine, warehouse: &Warehouse, most: usize) -> Resu
         let id = row.needed("run_id")?;
         let other = kinds.iter().find(|(run, _)| *run == id);
         // The date of a close is the last day of its billing period.
-        let (kind, of) = match other.map(|(_, stage)| stage.as_str()) {
-            Some("close") => ("close", day.chars().take("YYYY-MM".len()).collect()),
-            Some(_) => ("tune", day.clone()),
-            None => ("night", day.clone()),
+        let (job, of) = match other.map(|(_, stage)| stage.as_str()) {
+            Some("close") => (Job::Close, day.chars().take("YYYY-MM".len()).collect()),
+            Some(_) => (Job::Tune, day.clone()),
+            None => (Job::Night, day.clone()),
         };
         let mut run = Run {
-            kind,
+            kind: job.as_str(),
             of,
             day,
             status: row.needed("status")?,

@@ -17,7 +17,7 @@ use crate::engine::Library;
 use crate::error::Result;
 use crate::money::{Money, SCALE};
 use crate::pipeline::ledger::{DIED, Entry, Ledger, Status, is_alive};
-use crate::pipeline::runs::{kind, ledgers};
+use crate::pipeline::runs::{Job, job, ledgers};
 use crate::pipeline::{Selection, Stage};
 use crate::warehouse::Warehouse;
 
@@ -72,7 +72,7 @@ pub fn write(pipeline: &Pipeline, library: &Library, out: &Path) -> Result<Optio
 impl RunPage {
     /// The page, on the newest run of a night; `None` without one.
     fn html(&self) -> Option<String> {
-        let run = self.runs.iter().find(|run| kind(run) == "night")?;
+        let run = self.runs.iter().find(|run| job(run) == Job::Night)?;
         let whole = run.entries.iter().find(|e| e.stage == "run")?;
         let parts = [
             ("summary", "Summary", self.summary(run, whole)),
@@ -162,6 +162,11 @@ impl RunPage {
                 "resident".into(),
             ),
             (
+                "Spilled",
+                whole.spilled.map_or_else(|| "n/a".into(), bytes),
+                "to disk, for want of memory".into(),
+            ),
+            (
                 "Taken over",
                 count(resumed as u64),
                 "stages of an earlier run".into(),
@@ -245,6 +250,7 @@ impl RunPage {
             .numbers("CPU", "s")
             .numbers("Written", "rows")
             .numbers("Peak memory", "so far")
+            .numbers("Spilled", "to disk")
             .words("What it says");
         let total = std::iter::once(whole);
         for stage in stages(run).chain(total) {
@@ -272,6 +278,7 @@ impl RunPage {
                     Cell::number(stage.cpu_seconds.map(seconds)),
                     Cell::number(stage.rows.map(count)),
                     Cell::number(stage.peak_rss.map(bytes)),
+                    Cell::number(stage.spilled.map(bytes)),
                     Cell::Html(escape(&shorten(
                         first_line(stage.message.as_deref().unwrap_or_default()),
                         240,
@@ -343,7 +350,7 @@ impl RunPage {
     fn history(&self) -> String {
         let mut stacks: Vec<Stack> = vec![];
         let mut seen = vec![];
-        for run in self.runs.iter().rev().filter(|run| kind(run) == "night") {
+        for run in self.runs.iter().rev().filter(|run| job(run) == Job::Night) {
             let mut segments = vec![];
             for stage in stages(run).filter(|stage| resumed(stage).is_none()) {
                 let took = stage.seconds().unwrap_or(0.0);
@@ -399,9 +406,9 @@ impl RunPage {
                 if lost { Row::Alert } else { Row::Leaf },
                 vec![
                     Cell::Name(run.run_id.clone()),
-                    Cell::Name(match kind(run) {
-                        "night" => run.date.to_string(),
-                        other => format!("{other} {}", run.date),
+                    Cell::Name(match job(run) {
+                        Job::Night => run.date.to_string(),
+                        other => format!("{} {}", other.as_str(), run.date),
                     }),
                     Cell::Name(whole.status.to_string()),
                     Cell::Name(whole.started_at.format("%F %T").to_string()),

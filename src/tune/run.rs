@@ -1,10 +1,10 @@
 //! `recost tune`: a search over what the published tables hold. Trials are published as they come, and what they cost is
 //! recorded as the model's development.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use chrono::{NaiveDate, TimeDelta};
+use chrono::{NaiveDate, TimeDelta, Utc};
 use toml::Table;
 use xxhash_rust::xxh3::xxh3_128;
 
@@ -22,10 +22,12 @@ use crate::evaluate::protocol::Source;
 use crate::features::interactions::Interactions;
 use crate::pipeline::interrupt::whole;
 use crate::pipeline::ledger::Ledger;
+use crate::pipeline::meter::Moment;
 use crate::pipeline::own_use::{Account, Spent};
 use crate::pipeline::run::{lock_note, window};
 use crate::warehouse::store::partition_dir;
 use crate::warehouse::{TableWriter, Warehouse, table as contract};
+use crate::watch::{Event, event};
 
 /// Trials are published no more often than this, since each time makes a snapshot.
 const PUBLISHED_EVERY: Duration = Duration::from_secs(30);
@@ -52,14 +54,16 @@ pub enum Said<'a> {
     Plan(&'a Plan, &'a str),
     /// A trial ended.
     Tried(&'a Trial),
-    /// Something that the user should look at.
-    Warning(&'a str),
+    /// What happens in every run.
+    Happened(&'a dyn Event),
 }
 
 /// What a search came to.
 pub struct Outcome {
     /// Its id in `trials`.
     pub search_id: String,
+    /// The snapshot with the newest trials, where this run published some.
+    pub snapshot: Option<PathBuf>,
     /// All its trials, those of earlier runs first.
     pub trials: Vec<Trial>,
     /// Trials of this run.
@@ -144,10 +148,12 @@ impl Tuning<'_> {
             ledger: None,
             published: earlier,
             snapshots: 0,
+            snapshot: None,
             newest: Instant::now(),
         };
+        let since = Moment::now();
         if search.next(&trials).is_some_and(|_| until.allows(&trials)) {
-            book.begin(device.as_ref())?;
+            book.begin(device.as_ref(), said)?;
         }
         let searched = async {
             while let Some(next) = search.next(&trials).filter(|_| until.allows(&trials)) {
@@ -158,9 +164,9 @@ impl Tuning<'_> {
                 if book.newest.elapsed() >= PUBLISHED_EVERY
                     && !book.publish(device.as_ref(), &trials)?
                 {
-                    said(Said::Warning(
+                    said(Said::Happened(&event::Warned(
                         "another run is writing; trials are published when it has ended",
-                    ));
+                    )));
                 }
             }
             Ok(())
@@ -168,10 +174,18 @@ impl Tuning<'_> {
         .await;
         let published = book.publish_all(device.as_ref(), &trials).await;
         let failure = searched.err().or(published.err());
-        book.finish(failure.as_ref(), &trials)?;
+        book.finish(failure.as_ref(), &trials, said)?;
         if let Some(failure) = failure {
             return Err(failure);
         }
+        if let Some(snapshot) = &book.snapshot {
+            said(Said::Happened(&event::Published {
+                snapshot: &snapshot.display().to_string(),
+                seconds: (Utc::now() - since.at).as_seconds_f64(),
+                periods: &[],
+            }));
+        }
+        let snapshot = book.snapshot.take();
         let best = search.best(&trials).cloned();
         let now = trials
             .iter()
@@ -183,6 +197,7 @@ impl Tuning<'_> {
             now: now.cloned(),
             best,
             search_id,
+            snapshot,
             trials,
         })
     }
@@ -312,13 +327,25 @@ struct Book<'a> {
     published: usize,
     /// How many snapshots were made.
     snapshots: usize,
+    /// The newest of them.
+    snapshot: Option<PathBuf>,
     /// When the newest was.
     newest: Instant,
 }
 
 impl Book<'_> {
-    fn begin(&mut self, device: &dyn Device) -> Result<()> {
-        let mut ledger = Ledger::start(&self.warehouse, self.tuning.date, &device.info().name)?;
+    fn begin(
+        &mut self,
+        device: &dyn Device,
+        said: &mut (dyn FnMut(Said<'_>) + Send),
+    ) -> Result<()> {
+        let device = &device.info().name;
+        let mut ledger = Ledger::start(&self.warehouse, self.tuning.date, device)?;
+        said(Said::Happened(&event::RunStarted {
+            run_id: &ledger.run_id,
+            device,
+        }));
+        said(Said::Happened(&event::StageBegan("tune")));
         ledger.begin("tune")?;
         self.ledger = Some(ledger);
         Ok(())
@@ -369,7 +396,8 @@ impl Book<'_> {
             account.record(staging.dir(), device, day)?;
         }
         let prepared = staging.prepare()?;
-        whole().publish(prepared, self.tuning.pipeline.run.keep())?;
+        let snapshot = whole().publish(prepared, self.tuning.pipeline.run.keep())?;
+        self.snapshot = Some(snapshot);
         (self.published, self.newest) = (trials.len(), Instant::now());
         Ok(true)
     }
@@ -393,13 +421,21 @@ impl Book<'_> {
         Ok(())
     }
 
-    fn finish(&mut self, failure: Option<&Error>, trials: &[Trial]) -> Result<()> {
+    fn finish(
+        &mut self,
+        failure: Option<&Error>,
+        trials: &[Trial],
+        said: &mut (dyn FnMut(Said<'_>) + Send),
+    ) -> Result<()> {
         let Some(ledger) = &mut self.ledger else {
             return Ok(());
         };
         if failure.is_none() {
             let message = format!("search {} of {}", self.of.search_id, self.model.id);
             ledger.end(Some(trials.len() as u64), message)?;
+            if let Some(entry) = ledger.entries.last() {
+                said(Said::Happened(&entry.ended(None)));
+            }
         }
         ledger.finish(failure)
     }

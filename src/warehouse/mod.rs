@@ -7,6 +7,7 @@ pub(crate) mod lease;
 pub(crate) mod manifest;
 mod mirror;
 mod names;
+pub mod origins;
 pub mod pointer;
 mod remote;
 pub mod store;

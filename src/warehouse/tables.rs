@@ -1474,6 +1474,12 @@ pub static TABLES: &[Table] = &[
                 "CPU time of the process meanwhile, user and system; over seconds and threads it is how busy the cores were",
             )
             .unit("s"),
+            opt(
+                "spilled_bytes",
+                Int64,
+                "bytes that the process wrote to spill files meanwhile, for want of memory",
+            )
+            .unit("bytes"),
             opt("warnings", Text, "what somebody should look at, one a line"),
             opt("device", Text, "device that computed"),
             opt("message", Text, "what it did, or why it failed"),

@@ -1,12 +1,13 @@
-//! What the events of a night add up to.
+//! What the events of a run add up to.
 
 use std::time::Instant;
 
 use chrono::{DateTime, NaiveDate, Utc};
 
 use crate::pipeline::meter::peak_rss;
+use crate::pipeline::runs::Job;
 
-/// How a night ended.
+/// How a run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum End {
     /// It was published.
@@ -43,22 +44,47 @@ pub struct Stage {
     pub seconds: f64,
     /// CPU time of the process meanwhile.
     pub cpu_seconds: Option<f64>,
+    /// Bytes written to spill files meanwhile.
+    pub spilled: Option<u64>,
+    /// Peak resident memory of the process so far, bytes.
+    pub peak_rss: Option<u64>,
+    /// Beginnings again.
+    pub retries: u64,
+    /// When it ended.
+    pub ended_at: DateTime<Utc>,
     /// Rows written.
     pub rows: u64,
     /// Whether an earlier run did it.
     pub resumed: bool,
 }
 
-/// What the events of a night add up to.
+/// A stage that goes on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Open {
+    /// Its name.
+    pub stage: String,
+    /// Wall clock.
+    pub began_at: DateTime<Utc>,
+    /// Beginnings again.
+    pub retries: u64,
+}
+
+/// What the events of a run add up to.
 #[derive(Debug, Default)]
 pub struct Counts {
+    /// What it does.
+    pub job: Job,
     /// Id of the run, once it has one.
     pub run_id: Option<String>,
     /// The night.
     pub date: Option<NaiveDate>,
     began: Option<Instant>,
+    /// The same by the wall clock.
+    pub began_at: Option<DateTime<Utc>>,
     /// From its beginning to its publication or end.
     pub seconds: Option<f64>,
+    /// The stage that goes on.
+    pub open: Option<Open>,
     /// Those that ended, in order.
     pub stages: Vec<Stage>,
     /// Warnings.
@@ -71,14 +97,18 @@ pub struct Counts {
     pub end: Option<(End, u8)>,
     /// When.
     pub ended_at: Option<DateTime<Utc>>,
+    /// What went wrong.
+    pub error: Option<String>,
 }
 
 impl Counts {
-    /// Of a night that begins now.
-    pub fn of(date: NaiveDate) -> Self {
+    /// Of a run that begins now.
+    pub fn of(job: Job, date: NaiveDate) -> Self {
         Counts {
+            job,
             date: Some(date),
             began: Some(Instant::now()),
+            began_at: Some(Utc::now()),
             ..Counts::default()
         }
     }

@@ -4,12 +4,14 @@
 use std::fmt;
 use std::time::Duration;
 
-use chrono::NaiveDate;
+use chrono::{NaiveDate, Utc};
 use serde_json::{Map, Value, json};
 
-use super::counts::{Counts, End, Stage};
+use super::counts::{Counts, End, Open, Stage};
+use super::lineage::State;
 use crate::error::{Error, Kind};
 use crate::pipeline::meter::peak_rss;
+use crate::pipeline::runs::Job;
 use crate::report::text::count;
 
 /// Fields of an event in the JSON log, beside `time`, `event`, `run_id` and `date`.
@@ -38,6 +40,11 @@ pub trait Event: fmt::Debug {
     fn begins(&self) -> Option<&str> {
         None
     }
+
+    /// What a catalogue of lineage is told at once: in which state the run is, or a stage of it.
+    fn state(&self) -> Option<(Option<&str>, State)> {
+        None
+    }
 }
 
 fn fields<const N: usize>(of: [(&str, Value); N]) -> Fields {
@@ -53,6 +60,8 @@ pub struct Said<'a> {
     pub name: &'a str,
     /// What is said.
     pub text: &'a str,
+    /// What goes on from now on, if anything new does.
+    pub next: Option<&'a str>,
 }
 
 impl Event for Said<'_> {
@@ -67,20 +76,26 @@ impl Event for Said<'_> {
     fn fields(&self) -> Fields {
         fields([("message", json!(self.text))])
     }
+
+    fn begins(&self) -> Option<&str> {
+        self.next
+    }
 }
 
-/// A night is about to be run.
+/// A night is about to be run, or other work on the tables done.
 #[derive(Debug)]
-pub struct NightBegan<'a> {
-    /// The night.
+pub struct Began<'a> {
+    /// What it is.
+    pub job: Job,
+    /// The night; of a close, the last day of its billing period.
     pub date: NaiveDate,
     /// Why, where it is one of several.
     pub why: Option<&'a str>,
 }
 
-impl Event for NightBegan<'_> {
+impl Event for Began<'_> {
     fn name(&self) -> &'static str {
-        "night"
+        self.job.as_str()
     }
 
     fn text(&self) -> Option<String> {
@@ -92,7 +107,7 @@ impl Event for NightBegan<'_> {
     }
 
     fn count(&self, counts: &mut Counts) {
-        *counts = Counts::of(self.date);
+        *counts = Counts::of(self.job, self.date);
     }
 }
 
@@ -105,14 +120,9 @@ pub struct RunStarted<'a> {
     pub device: &'a str,
 }
 
-impl RunStarted<'_> {
-    /// Its name in the JSON log.
-    pub const NAME: &'static str = "run_started";
-}
-
 impl Event for RunStarted<'_> {
     fn name(&self) -> &'static str {
-        Self::NAME
+        "run_started"
     }
 
     fn fields(&self) -> Fields {
@@ -122,6 +132,10 @@ impl Event for RunStarted<'_> {
 
     fn count(&self, counts: &mut Counts) {
         counts.run_id = Some(self.run_id.to_string());
+    }
+
+    fn state(&self) -> Option<(Option<&str>, State)> {
+        Some((None, State::Start))
     }
 }
 
@@ -156,6 +170,18 @@ impl Event for StageBegan {
         fields([("stage", json!(self.0))])
     }
 
+    fn count(&self, counts: &mut Counts) {
+        counts.open = Some(Open {
+            stage: self.0.to_string(),
+            began_at: Utc::now(),
+            retries: 0,
+        });
+    }
+
+    fn state(&self) -> Option<(Option<&str>, State)> {
+        Some((Some(self.0), State::Start))
+    }
+
     fn begins(&self) -> Option<&str> {
         Some(self.0)
     }
@@ -170,6 +196,10 @@ pub struct StageEnded<'a> {
     pub seconds: f64,
     /// CPU time of the process meanwhile.
     pub cpu_seconds: Option<f64>,
+    /// Bytes that the process wrote to spill files meanwhile.
+    pub spilled: Option<u64>,
+    /// Peak resident memory of the process so far, bytes.
+    pub peak_rss: Option<u64>,
     /// Rows written.
     pub rows: u64,
     /// What it did.
@@ -203,6 +233,7 @@ impl Event for StageEnded<'_> {
             ("stage", json!(self.stage)),
             ("seconds", json!(self.seconds)),
             ("cpu_seconds", json!(self.cpu_seconds)),
+            ("spilled_bytes", json!(self.spilled)),
             ("rows", json!(self.rows)),
             ("message", json!(self.message)),
         ]);
@@ -212,11 +243,21 @@ impl Event for StageEnded<'_> {
         fields
     }
 
+    fn state(&self) -> Option<(Option<&str>, State)> {
+        let here = self.resumed_from.is_none();
+        here.then_some((Some(self.stage), State::Complete))
+    }
+
     fn count(&self, counts: &mut Counts) {
+        let open = counts.open.take();
         counts.stages.push(Stage {
             stage: self.stage.to_string(),
             seconds: self.seconds,
             cpu_seconds: self.cpu_seconds,
+            spilled: self.spilled,
+            peak_rss: self.peak_rss,
+            retries: open.map_or(0, |open| open.retries),
+            ended_at: Utc::now(),
             rows: self.rows,
             resumed: self.resumed_from.is_some(),
         });
@@ -268,6 +309,9 @@ impl Event for Retried<'_> {
 
     fn count(&self, counts: &mut Counts) {
         counts.retries += 1;
+        if let Some(open) = &mut counts.open {
+            open.retries += 1;
+        }
     }
 }
 
@@ -311,7 +355,7 @@ impl Event for DaysDropped {
     }
 }
 
-/// A night's tables are published.
+/// The tables of a run are published.
 #[derive(Debug)]
 pub struct Published<'a> {
     /// The snapshot that is current now.
@@ -392,6 +436,7 @@ impl Event for Failed<'_> {
             _ => End::Failed,
         };
         counts.end(end, self.0.kind().exit_code());
+        counts.error = Some(self.0.to_string());
     }
 }
 
@@ -409,7 +454,11 @@ mod tests {
     #[test]
     fn each_event_counts_once_and_a_new_night_begins_at_nothing() {
         let date = "2026-10-31".parse().unwrap();
-        let night = NightBegan { date, why: None };
+        let night = Began {
+            job: Job::Night,
+            date,
+            why: None,
+        };
         let run = RunStarted {
             run_id: "a",
             device: "cpu",
@@ -418,6 +467,8 @@ mod tests {
             stage: "ingest",
             seconds: 1.5,
             cpu_seconds: None,
+            spilled: None,
+            peak_rss: None,
             rows: 1_000,
             message: "",
             resumed_from,

@@ -1,4 +1,4 @@
-//! Metrics of the last run, in the text format of Prometheus, for the textfile collector of its node exporter.
+//! Metrics of the last run of each kind, in the text format of Prometheus, for the textfile collector of its node exporter.
 //!
 //! The file is written when a run has ended, whatever way, and replaced in one step. What a run cannot tell (an interrupted
 //! one does not look at the sources) stays as the file had it. Format:
@@ -15,15 +15,16 @@ use chrono::{DateTime, Utc};
 use super::counts::{Counts, End};
 use super::lineage::Lineage;
 use super::standing::Standing;
+use super::trace::Trace;
 use crate::config::Pipeline;
 use crate::error::{Error, Kind, Result};
 use crate::pipeline::freshness::end_of;
-use crate::pipeline::runs::last_success;
+use crate::pipeline::runs::{Job, last_success};
 use crate::warehouse::Warehouse;
 use crate::warehouse::store::{make_dir, write_whole};
 
 /// Every metric, with its help.
-pub const METRICS: [(&str, &str); 25] = [
+pub const METRICS: [(&str, &str); 26] = [
     (
         "recost_build_info",
         "Version of the program that wrote this; always 1.",
@@ -72,6 +73,10 @@ pub const METRICS: [(&str, &str); 25] = [
     (
         "recost_stage_rows",
         "Rows that a stage of the last run wrote.",
+    ),
+    (
+        "recost_stage_spilled_bytes",
+        "Bytes written to spill files in a stage of the last run.",
     ),
     (
         "recost_stage_resumed",
@@ -129,6 +134,8 @@ pub struct Watch {
     pub standing: Option<Standing>,
     /// Who tells of the datasets, where it is asked for.
     pub lineage: Option<Lineage>,
+    /// Who sends traces.
+    pub trace: Option<Trace>,
     target: Option<Target>,
 }
 
@@ -145,6 +152,7 @@ impl Watch {
     /// From now on it is of the runs of `pipeline`.
     pub fn of(&mut self, pipeline: &Pipeline) {
         self.lineage = Lineage::of(pipeline);
+        self.trace = Some(Trace::of(pipeline));
         self.target = pipeline.run.metrics.clone().map(|file| Target {
             file,
             pipeline: pipeline.name.clone(),
@@ -159,7 +167,7 @@ impl Watch {
     }
 
     /// Writes the metrics, where the pipeline file asks for them and a run ended. One that found another at work did not run,
-    /// and leaves them to the other.
+    /// and leaves them to the other. A search or a close that did not come to run is a matter of who asked for it.
     ///
     /// # Errors
     /// Those of reading the ledger and of writing.
@@ -167,7 +175,8 @@ impl Watch {
         let (Some(target), Some((_, code))) = (&self.target, self.counts.end) else {
             return Ok(());
         };
-        if code == Kind::Locked.exit_code() {
+        let asked = self.counts.job != Job::Night && self.counts.run_id.is_none();
+        if code == Kind::Locked.exit_code() || asked {
             return Ok(());
         }
         let before = match std::fs::read_to_string(&target.file) {
@@ -175,7 +184,7 @@ impl Watch {
             Err(e) if e.kind() == ErrorKind::NotFound => String::new(),
             Err(e) => return Err(Error::io("cannot read", &target.file, &e)),
         };
-        let mut page = Page::new(&target.pipeline);
+        let mut page = Page::new(&target.pipeline, self.counts.job);
         page.run(&self.counts, target.threads);
         page.success(last_success(&target.warehouse)?);
         if let Some(standing) = &self.standing {
@@ -192,13 +201,17 @@ impl Watch {
 /// The samples of each metric.
 struct Page<'a> {
     pipeline: &'a str,
+    kind: &'static str,
     samples: BTreeMap<&'static str, String>,
 }
 
 impl<'a> Page<'a> {
-    fn new(pipeline: &'a str) -> Self {
-        let samples = BTreeMap::new();
-        Page { pipeline, samples }
+    fn new(pipeline: &'a str, job: Job) -> Self {
+        Page {
+            pipeline,
+            kind: job.as_str(),
+            samples: BTreeMap::new(),
+        }
     }
 
     /// Adds a sample. The pipeline is a label of each, for one machine may run several.
@@ -211,6 +224,17 @@ impl<'a> Page<'a> {
         let _ = writeln!(samples, "}} {value}");
     }
 
+    /// Adds a sample of the last run of its kind.
+    fn add_of_run(
+        &mut self,
+        name: &'static str,
+        labels: &[(&str, &str)],
+        value: impl std::fmt::Display,
+    ) {
+        let labels = [&[("kind", self.kind)], labels].concat();
+        self.add(name, &labels, value);
+    }
+
     fn run(&mut self, counts: &Counts, threads: usize) {
         let version = env!("CARGO_PKG_VERSION");
         self.add("recost_build_info", &[("version", version)], 1);
@@ -218,34 +242,37 @@ impl<'a> Page<'a> {
             for status in End::ALL {
                 let is = u8::from(status == end);
                 let labels = [("status", status.as_str())];
-                self.add("recost_last_run_status", &labels, is);
+                self.add_of_run("recost_last_run_status", &labels, is);
             }
-            self.add("recost_last_run_exit_code", &[], code);
+            self.add_of_run("recost_last_run_exit_code", &[], code);
         }
         if let Some(at) = counts.ended_at {
-            self.add("recost_last_run_end_timestamp_seconds", &[], stamp(at));
+            self.add_of_run("recost_last_run_end_timestamp_seconds", &[], stamp(at));
         }
-        self.add("recost_run_warnings", &[], counts.warnings);
-        self.add("recost_run_retries", &[], counts.retries);
+        self.add_of_run("recost_run_warnings", &[], counts.warnings);
+        self.add_of_run("recost_run_retries", &[], counts.retries);
         if matches!(counts.end, Some((End::Unchanged, _))) {
             // What the night took stays as the run that published it had it.
             return;
         }
         if let Some(seconds) = counts.seconds {
-            self.add("recost_run_seconds", &[], seconds);
+            self.add_of_run("recost_run_seconds", &[], seconds);
         }
         if let Some(bytes) = counts.peak_rss {
-            self.add("recost_run_peak_memory_bytes", &[], bytes);
+            self.add_of_run("recost_run_peak_memory_bytes", &[], bytes);
         }
-        self.add("recost_run_threads", &[], threads);
+        self.add_of_run("recost_run_threads", &[], threads);
         for stage in &counts.stages {
             let labels = [("stage", stage.stage.as_str())];
-            self.add("recost_stage_seconds", &labels, stage.seconds);
-            self.add("recost_stage_rows", &labels, stage.rows);
+            self.add_of_run("recost_stage_seconds", &labels, stage.seconds);
+            self.add_of_run("recost_stage_rows", &labels, stage.rows);
             let resumed = u8::from(stage.resumed);
-            self.add("recost_stage_resumed", &labels, resumed);
+            self.add_of_run("recost_stage_resumed", &labels, resumed);
+            if let Some(bytes) = stage.spilled {
+                self.add_of_run("recost_stage_spilled_bytes", &labels, bytes);
+            }
             if let Some(seconds) = stage.cpu_seconds {
-                self.add("recost_stage_cpu_seconds", &labels, seconds);
+                self.add_of_run("recost_stage_cpu_seconds", &labels, seconds);
             }
         }
     }
@@ -290,16 +317,20 @@ impl<'a> Page<'a> {
         }
     }
 
-    /// The whole file. Metrics without a sample are as they were `before`.
+    /// The whole file. Metrics without a sample are as they were `before`, and so are those of runs of another kind.
     fn text(&self, before: &str) -> String {
         let mut out = String::new();
         for (name, help) in METRICS {
-            let old = || -> String {
-                let of = |line: &&str| line.split(['{', ' ']).next() == Some(name);
-                let lines = before.lines().filter(of);
-                lines.map(|line| format!("{line}\n")).collect()
+            let own = format!("\",kind=\"{}\"", self.kind);
+            let new = self.samples.get(name);
+            let stays = |line: &&str| {
+                let of = line.split(['{', ' ']).next() == Some(name);
+                let other = line.contains("\",kind=\"") && !line.contains(&own);
+                of && (new.is_none() || other)
             };
-            let samples = self.samples.get(name).cloned().unwrap_or_else(old);
+            let before = before.lines().filter(stays);
+            let mut samples: String = before.map(|line| format!("{line}\n")).collect();
+            samples.push_str(new.map_or("", String::as_str));
             if !samples.is_empty() {
                 let _ = write!(out, "# HELP {name} {help}\n# TYPE {name} gauge\n{samples}");
             }

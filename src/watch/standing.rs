@@ -3,13 +3,13 @@
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 
 use crate::config::Pipeline;
+use crate::engine::Engine;
 use crate::engine::rows::map;
-use crate::engine::{Engine, Options};
 use crate::error::Result;
 use crate::money::Money;
-use crate::pipeline::freshness::{self, end_of};
-use crate::pipeline::nights::{self, State};
-use crate::warehouse::Warehouse;
+use crate::pipeline::freshness::end_of;
+use crate::pipeline::nights::State;
+use crate::pipeline::stand::Stand;
 
 /// Newest billing periods whose costs are told.
 const PERIODS: usize = 2;
@@ -69,12 +69,8 @@ pub struct Cost {
 /// Those of reading tables and files.
 pub async fn standing(pipeline: &Pipeline, now: DateTime<Utc>) -> Result<Standing> {
     let yesterday = now.date_naive() - TimeDelta::days(1);
-    let warehouse = Warehouse::new(&pipeline.warehouse);
-    let snapshot = warehouse.snapshot();
-    let options = Options::of(pipeline, yesterday);
-    let engine = Engine::open(&options, snapshot.as_deref(), Some(&warehouse.runs()))?;
-    let nights = nights::nights(pipeline, &engine, &warehouse, (None, yesterday)).await?;
-    let sources = freshness::freshness(pipeline, &engine, &nights, yesterday, now).await?;
+    let stand = Stand::of(pipeline, (None, yesterday), now).await?;
+    let (nights, sources) = (&stand.nights, &stand.sources);
     let due = |day| end_of(day) + pipeline.run.late_after.0 <= now;
     let overdue = nights.nights.iter().filter(|n| n.is_due() && due(n.night));
     let counted = State::ALL.map(|state| (state.as_str(), nights.in_state(state).count()));
@@ -95,7 +91,7 @@ pub async fn standing(pipeline: &Pipeline, now: DateTime<Utc>) -> Result<Standin
                 required: of.source.required,
             })
             .collect(),
-        costs: costs(&engine).await?,
+        costs: costs(&stand.engine).await?,
     })
 }
 

@@ -59,6 +59,48 @@ fn types(events: &[Value]) -> Vec<&str> {
         .collect()
 }
 
+/// The events of whole runs, without those of their stages.
+fn of_runs(events: &[Value]) -> Vec<Value> {
+    let whole = |event: &&Value| event["run"]["facets"]["parent"].is_null();
+    events.iter().filter(whole).cloned().collect()
+}
+
+/// The events of stages, each of which says whose it is: job, type, and names of inputs and outputs without their folders.
+fn of_stages(events: &[Value]) -> Vec<(String, String, Vec<String>, Vec<String>)> {
+    let last = |name: &Value| -> String {
+        let name = name.as_str().unwrap();
+        name.rsplit('/').next().unwrap().to_string()
+    };
+    let names = |of: &Value| -> Vec<String> {
+        let all = of.as_array().unwrap().iter();
+        all.map(|dataset| last(&dataset["name"])).collect()
+    };
+    let mut found = vec![];
+    for event in events {
+        let parent = &event["run"]["facets"]["parent"];
+        if parent.is_null() {
+            continue;
+        }
+        let whole = of_runs(events);
+        let is = |run: &&Value| run["run"]["runId"] == parent["run"]["runId"];
+        let run = whole.iter().find(is).unwrap();
+        for part in ["namespace", "name"] {
+            assert_eq!(parent["job"][part], run["job"][part]);
+        }
+        assert_ne!(event["run"]["runId"], run["run"]["runId"]);
+        let job = event["job"]["name"].as_str().unwrap();
+        let of = run["job"]["name"].as_str().unwrap();
+        let stage = job.strip_prefix(of).unwrap().strip_prefix('.').unwrap();
+        found.push((
+            stage.to_string(),
+            event["eventType"].as_str().unwrap().to_string(),
+            names(&event["inputs"]),
+            names(&event["outputs"]),
+        ));
+    }
+    found
+}
+
 /// The output whose name ends with a table's.
 fn output<'e>(event: &'e Value, table: &str) -> &'e Value {
     let outputs = event["outputs"].as_array().unwrap();
@@ -93,9 +135,14 @@ fn a_catalogue_of_lineage_is_told_how_runs_end_and_what_they_made_of_what() {
         events.inspect(valid).collect()
     };
     shop.run_ok();
-    let told = events();
+    let all = events();
+    assert_eq!(all.first().unwrap()["eventType"], "START");
+    assert_eq!(all.last().unwrap()["eventType"], "COMPLETE");
+    stages_are_told_with_what_they_read_and_made(&all);
+    let told = of_runs(&all);
     assert_eq!(types(&told), ["START", "COMPLETE"]);
     let done = &told[1];
+    every_column_says_where_it_comes_from(done);
     assert_eq!(told[0]["run"]["runId"], done["run"]["runId"]);
     let sources = done["inputs"].as_array().unwrap();
     assert_eq!(sources.len(), 6);
@@ -136,13 +183,16 @@ fn a_catalogue_of_lineage_is_told_how_runs_end_and_what_they_made_of_what() {
 
     // There already: no run, no event. A failure and an interrupt of the next.
     shop.run_ok();
-    assert_eq!(events().len(), 2);
+    assert_eq!(events().len(), all.len());
     let check = shop.file("sql/checks/never.sql");
     std::fs::create_dir_all(check.parent().unwrap()).unwrap();
     std::fs::write(&check, "select 1 as wrong").unwrap();
     assert_eq!(shop.run().status.code(), Some(3));
     std::fs::remove_file(&check).unwrap();
-    let told = events();
+    let failed = events();
+    let stage = of_stages(&failed).pop().unwrap();
+    assert_eq!((stage.0.as_str(), stage.1.as_str()), ("check", "FAIL"));
+    let told = of_runs(&failed);
     assert_eq!(types(&told[2..]), ["START", "FAIL"]);
     let why = &told[3]["run"]["facets"]["errorMessage"]["message"];
     assert!(
@@ -154,7 +204,10 @@ fn a_catalogue_of_lineage_is_told_how_runs_end_and_what_they_made_of_what() {
     run.until("training", || is_in(&shop, "train"));
     run.signal("-TERM");
     assert_eq!(run.end().status.code(), Some(130));
-    let told = events();
+    let stopped = events();
+    let stage = of_stages(&stopped).pop().unwrap();
+    assert_eq!((stage.0.as_str(), stage.1.as_str()), ("train", "ABORT"));
+    let told = of_runs(&stopped);
     assert_eq!(types(&told[4..]), ["START", "ABORT"]);
     let ids: BTreeMap<&str, usize> = told.iter().fold(BTreeMap::new(), |mut ids, event| {
         *ids.entry(event["run"]["runId"].as_str().unwrap())
@@ -164,8 +217,127 @@ fn a_catalogue_of_lineage_is_told_how_runs_end_and_what_they_made_of_what() {
     assert!(ids.len() == 3 && ids.values().all(|n| *n == 2), "{ids:?}");
 }
 
+/// Each stage starts and completes, and is told with its datasets once they are published.
+fn stages_are_told_with_what_they_read_and_made(events: &[Value]) {
+    const STAGES: [&str; 7] = [
+        "ingest",
+        "features",
+        "train",
+        "score",
+        "evaluate",
+        "attribute",
+        "check",
+    ];
+    let told = of_stages(events);
+    let (running, published) = told.split_at(2 * STAGES.len());
+    for (stage, pair) in STAGES.iter().zip(running.chunks(2)) {
+        let [start, complete] = pair else { panic!() };
+        assert_eq!((start.0.as_str(), start.1.as_str()), (*stage, "START"));
+        assert_eq!(
+            (complete.0.as_str(), complete.1.as_str()),
+            (*stage, "COMPLETE")
+        );
+        assert!(
+            complete.3.is_empty(),
+            "{stage} has published nothing by then"
+        );
+        assert_eq!(!start.2.is_empty(), *stage == "ingest");
+    }
+    let names: Vec<&str> = published.iter().map(|told| told.0.as_str()).collect();
+    assert_eq!(names, STAGES[..6]);
+    for (stage, kind, read, made) in published {
+        assert_eq!(kind, "OTHER");
+        let of = |list: &[&str], all: &[String]| {
+            let all: Vec<&str> = all.iter().map(String::as_str).collect();
+            list.iter()
+                .for_each(|name| assert!(all.contains(name), "{stage}: {name} in {all:?}"));
+            assert!(!list.is_empty());
+        };
+        match stage.as_str() {
+            "ingest" => of(&["events", "charges", "deliveries", "quarantine"], made),
+            "features" => {
+                assert_eq!(read, &["deliveries", "events", "items", "users"]);
+                of(&["sessions", "interactions", "item_features"], made);
+            }
+            "train" => {
+                of(&["interactions", "items", "users"], read);
+                of(&["models", "user_factors", "item_factors"], made);
+            }
+            "score" => {
+                of(&["interactions", "models", "user_factors"], read);
+                assert_eq!(made, &["recommendations"]);
+            }
+            "evaluate" => assert_eq!(made, &["evaluation", "evaluation_pairs"]),
+            _ => {
+                of(&["charges", "events", "usage", "evaluation"], read);
+                assert!(!read.contains(&"allocations".to_string()), "its own");
+                of(&["allocations", "outcomes", "recommendation_costs"], made);
+            }
+        }
+    }
+}
+
+/// Of the tables that were written: from which columns, in the contract of a table or in an export, or from what else.
+fn every_column_says_where_it_comes_from(done: &Value) {
+    for output in done["outputs"].as_array().unwrap() {
+        let name = output["name"].as_str().unwrap().rsplit('/').next().unwrap();
+        let fields = &output["facets"]["columnLineage"]["fields"];
+        for column in recost::warehouse::table(name).unwrap().columns {
+            let of = &fields[column.name];
+            let from = of["inputFields"].as_array();
+            let from = from.unwrap_or_else(|| panic!("{name}.{} is not told of", column.name));
+            let said = of["transformationDescription"].as_str();
+            assert_eq!(from.is_empty(), said.is_some(), "{name}.{}", column.name);
+            for input in from {
+                let place = input["name"].as_str().unwrap();
+                let field = input["field"].as_str().unwrap();
+                if place.contains("/exports/") {
+                    continue;
+                }
+                let table = place.rsplit('/').next().unwrap();
+                let schema = recost::warehouse::table(table).unwrap().schema();
+                assert!(schema.column_with_name(field).is_some(), "{table}.{field}");
+            }
+        }
+    }
+    let export = |table: &str, column: &str| -> Vec<String> {
+        let fields = &output(done, table)["facets"]["columnLineage"]["fields"];
+        let from = fields[column]["inputFields"].as_array().unwrap();
+        let one = |of: &Value| {
+            let path = of["name"]
+                .as_str()
+                .unwrap()
+                .split("/exports/")
+                .nth(1)
+                .unwrap();
+            format!("{} {}", path, of["field"].as_str().unwrap())
+        };
+        from.iter().map(one).collect()
+    };
+    assert_eq!(
+        export("events", "item_id"),
+        ["events/ds={date}/*.parquet item_id"]
+    );
+    assert_eq!(
+        export("charges", "billed_cost"),
+        [
+            "billing/*/billing_period={period}/*.parquet BilledCost",
+            "ledger/period={period}/*.parquet BilledCost"
+        ]
+    );
+    assert_eq!(
+        origins(output(done, "outcomes"), "revenue"),
+        ["events.event_type", "events.price", "events.quantity"]
+    );
+    // What the rules of the pipeline look at is among what says whose a charge is.
+    assert!(
+        origins(output(done, "allocations"), "rule")
+            .contains(&"charges.commitment_discount_status".into())
+    );
+}
+
 /// A listener that answers each request with `status` and hands on what it was sent.
-fn listener(status: &'static str) -> (String, Receiver<String>) {
+pub fn listener(status: &'static str) -> (String, Receiver<String>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}/api/v1/lineage", listener.local_addr().unwrap());
     let (send, received) = channel();
@@ -229,7 +401,8 @@ fn events_are_posted_with_a_token_that_nobody_else_sees_and_trouble_fails_no_run
     );
     let sent: Vec<String> = received.try_iter().collect();
     let file = std::fs::read_to_string(shop.file("lineage.jsonl")).unwrap();
-    assert_eq!(sent.len(), 2);
+    assert_eq!(sent.len(), file.lines().count());
+    assert!(sent.len() > 2);
     for (request, line) in sent.iter().zip(file.lines()) {
         let (head, body) = request.split_once("\r\n\r\n").unwrap();
         assert!(

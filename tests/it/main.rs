@@ -39,6 +39,7 @@ mod shop;
 mod showback;
 mod sql;
 mod store;
+mod trace;
 mod tune;
 mod units;
 mod watch;

@@ -96,6 +96,10 @@ fn sample(line: &str) -> (String, Labels, String) {
 fn value(file: &str, name: &str, labels: &[(&str, &str)]) -> Option<String> {
     let mut wanted = Labels::new();
     wanted.insert("pipeline".into(), "Example \"shop\"".into());
+    let of_run = ["recost_last_run_", "recost_run_", "recost_stage_"];
+    if of_run.iter().any(|start| name.starts_with(start)) {
+        wanted.insert("kind".into(), "night".into());
+    }
     wanted.extend(labels.iter().map(|(l, t)| (l.to_string(), t.to_string())));
     samples(file).remove(&(name.to_string(), wanted))
 }
@@ -156,6 +160,12 @@ fn a_log_and_the_metrics_say_the_same_of_runs_that_end_well_badly_or_not_at_all(
         let of = |metric: &str| value(&file, metric, &[("stage", name)]).unwrap();
         assert_eq!(of("recost_stage_seconds"), stage["seconds"].to_string());
         assert_eq!(of("recost_stage_rows"), stage["rows"].to_string());
+        // All of it fits the memory.
+        let spilled = of("recost_stage_spilled_bytes");
+        assert_eq!(
+            (spilled.as_str(), &stage["spilled_bytes"]),
+            ("0", &0.into())
+        );
         assert_eq!(
             of("recost_stage_cpu_seconds").parse().ok(),
             stage["cpu_seconds"].as_f64()
@@ -201,8 +211,8 @@ fn a_log_and_the_metrics_say_the_same_of_runs_that_end_well_badly_or_not_at_all(
     assert_eq!(told, rejected.first().cloned());
     let done = value(&file, "recost_nights", &[("state", "done")]);
     assert_eq!(done.as_deref(), Some("1"));
-    every_alert_is_of_these(&file);
     let good = page(&shop);
+    assert!(good.contains("<dt>Spilled</dt><dd>0"), "{good}");
     assert!(good.contains("Published in ") && good.contains("Example &quot;shop&quot;"));
     for stage in ["ingest", "attribute", "check", "publish"] {
         assert!(good.contains(&format!("<title>{stage}: ")), "{stage}");
@@ -317,6 +327,146 @@ fn every_alert_is_of_these(file: &str) {
         }
     }
     assert!(metrics.len() >= 12, "{metrics:?}");
+}
+
+#[test]
+fn a_search_and_a_close_are_watched_as_a_night_is() {
+    let shop = watched();
+    shop.edit("[run]", "[lineage]\nfile = \"lineage.jsonl\"\n\n[run]");
+    let params = "params = { dim = 64, iterations = 10, regularization = 0.01, alpha = 10.0 }";
+    let small = "params = { dim = 8, iterations = 4, alpha = 90.0 }\n[models.search]\ntrials = 2\n\
+                 [models.search.space]\nalpha = { min = 1.0, max = 100.0, scale = \"log\" }";
+    shop.edit(params, small);
+    shop.run_ok();
+    let metrics = || std::fs::read_to_string(shop.file("textfile/recost.prom")).unwrap();
+    let lineage = || -> Vec<Value> {
+        let lines = std::fs::read_to_string(shop.file("lineage.jsonl")).unwrap();
+        let lines = lines.lines();
+        lines
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect()
+    };
+    let of = |name: &str, kind: &str, more: &[(&str, &str)]| {
+        let labels = [&[("pipeline", "Example shop"), ("kind", kind)], more].concat();
+        let labels = labels.iter().map(|(l, t)| (l.to_string(), t.to_string()));
+        samples(&metrics()).remove(&(name.to_string(), labels.collect()))
+    };
+    let night = || {
+        let samples = samples(&metrics());
+        let of_night = |((_, labels), _): &((String, Labels), String)| {
+            labels.get("kind").is_some_and(|kind| kind == "night")
+        };
+        samples.into_iter().filter(of_night).collect::<Vec<_>>()
+    };
+    let (before, told) = (night(), lineage().len());
+    assert!(before.len() > 30);
+
+    // One that cannot be is a matter of who asked for it, and no run.
+    let out = shop.recost(&["tune", "pipeline.toml", "nobody"]);
+    assert_eq!(out.status.code(), Some(2));
+    assert_eq!(of("recost_last_run_exit_code", "tune", &[]), None);
+    let json = ["--log-format", "json"];
+    let tune = [
+        "tune",
+        "pipeline.toml",
+        "home-als",
+        "--date",
+        NIGHT,
+        "--device",
+        "cpu",
+    ];
+    let close = ["close", "pipeline.toml", "2026-10"];
+    let commands = [
+        ("tune", &tune[..], "trials", 2),
+        ("close", &close[..], "snapshots", 0),
+    ];
+    let mut seen = told;
+    for (kind, command, table, code) in commands {
+        let out = shop.recost(&[command, &json[..]].concat());
+        assert!(out.status.success(), "{}", text(&out.stderr));
+        let events = log(&out.stderr);
+        assert_eq!(events[0]["event"], kind);
+        let id = &shop.query(&format!("select run_id from runs where stage = '{kind}'"))[0];
+        for name in ["run_started", "stage_started", "stage", "published"] {
+            let event = events.iter().find(|event| event["event"] == name);
+            assert_eq!(event.unwrap_or_else(|| panic!("{name}"))["run_id"], **id);
+        }
+        assert_eq!(of("recost_last_run_exit_code", kind, &[]).unwrap(), "0");
+        let done = [("status", "done")];
+        assert_eq!(of("recost_last_run_status", kind, &done).unwrap(), "1");
+        let stage = [("stage", kind)];
+        let rows = of("recost_stage_rows", kind, &stage).unwrap();
+        let wanted = shop.query(&format!("select rows from runs where stage = '{kind}'"));
+        assert_eq!(rows, wanted[0]);
+        assert!(code == 0 || rows == code.to_string(), "{rows}");
+        // A night's figures stay as they were, and so do those of others.
+        assert_eq!(night(), before);
+
+        let events = lineage().split_off(seen);
+        seen += events.len();
+        let job = format!("Example shop.{kind}");
+        let whole: Vec<&Value> = events
+            .iter()
+            .filter(|event| event["job"]["name"] == *job)
+            .collect();
+        assert_eq!(whole.len(), 2);
+        assert_eq!(whole[0]["eventType"], "START");
+        assert_eq!(whole[1]["eventType"], "COMPLETE");
+        assert_eq!(whole[0]["run"]["runId"], whole[1]["run"]["runId"]);
+        let name = |of: &Value| {
+            of["name"]
+                .as_str()
+                .unwrap()
+                .rsplit('/')
+                .next()
+                .unwrap()
+                .to_string()
+        };
+        let names =
+            |of: &Value| -> Vec<String> { of.as_array().unwrap().iter().map(name).collect() };
+        let made = names(&whole[1]["outputs"]);
+        assert!(made.contains(&table.to_string()), "{made:?}");
+        let read = names(&whole[1]["inputs"]);
+        let from = if kind == "tune" {
+            "events"
+        } else {
+            "allocations"
+        };
+        assert!(read.contains(&from.to_string()), "{read:?}");
+        // Its checks are a part of a close.
+        let parts: Vec<&Value> = events.iter().filter(|e| e["job"]["name"] != *job).collect();
+        assert_eq!(parts.len(), if kind == "close" { 2 } else { 0 });
+        for part in parts {
+            assert_eq!(part["job"]["name"], "Example shop.close.check");
+            assert_eq!(
+                part["run"]["facets"]["parent"]["run"],
+                whole[0]["run"]["runId"]
+                    .as_str()
+                    .map(|id| serde_json::json!({"runId": id}))
+                    .unwrap()
+            );
+        }
+    }
+    every_alert_is_of_these(&metrics());
+
+    // A search that was finished before is none.
+    let before = metrics();
+    let out = shop.recost(&tune);
+    assert!(
+        text(&out.stdout).contains("nothing left to do"),
+        "{}",
+        text(&out.stdout)
+    );
+    assert_eq!((metrics(), lineage().len()), (before, seen));
+    // A close of what is closed ends with an error, after its run began.
+    let out = shop.recost(&close);
+    assert_eq!(out.status.code(), Some(2));
+    assert_eq!(of("recost_last_run_exit_code", "close", &[]).unwrap(), "2");
+    let last = lineage().pop().unwrap();
+    assert_eq!(
+        (&last["eventType"], &last["job"]["name"]),
+        (&"FAIL".into(), &"Example shop.close".into())
+    );
 }
 
 #[test]

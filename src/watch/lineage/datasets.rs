@@ -1,7 +1,7 @@
 //! The datasets of a run: its sources, and the tables that it published with their columns, what was written of each, and
 //! which columns they are made from.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::path::Path;
 use std::time::SystemTime;
@@ -9,15 +9,13 @@ use std::time::SystemTime;
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use serde_json::{Value, json};
 
-use super::columns::columns;
 use super::facet;
+use super::fields::Fields;
 use crate::config::Pipeline;
-use crate::engine::{Engine, Library, Options};
+use crate::engine::Library;
 use crate::error::{Error, Result};
-use crate::warehouse::{TABLES, Table, table};
-
-/// Folders of SQL whose files are named after the tables that they make.
-const FOLDERS: [&str; 2] = ["features", "attribution"];
+use crate::pipeline::Stage;
+use crate::warehouse::{Column, TABLES, Table};
 
 /// The sources, by the paths of the pipeline file.
 pub(super) fn inputs(pipeline: &Pipeline) -> Value {
@@ -43,7 +41,7 @@ pub async fn outputs(
     snapshot: &Path,
     since: SystemTime,
 ) -> Result<Value> {
-    let lineage = column_lineage(pipeline, library, date, snapshot).await?;
+    let made = Fields::of(pipeline, library, date, Some(snapshot)).await?;
     let mut outputs = vec![];
     for table in TABLES {
         let written = Written::of(&snapshot.join(table.name), since)?;
@@ -57,13 +55,10 @@ pub async fn outputs(
             let (kind, doc) = (field.data_type().to_string(), column.map(|c| c.doc));
             json!({"name": field.name(), "type": kind, "description": doc})
         });
-        let mut facets = json!({
+        let facets = json!({
             "schema": facet("1-1-1/SchemaDatasetFacet", json!({"fields": fields.collect::<Value>()})),
+            "columnLineage": facet("1-2-0/ColumnLineageDatasetFacet", json!({"fields": lineage(&made, table)})),
         });
-        if let Some(fields) = lineage.get(table.name) {
-            facets["columnLineage"] =
-                facet("1-2-0/ColumnLineageDatasetFacet", json!({"fields": fields}));
-        }
         outputs.push(json!({
             "namespace": namespace, "name": name, "facets": facets,
             "outputFacets": {"outputStatistics": facet("1-0-2/OutputStatisticsOutputDatasetFacet", json!({"rowCount": written.rows, "size": written.bytes, "fileCount": written.files}),
@@ -73,59 +68,59 @@ pub async fn outputs(
     Ok(Value::Array(outputs))
 }
 
-/// The fields of the facet of each table that a SQL file makes.
-async fn column_lineage(
-    pipeline: &Pipeline,
-    library: &Library,
-    date: chrono::NaiveDate,
-    snapshot: &Path,
-) -> Result<BTreeMap<&'static str, Value>> {
-    let engine = Engine::open(&Options::of(pipeline, date), Some(snapshot), None)?;
-    let mut found = BTreeMap::new();
-    for folder in FOLDERS {
-        // Files that make no table are steps that others read. Some of those read what only the stage itself has at hand:
-        // these are not planned, and neither is what reads them.
-        for (name, sql) in library.ordered(&engine, folder)? {
-            let Some(table) = table(name) else {
-                drop(engine.view(name, sql).await);
-                continue;
-            };
-            let Ok(frame) = engine.query(sql).await else {
-                continue;
-            };
-            let plan = frame.logical_plan();
-            let mut fields = serde_json::Map::new();
-            for (field, origins) in plan.schema().fields().iter().zip(columns(plan)) {
-                let known = |(of, _): &&(String, String)| TABLES.iter().any(|t| t.name == of);
-                let inputs = origins.iter().filter(known).map(|(of, column)| {
-                    let (namespace, name) = dataset(pipeline, of);
-                    json!({"namespace": namespace, "name": name, "field": column})
-                });
-                let inputs: Vec<Value> = inputs.collect();
-                let is_column = is_column(table, field.name());
-                if is_column && !inputs.is_empty() {
-                    fields.insert(field.name().clone(), json!({"inputFields": inputs}));
-                }
-            }
-            if !fields.is_empty() {
-                found.insert(table.name, Value::Object(fields));
-            }
+/// Of the datasets that a run published, the inputs and outputs of a stage, or of the whole run.
+pub fn of_stage(outputs: &Value, stage: Option<&str>) -> (Value, Value) {
+    let stage = stage.map(|name| Stage::ALL.into_iter().find(|stage| stage.name() == name));
+    let tables = stage.map(|stage| stage.map_or(&[][..], Stage::tables));
+    let name = |dataset: &Value| dataset["name"].as_str().unwrap_or_default().to_string();
+    let made = |output: &&Value| {
+        let path = name(output);
+        let table = path.rsplit('/').next().unwrap_or_default();
+        tables.is_none_or(|tables| tables.contains(&table))
+    };
+    let outputs = outputs.as_array().map(Vec::as_slice).unwrap_or_default();
+    let made: Vec<&Value> = outputs.iter().filter(made).collect();
+    let own: BTreeSet<String> = made.iter().map(|output| name(output)).collect();
+    let mut read = BTreeSet::new();
+    for output in &made {
+        let fields = output["facets"]["columnLineage"]["fields"].as_object();
+        let from = fields.into_iter().flat_map(|fields| fields.values());
+        for input in from.flat_map(|field| field["inputFields"].as_array().into_iter().flatten()) {
+            let namespace = input["namespace"].as_str().unwrap_or_default();
+            read.insert((namespace.to_string(), name(input)));
         }
     }
-    Ok(found)
+    let read = read.into_iter().filter(|(_, name)| !own.contains(name));
+    let inputs = read.map(|(namespace, name)| json!({"namespace": namespace, "name": name}));
+    (inputs.collect(), json!(made))
 }
 
-fn is_column(table: &Table, name: &str) -> bool {
-    table.columns.iter().any(|c| c.name == name)
+/// The fields of the facet of column lineage of a table.
+fn lineage(fields: &Fields<'_>, table: &Table) -> Value {
+    let of = |column: &Column| {
+        let (from, beside) = fields.of_column(table.name, column.name);
+        let from: Vec<Value> = from
+            .into_iter()
+            .map(|(namespace, name, field)| json!({"namespace": namespace, "name": name, "field": field}))
+            .collect();
+        let mut says = json!({"inputFields": from});
+        match (from.is_empty(), beside) {
+            (true, None) => return None,
+            (true, Some(beside)) => says["transformationDescription"] = beside.into(),
+            _ => {}
+        }
+        Some((column.name.to_string(), says))
+    };
+    Value::Object(table.columns.iter().filter_map(of).collect())
 }
 
 /// A published table, by where readers find it.
-fn dataset(pipeline: &Pipeline, table: &str) -> (String, String) {
+pub(super) fn dataset(pipeline: &Pipeline, table: &str) -> (String, String) {
     place(&pipeline.warehouse.join("current").join(table))
 }
 
 /// Namespace and name of a path, by the naming of OpenLineage: <https://openlineage.io/docs/spec/naming>.
-fn place(path: &Path) -> (String, String) {
+pub(super) fn place(path: &Path) -> (String, String) {
     let path = path.to_string_lossy();
     match path.split_once("://") {
         Some((scheme, rest)) => {

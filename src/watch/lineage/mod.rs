@@ -1,30 +1,34 @@
 //! OpenLineage events of runs: what was read, what was published, and which columns came from which.
 //!
-//! A run is a START and one of COMPLETE, FAIL, ABORT, of one job, the pipeline. Spec:
-//! <https://openlineage.io/spec/2-0-2/OpenLineage.json>. An event that cannot be sent is a warning, never a failed run.
+//! A run is a START and one of COMPLETE, FAIL, ABORT, of one job, the pipeline; a stage is so, too, of a job of its own whose
+//! parent is the run. What a stage made is told when the run has published, by an event OTHER, for before it no reader sees
+//! it. Spec: <https://openlineage.io/spec/2-0-2/OpenLineage.json>. An event that cannot be sent is a warning, never a failed run.
 
 pub mod columns;
 mod datasets;
+mod fields;
 
 use std::fs::OpenOptions;
 use std::io::Write;
-use std::time::Duration;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use chrono::{NaiveDate, SecondsFormat, Utc};
 use serde_json::{Value, json};
 
-pub use datasets::outputs;
+pub use datasets::{of_stage, outputs};
 
+use super::post::post;
 use crate::config::Pipeline;
 use crate::config::lineage::Lineage as Config;
 use crate::error::{Error, Kind, Result};
+use crate::pipeline::Stage;
 use crate::pipeline::freshness::end_of;
+use crate::pipeline::runs::Job;
 use crate::privacy::secrets::hidden;
 
 /// Who made an event or a facet: a URI, with the version.
 const PRODUCER: &str = concat!("urn:recost:", env!("CARGO_PKG_VERSION"));
-/// How long an endpoint may take to answer.
-const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What happened to a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,6 +41,8 @@ pub enum State {
     Fail,
     /// A signal or its deadline ended it.
     Abort,
+    /// Something more is known of it.
+    Other,
 }
 
 impl State {
@@ -54,6 +60,47 @@ impl State {
             State::Complete => "COMPLETE",
             State::Fail => "FAIL",
             State::Abort => "ABORT",
+            State::Other => "OTHER",
+        }
+    }
+}
+
+/// A run.
+#[derive(Debug, Clone)]
+pub struct Run {
+    /// What it does.
+    pub job: Job,
+    /// Its id.
+    pub id: String,
+    /// The night; of a close, the last day of its billing period.
+    pub date: NaiveDate,
+}
+
+/// What is told of a run or of a stage of it.
+#[derive(Debug, Clone)]
+pub struct Told<'a> {
+    /// The stage; `None` for the whole run.
+    pub stage: Option<&'a str>,
+    /// How it is.
+    pub state: State,
+    /// What went wrong.
+    pub error: Option<&'a str>,
+    /// Datasets that were read. A run of a night has read the sources, which need not be named here.
+    pub inputs: Value,
+    /// Datasets that were published.
+    pub outputs: Value,
+}
+
+impl<'a> Told<'a> {
+    /// That the run, or a stage of it, is in a state, without datasets.
+    pub fn of(stage: Option<&'a str>, state: State) -> Self {
+        let (inputs, outputs) = (json!([]), json!([]));
+        Told {
+            stage,
+            state,
+            error: None,
+            inputs,
+            outputs,
         }
     }
 }
@@ -62,8 +109,10 @@ impl State {
 #[derive(Debug, Clone)]
 pub struct Lineage {
     config: Config,
-    job: Value,
-    inputs: Value,
+    pipeline: String,
+    sources: Value,
+    /// Whether the last event that was to be posted was taken. Stages are not told of to an endpoint that takes nothing.
+    taken: Arc<AtomicBool>,
 }
 
 impl Lineage {
@@ -71,40 +120,44 @@ impl Lineage {
     pub fn of(pipeline: &Pipeline) -> Option<Self> {
         let config = &pipeline.lineage;
         (config.file.is_some() || config.url.is_some()).then(|| Lineage {
-            job: json!({
-                "namespace": config.namespace.as_deref().unwrap_or("recost"),
-                "name": pipeline.name,
-                "facets": {"jobType": facet("2-0-3/JobTypeJobFacet", json!({
-                    "processingType": "BATCH", "integration": "RECOST", "jobType": "PIPELINE",
-                }))},
-            }),
-            inputs: datasets::inputs(pipeline),
+            pipeline: pipeline.name.clone(),
+            sources: datasets::inputs(pipeline),
             config: config.clone(),
+            taken: Arc::new(AtomicBool::new(true)),
         })
     }
 
-    /// Tells that the run `run_id` of the night `date` is in `state`: with what went wrong, and with what it published.
+    /// Namespace and name of a job: the pipeline, what else than a night is done with it, and a stage.
+    fn job(&self, job: Job, stage: Option<&str>) -> Value {
+        let what = (job != Job::Night).then_some(job.as_str());
+        let parts = [Some(self.pipeline.as_str()), what, stage];
+        let name: Vec<&str> = parts.into_iter().flatten().collect();
+        json!({
+            "namespace": self.config.namespace.as_deref().unwrap_or("recost"),
+            "name": name.join("."),
+        })
+    }
+
+    /// Tells of a run.
     ///
     /// # Errors
     /// Those of writing the file and of sending.
-    pub fn tell(
-        &self,
-        state: State,
-        (run_id, date): (&str, NaiveDate),
-        error: Option<&str>,
-        outputs: &Value,
-    ) -> Result<()> {
+    pub fn tell(&self, run: &Run, told: &Told<'_>) -> Result<()> {
+        if told.stage == Some(run.job.as_str()) {
+            // It is the whole run.
+            return Ok(());
+        }
         let time = |at: chrono::DateTime<Utc>| at.to_rfc3339_opts(SecondsFormat::Millis, true);
         let mut facets = json!({
             "nominalTime": facet("1-0-1/NominalTimeRunFacet", json!({
-                "nominalStartTime": time(end_of(date) - chrono::TimeDelta::days(1)),
-                "nominalEndTime": time(end_of(date)),
+                "nominalStartTime": time(end_of(run.date) - chrono::TimeDelta::days(1)),
+                "nominalEndTime": time(end_of(run.date)),
             })),
             "processing_engine": facet("1-1-1/ProcessingEngineRunFacet", json!({
                 "name": "recost", "version": env!("CARGO_PKG_VERSION"),
             })),
         });
-        if let Some(error) = error {
+        if let Some(error) = told.error {
             facets["errorMessage"] = facet(
                 "1-0-1/ErrorMessageRunFacet",
                 json!({
@@ -112,15 +165,39 @@ impl Lineage {
                 }),
             );
         }
+        let mut job = self.job(run.job, told.stage);
+        let kind = match told.stage {
+            Some(_) => "TASK",
+            None => "PIPELINE",
+        };
+        job["facets"] = json!({"jobType": facet("2-0-3/JobTypeJobFacet", json!({
+            "processingType": "BATCH", "integration": "RECOST", "jobType": kind,
+        }))});
+        let id = match told.stage {
+            Some(stage) => {
+                facets["parent"] = facet(
+                    "1-1-0/ParentRunFacet",
+                    json!({
+                        "run": {"runId": uuid(&run.id)}, "job": self.job(run.job, None),
+                    }),
+                );
+                uuid(&format!("{}/{stage}", run.id))
+            }
+            None => uuid(&run.id),
+        };
+        let reads_sources = match told.stage {
+            Some(stage) => stage == Stage::Ingest.name(),
+            None => run.job == Job::Night,
+        };
         let event = json!({
-            "eventType": state.as_str(),
+            "eventType": told.state.as_str(),
             "eventTime": time(Utc::now()),
             "producer": PRODUCER,
             "schemaURL": "https://openlineage.io/spec/2-0-2/OpenLineage.json#/$defs/RunEvent",
-            "run": {"runId": uuid(run_id), "facets": facets},
-            "job": self.job,
-            "inputs": self.inputs,
-            "outputs": outputs,
+            "run": {"runId": id, "facets": facets},
+            "job": job,
+            "inputs": if reads_sources { &self.sources } else { &told.inputs },
+            "outputs": told.outputs,
         });
         let line = hidden(&event.to_string()).into_owned();
         if let Some(file) = &self.config.file {
@@ -130,47 +207,17 @@ impl Lineage {
             open.and_then(|mut open| open.write_all(format!("{line}\n").as_bytes()))
                 .map_err(|e| Error::io("cannot write", file, &e))?;
         }
-        match self.config.endpoint()? {
-            Some((url, token)) => post(url, token, line),
-            None => Ok(()),
+        let Some((url, token)) = self.config.endpoint()? else {
+            return Ok(());
+        };
+        if told.stage.is_some() && !self.taken.load(Ordering::Relaxed) {
+            return Ok(());
         }
+        let token = token.map(|token| ("authorization".into(), format!("Bearer {token}")));
+        let posted = post(url, token.into_iter().collect(), line);
+        self.taken.store(posted.is_ok(), Ordering::Relaxed);
+        posted
     }
-}
-
-/// Posts an event. It is sent from a thread of its own, for the threads of a run are busy and those of a signal have no
-/// runtime.
-fn post(url: String, token: Option<String>, line: String) -> Result<()> {
-    let sent = std::thread::spawn(move || -> Result<(), String> {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .map_err(|e| e.to_string())?;
-        runtime.block_on(async {
-            let client = reqwest::Client::builder().timeout(PATIENCE).build();
-            let mut request = client
-                .map_err(|e| e.to_string())?
-                .post(url)
-                .header("content-type", "application/json")
-                .body(line);
-            if let Some(token) = token {
-                request = request.bearer_auth(token);
-            }
-            let answer = request.send().await.map_err(|e| in_full(&e))?;
-            answer.error_for_status().map_err(|e| in_full(&e))?;
-            Ok(())
-        })
-    });
-    match sent.join() {
-        Ok(Ok(())) => Ok(()),
-        Ok(Err(e)) => Err(Error::new(Kind::Io, e)),
-        Err(_) => Err(Error::unexpected("the thread that sends ended early")),
-    }
-}
-
-/// An error with its causes.
-fn in_full(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(error.source(), |e| e.source());
-    causes.fold(error.to_string(), |said, e| format!("{said}: {e}"))
 }
 
 /// A facet: what it says, who made it, and its schema, by version and name.
