@@ -470,6 +470,7 @@ impl Pipeline {
         [
             ("half_life_days", f.half_life_days),
             ("history_days", f64::from(self.run.history_days)),
+            ("min_group", f64::from(self.privacy.min_group)),
             ("session_gap_minutes", f.session_gap_minutes),
             ("weight_view", f.weights.view),
             ("weight_click", f.weights.click),

@@ -94,7 +94,8 @@ pub fn of(warehouse: &Warehouse, run_id: &str) -> Result<Option<Ledger>> {
     Ok(runs.into_iter().find(|run| run.run_id == run_id))
 }
 
-/// The ledgers of all runs, newest first. Each is read when it is asked for.
+/// The ledgers of all runs, newest first; those in one file for a month after the others of that month. Each file is read when
+/// it is asked for.
 ///
 /// # Errors
 /// Those of listing.
