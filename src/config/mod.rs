@@ -464,7 +464,7 @@ impl Pipeline {
         Ok(pipeline)
     }
 
-    /// Numbers of `[features]`, and the days of history, that SQL files read with `setting('name')`.
+    /// Numbers of `[features]`, the days of history, and the smallest group, that SQL files read with `setting('name')`.
     pub fn settings(&self) -> BTreeMap<String, f64> {
         let f = &self.features;
         [
