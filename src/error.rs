@@ -261,7 +261,15 @@ fn of_library(error: &(dyn std::error::Error + 'static)) -> Error {
             _ => cause = at.source(),
         }
     }
-    Error::unexpected(error.to_string())
+    let text = error.to_string();
+    // The engine has no type for it.
+    let spilled = text.contains("during the spilling process has exceeded the allowable limit");
+    let unexpected = Error::unexpected(text);
+    match spilled {
+        true => unexpected
+            .help("raise `[engine] spill_limit` in the pipeline file, or `memory`, so that less is spilled"),
+        false => unexpected,
+    }
 }
 
 /// What the system did not let be done.

@@ -58,6 +58,7 @@ mod frontier;
 pub mod interval;
 mod map;
 pub(crate) mod matching;
+mod outcome_parts;
 mod outcomes;
 mod period;
 mod pool;
@@ -98,7 +99,7 @@ pub use attribute::Attributor;
 pub use charge::{Allocation, Basis, BoxError, Charge, Columns, Sink};
 pub use defaults::{MACHINE_DRIVERS, POOL_DRIVERS, RUN_TIME, RUNS, default_rules};
 pub use driver::{DriverRow, DriverTable, DriverTableBuilder, Usage};
-pub use recommendation::split_served;
+
 pub use rules::{Deployed, Matches, Percent, Routing, RoutingConfig, Rule, RuleTarget, TagKeys};
 pub use service_life::{Life, ModelLife, Policy, ServiceLife, WithoutVersion};
 pub use split::{SplitError, Splitter, split, split_running, total_weight};

@@ -7,7 +7,7 @@
 //!
 //! Outcomes are few and impressions many, so the outcomes are held in memory, hashed, and the impressions streamed past
 //! them once, in any order; each outcome keeps the best impression seen so far. Where the outcomes of the window take more
-//! than their share of the memory they are worked through in rounds, by user.
+//! than their share of the memory both are [divided](super::outcome_parts) first.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
@@ -18,20 +18,27 @@ use arrow::array::{
     UInt32Array,
 };
 use arrow::compute::{cast, concat_batches, take_record_batch};
-use arrow::datatypes::{DataType, Int32Type, TimestampMicrosecondType};
+use arrow::datatypes::{DataType, Int32Type, SchemaRef, TimestampMicrosecondType};
 use chrono::{DateTime, Days, NaiveDate, TimeDelta};
+use datafusion::execution::SendableRecordBatchStream;
 use futures::StreamExt;
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
+use super::outcome_parts::{Part, Parts};
 use super::served::Shown;
 use super::work::contract;
 use crate::engine::rows::map;
-use crate::engine::{Engine, Library, Options, interval_end_us};
+use crate::engine::spool::Spooled;
+use crate::engine::{Engine, Library, Options, compact, interval_end_us};
 use crate::error::{Error, Result};
 use crate::warehouse::{TableWriter, Type, store};
 
-/// Bytes that an outcome takes in memory, about: its row, its best impressions, its places in three hash tables.
-const BYTES: usize = 512;
+/// Bytes that an outcome takes in memory, about: its row, its best impressions, its places in three hash tables, and its row
+/// in the table.
+const BYTES: usize = 1024;
+
+/// What part of the memory outcomes may take.
+const SHARE: usize = 4;
 
 /// Writes the table for every day of the window, a day being that of the impression. Impressions from before the window
 /// are looked at as far back as `last_touch` reaches, so that what was credited to them in earlier nights is not credited
@@ -69,32 +76,64 @@ pub async fn run(
         .first()
         .copied()
         .unwrap_or(0);
-    let room = (options.memory / 4 / BYTES).max(1) as u64;
-    let rounds = count.div_ceil(room).max(1);
+    let room = (options.memory / SHARE / BYTES).max(1) as u64;
+    let outcomes = engine
+        .stream(&format!("select * from candidates where {}", since(start)))
+        .await?;
+    let impressions = engine
+        .stream(library.get("attribution/impressions.sql")?)
+        .await?;
 
     let table = contract("outcomes")?;
     for day in window.0.iter_days().take_while(|d| *d <= window.1) {
         store::replace(snapshot, table, &day.to_string())?;
     }
-    let mut credited = 0;
-    for round in 0..rounds {
-        let mut outcomes = Outcomes::read(&engine, start, (round, rounds), last_touch).await?;
-        let mut impressions = engine
-            .stream(library.get("attribution/impressions.sql")?)
-            .await?;
-        while let Some(batch) = impressions.next().await {
-            outcomes.see(&batch?)?;
-        }
+    let write = |part: usize, outcomes: Outcomes| -> Result<u64> {
+        let mut credited = 0;
         for (day, rows) in outcomes.credit(window, shown)? {
             let dir = store::partition_dir(snapshot, table, &day.to_string());
-            let file = dir.join(format!("part-{round}.parquet"));
+            let file = dir.join(format!("part-{part}.parquet"));
             store::make_dir(&dir)?;
             let mut writer = TableWriter::create(table, &file)?;
             writer.write(&rows)?;
             credited += writer.finish()?;
         }
+        Ok(credited)
+    };
+    if count <= room {
+        let outcomes = Outcomes::of(outcomes, last_touch, vec![impressions]).await?;
+        return write(0, outcomes);
+    }
+    let parts = usize::try_from(count.div_ceil(room)).unwrap_or(usize::MAX);
+    let (parts, responses) = divided(&engine, parts, count, outcomes, impressions).await?;
+    let mut credited = 0;
+    for (number, part) in parts.into_iter().enumerate() {
+        let impressions = vec![part.impressions.rows()?, responses.rows()?];
+        let outcomes = Outcomes::of(part.outcomes.rows()?, last_touch, impressions).await?;
+        credited += write(number, outcomes)?;
     }
     Ok(credited)
+}
+
+/// Outcomes and impressions in parts, all in spill files.
+async fn divided(
+    engine: &Engine,
+    parts: usize,
+    count: u64,
+    mut outcomes: SendableRecordBatchStream,
+    mut impressions: SendableRecordBatchStream,
+) -> Result<(Vec<Part>, Spooled)> {
+    let schemas = (&outcomes.schema(), &impressions.schema());
+    let count = usize::try_from(count).unwrap_or(usize::MAX);
+    let spool = |schema: &SchemaRef| engine.spool(Arc::clone(schema), 0);
+    let mut divided = Parts::new(parts, count, schemas, spool);
+    while let Some(batch) = outcomes.next().await {
+        divided.add_outcomes(&batch?)?;
+    }
+    while let Some(batch) = impressions.next().await {
+        divided.add_impressions(&batch?)?;
+    }
+    divided.finish()
 }
 
 fn since(us: i64) -> String {
@@ -194,11 +233,11 @@ struct Impressions {
 const NAMED: usize = 0;
 const LAST: usize = 1;
 
-fn pair(a: &str, b: &str) -> u64 {
+pub(super) fn pair(a: &str, b: &str) -> u64 {
     xxh3_64_with_seed(a.as_bytes(), xxh3_64(b.as_bytes()))
 }
 
-fn texts_of(batch: &RecordBatch, name: &str) -> Result<StringViewArray> {
+pub(super) fn texts_of(batch: &RecordBatch, name: &str) -> Result<StringViewArray> {
     let found = column(batch, name)?;
     Ok(cast(found, &DataType::Utf8View)?.as_string_view().clone())
 }
@@ -214,38 +253,31 @@ fn column<'a>(batch: &'a RecordBatch, name: &str) -> Result<&'a ArrayRef> {
         .ok_or_else(|| Error::config(format!("the SQL of outcomes gives no column {name}")))
 }
 
-fn valid(texts: &StringViewArray, row: usize) -> Option<&str> {
+pub(super) fn valid(texts: &StringViewArray, row: usize) -> Option<&str> {
     texts.is_valid(row).then(|| texts.value(row))
 }
 
-/// The outcomes of one of so many rounds, by user, so that all of a user's are in the same.
-pub(super) fn of_round(batch: &RecordBatch, (round, rounds): (u64, u64)) -> Result<RecordBatch> {
-    if rounds == 1 {
-        return Ok(batch.clone());
-    }
-    let user = texts_of(batch, "user_id")?;
-    let of = |row: &u32| xxh3_64(user.value(*row as usize).as_bytes()) % rounds == round;
-    let rows: UInt32Array = (0..batch.num_rows() as u32).filter(of).collect();
-    Ok(take_record_batch(batch, &rows)?)
-}
-
 impl Outcomes {
-    /// The candidates from `start` on, of one of so many rounds.
-    async fn read(
-        engine: &Engine,
-        start: i64,
-        (round, rounds): (u64, u64),
+    /// The outcomes of a stream, and the best impressions for each among those of others.
+    async fn of(
+        mut outcomes: SendableRecordBatchStream,
         last_touch: TimeDelta,
+        impressions: Vec<SendableRecordBatchStream>,
     ) -> Result<Self> {
-        let sql = format!("select * from candidates where {}", since(start));
-        let mut stream = engine.stream(&sql).await?;
-        let schema = stream.schema();
-        let mut parts = vec![];
-        while let Some(batch) = stream.next().await {
-            let batch = batch?;
-            parts.push(of_round(&batch, (round, rounds))?);
+        let schema = outcomes.schema();
+        let mut rows = vec![];
+        while let Some(batch) = outcomes.next().await {
+            // What is held must not hold on to whole pages of the events.
+            rows.push(compact(&batch?)?);
         }
-        Self::new(concat_batches(&schema, &parts)?, last_touch)
+        let mut outcomes = Self::new(concat_batches(&schema, &rows)?, last_touch)?;
+        drop(rows);
+        for mut impressions in impressions {
+            while let Some(batch) = impressions.next().await {
+                outcomes.see(&batch?)?;
+            }
+        }
+        Ok(outcomes)
     }
 
     pub(super) fn new(rows: RecordBatch, last_touch: TimeDelta) -> Result<Self> {

@@ -7,11 +7,16 @@ use arrow::array::{
     ArrayRef, AsArray, Decimal128Array, Int32Array, RecordBatch, StringViewArray,
     TimestampMicrosecondArray,
 };
+use arrow::compute::concat_batches;
+use arrow::datatypes::SchemaRef;
 use chrono::{NaiveDate, TimeDelta};
+use futures::TryStreamExt;
 use proptest::prelude::*;
 
-use super::outcomes::{Outcomes, of_round};
+use super::outcome_parts::Parts;
+use super::outcomes::Outcomes;
 use super::served::Shown as ServedShown;
+use crate::engine::spool::{Spool, Spooled};
 
 const HOUR: i64 = 3_600_000_000;
 
@@ -102,18 +107,41 @@ fn day(n: u32) -> NaiveDate {
 type Credit = (String, String, i64, String, String, Option<String>);
 
 fn credit(batches: &[&[Shown]], done: &[Done], hours: i64, window: (u32, u32)) -> Vec<Credit> {
-    credit_of(candidates(done), batches, hours, window)
+    let batches: Vec<RecordBatch> = batches.iter().map(|rows| impressions(rows)).collect();
+    credit_of(candidates(done), &batches, hours, window)
+}
+
+/// The same, with outcomes and impressions divided by item.
+fn in_parts(shown: &[Shown], done: &[Done], hours: i64, window: (u32, u32)) -> Vec<Credit> {
+    let (outcomes, impressions) = (candidates(done), impressions(shown));
+    let schemas = (&outcomes.schema(), &impressions.schema());
+    let spool = |schema: &SchemaRef| Spool::new(Arc::default(), Arc::clone(schema), usize::MAX);
+    let mut parts = Parts::new(3, done.len(), schemas, spool);
+    parts.add_outcomes(&outcomes).unwrap();
+    parts.add_impressions(&impressions).unwrap();
+    let (parts, responses) = parts.finish().unwrap();
+    let rows = |spooled: &Spooled| -> Vec<RecordBatch> {
+        futures::executor::block_on(spooled.rows().unwrap().try_collect()).unwrap()
+    };
+    let mut found = vec![];
+    for part in parts {
+        let own = concat_batches(schemas.0, &rows(&part.outcomes)).unwrap();
+        let seen = [rows(&part.impressions), rows(&responses)].concat();
+        found.extend(credit_of(own, &seen, hours, window));
+    }
+    found.sort();
+    found
 }
 
 fn credit_of(
     candidates: RecordBatch,
-    batches: &[&[Shown]],
+    impressions: &[RecordBatch],
     hours: i64,
     window: (u32, u32),
 ) -> Vec<Credit> {
     let mut outcomes = Outcomes::new(candidates, TimeDelta::hours(hours)).unwrap();
-    for batch in batches {
-        outcomes.see(&impressions(batch)).unwrap();
+    for batch in impressions {
+        outcomes.see(batch).unwrap();
     }
     let window = (day(window.0), day(window.1));
     let days = outcomes.credit(window, &Default::default()).unwrap();
@@ -241,10 +269,7 @@ proptest! {
         let expected = twin(&shown, &done, hours, window);
         let (first, second) = shown.split_at(cut.min(shown.len()));
         prop_assert_eq!(&credit(&[first, second], &done, hours, window), &expected);
-        let rounds = (0..3).map(|round| of_round(&candidates(&done), (round, 3)).unwrap());
-        let mut found: Vec<Credit> = rounds.flat_map(|part| credit_of(part, &[&shown], hours, window)).collect();
-        found.sort();
-        prop_assert_eq!(&found, &expected);
+        prop_assert_eq!(&in_parts(&shown, &done, hours, window), &expected);
         shown.reverse();
         prop_assert_eq!(&credit(&[&shown], &done, hours, window), &expected);
     }

@@ -130,6 +130,7 @@ async fn snapshot_and_restatements_are_todays_costs() {
         memory: 1 << 30,
         threads: 2,
         spill: None,
+        spill_limit: u64::MAX,
         settings: BTreeMap::new(),
         date: chrono::NaiveDate::default(),
     };

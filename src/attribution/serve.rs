@@ -5,22 +5,26 @@ use std::path::Path;
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, Decimal128Array, Int64Array, RecordBatch, StringViewArray,
+    Array, ArrayRef, AsArray, BooleanArray, Decimal128Array, RecordBatch, StringViewArray,
 };
-use arrow::compute::{cast, concat_batches};
-use arrow::datatypes::{DataType, Int64Type};
+use arrow::compute::{cast, filter_record_batch};
+use arrow::datatypes::{DataType, Int64Type, SchemaRef};
 use chrono::NaiveDate;
 use futures::StreamExt;
 
+use super::recommendation::{ServedSplit, Weights};
 use super::served::each_day;
-use super::split_served;
 use super::stage::restrict_days;
 use super::work::contract;
 use crate::engine::rows::map;
-use crate::engine::{Engine, Library, Options, compact};
+use crate::engine::spool::Spool;
+use crate::engine::{Engine, Library, Options};
 use crate::error::{Error, Result};
-use crate::money::{Money, SCALE};
+use crate::money::SCALE;
 use crate::warehouse::{TableWriter, Type, store};
+
+/// What part of the memory holds rows set aside.
+const SET_ASIDE: usize = 8;
 
 /// The parts of what a model version cost on a day, units of 10⁻¹⁸; each is divided by itself.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -35,7 +39,8 @@ struct Cost {
 /// Day, model → currency → version → cost.
 type ModelDays = BTreeMap<(NaiveDate, String), BTreeMap<String, BTreeMap<Option<String>, Cost>>>;
 
-/// Writes the table for every day of the window, `at_once` days at a time. The session has the view `model_days`; `shown`
+/// Writes the table for every day of the window, `threads` days at a time, and sets aside what one model served on a day, in
+/// memory or in a spill file, until it is known what all of it weighs. The session has the view `model_days`; `shown`
 /// are the days on which anything was shown. Returns the rows.
 ///
 /// # Errors
@@ -45,13 +50,14 @@ pub async fn run(
     library: &Library,
     snapshot: &Path,
     (window, shown): ((NaiveDate, NaiveDate), &BTreeSet<NaiveDate>),
-    at_once: usize,
+    threads: usize,
 ) -> Result<u64> {
+    let budget = engine.memory() / SET_ASIDE / threads.max(1);
     let shown = Arc::new(shown.clone());
     let costs = Arc::new(Costs::read(engine).await?);
     let sql = library.get("attribution/served.sql")?.to_string();
     let snapshot = snapshot.to_path_buf();
-    let served = each_day(engine, window, at_once, move |engine, day| {
+    let served = each_day(engine, window, threads, move |engine, day| {
         let (sql, snapshot) = (sql.clone(), snapshot.clone());
         let (costs, shown) = (Arc::clone(&costs), Arc::clone(&shown));
         async move {
@@ -60,7 +66,8 @@ pub async fn run(
             if !shown.contains(&day) {
                 return Ok(0);
             }
-            day_of(&engine, &sql, &dir.join("part-0.parquet"), &costs, day).await
+            let file = dir.join("part-0.parquet");
+            day_of(&engine, &sql, &file, &costs, (day, budget)).await
         }
     })
     .await?;
@@ -113,34 +120,30 @@ async fn day_of(
     sql: &str,
     file: &Path,
     costs: &Costs,
-    day: NaiveDate,
+    (day, budget): (NaiveDate, usize),
 ) -> Result<u64> {
     let mut stream = engine.between(sql, "event_time", day).await?;
     let mut writer = TableWriter::create(contract("recommendation_costs")?, file)?;
-    let mut group = Group::default();
+    let mut served: Option<Served> = None;
     let mut count = 0;
-    let nothing = BTreeMap::new();
-    loop {
-        let batch = stream.next().await.transpose()?;
-        let complete = match &batch {
-            Some(batch) => group.add(batch)?,
-            None => group.take()?.into_iter().collect(),
-        };
-        for (model, served) in complete {
-            let first = first_showings(&served)?;
-            let served = arrow::compute::take_record_batch(&served, &first)?;
-            count += served.num_rows() as u64;
-            let of = costs.days.get(&(day, model.clone()));
-            for currency in costs.currencies(&model) {
-                let versions = of.and_then(|c| c.get(currency)).unwrap_or(&nothing);
-                writer.write(&divide(&served, currency, versions)?)?;
+    while let Some(batch) = stream.next().await {
+        for (model, rows) in by_model(&batch?)? {
+            if served.as_ref().is_none_or(|s| s.model != model) {
+                let begun = Served::new(engine, model, rows.schema(), budget);
+                if let Some(done) = served.replace(begun) {
+                    count += done.write(costs, day, &mut writer).await?;
+                }
+            }
+            if let Some(served) = &mut served {
+                served.add(&rows)?;
             }
         }
-        if batch.is_none() {
-            writer.finish()?;
-            return Ok(count);
-        }
     }
+    if let Some(done) = served {
+        count += done.write(costs, day, &mut writer).await?;
+    }
+    writer.finish()?;
+    Ok(count)
 }
 
 /// What models cost on each day, and in which currencies.
@@ -187,148 +190,239 @@ impl Costs {
     }
 }
 
-/// The recommendations of one model, gathered from batches sorted by model.
-#[derive(Default)]
-struct Group {
-    model: Option<String>,
-    parts: Vec<RecordBatch>,
-}
-
-impl Group {
-    /// Adds a batch; gives the models that are complete.
-    fn add(&mut self, batch: &RecordBatch) -> Result<Vec<(String, RecordBatch)>> {
-        let models = cast(column(batch, "model_id")?, &DataType::Utf8View)?;
-        let models = models.as_string_view();
-        let mut complete = vec![];
-        let mut start = 0;
-        for row in 0..=batch.num_rows() {
-            let ends = row == batch.num_rows() || self.model.as_deref() != Some(models.value(row));
-            if !ends {
-                continue;
-            }
-            if row > start {
-                // What is gathered must not hold on to whole pages of the events.
-                self.parts.push(compact(&batch.slice(start, row - start))?);
-            }
-            if row < batch.num_rows() {
-                complete.extend(self.take()?);
-                self.model = Some(models.value(row).to_string());
-                start = row;
-            }
-        }
-        Ok(complete)
-    }
-
-    fn take(&mut self) -> Result<Option<(String, RecordBatch)>> {
-        let parts = std::mem::take(&mut self.parts);
-        match (self.model.take(), parts.first()) {
-            (Some(model), Some(first)) => {
-                Ok(Some((model, concat_batches(&first.schema(), &parts)?)))
-            }
-            _ => Ok(None),
+/// The rows of each model, of a batch sorted by model.
+fn by_model(batch: &RecordBatch) -> Result<Vec<(String, RecordBatch)>> {
+    let models = texts(batch, "model_id")?;
+    let mut found = vec![];
+    let mut start = 0;
+    for end in 1..=batch.num_rows() {
+        if end == batch.num_rows() || models.value(end) != models.value(start) {
+            let rows = batch.slice(start, end - start);
+            found.push((models.value(start).to_string(), rows));
+            start = end;
         }
     }
+    Ok(found)
 }
 
-/// The rows of one model, day and currency; `rows` are the recommendations served, each once.
+/// What one model served on a day, each recommendation once.
+struct Served {
+    model: String,
+    rows: Spool,
+    count: u64,
+    /// Request and item of the last row.
+    last: Option<(String, String)>,
+    of_version: BTreeMap<Option<String>, Weights>,
+}
+
+impl Served {
+    fn new(engine: &Engine, model: String, schema: SchemaRef, budget: usize) -> Self {
+        Served {
+            model,
+            rows: engine.spool(schema, budget),
+            count: 0,
+            last: None,
+            of_version: BTreeMap::new(),
+        }
+    }
+
+    /// Adds rows in the order of `served.sql`. Only the first that shows an item in a request counts; others are retries.
+    fn add(&mut self, rows: &RecordBatch) -> Result<()> {
+        let (requests, items) = (texts(rows, "request_id")?, texts(rows, "item_id")?);
+        let key = |row: usize| (requests.value(row), items.value(row));
+        let is_first = |row: usize| match (row.checked_sub(1), &self.last) {
+            (Some(before), _) => key(row) != key(before),
+            (None, Some((request, item))) => key(row) != (request.as_str(), item.as_str()),
+            (None, None) => true,
+        };
+        let first: BooleanArray = (0..rows.num_rows()).map(|r| Some(is_first(r))).collect();
+        if let Some(row) = rows.num_rows().checked_sub(1) {
+            let (request, item) = key(row);
+            self.last = Some((request.to_string(), item.to_string()));
+        }
+        let rows = filter_record_batch(rows, &first)?;
+        self.count += rows.num_rows() as u64;
+        let (versions, times) = (texts(&rows, "model_version")?, times(&rows)?);
+        for (row, compute_ns) in times.into_iter().enumerate() {
+            let version = valid(&versions, row);
+            match self.of_version.get_mut(&version.map(str::to_string)) {
+                Some(weights) => weights.add(compute_ns),
+                None => {
+                    let mut weights = Weights::default();
+                    weights.add(compute_ns);
+                    let version = version.map(str::to_string);
+                    self.of_version.insert(version, weights);
+                }
+            }
+        }
+        self.rows.push(rows)
+    }
+
+    /// Writes what each recommendation cost. Returns how many there are.
+    async fn write(self, costs: &Costs, day: NaiveDate, writer: &mut TableWriter) -> Result<u64> {
+        let rows = self.rows.finish()?;
+        let nothing = BTreeMap::new();
+        let of_day = costs.days.get(&(day, self.model.clone()));
+        for currency in costs.currencies(&self.model) {
+            let costs = of_day.and_then(|c| c.get(currency)).unwrap_or(&nothing);
+            let mut parts = Parts::new(&self.of_version, costs);
+            while !parts.is_settled() {
+                let mut pass = rows.rows()?;
+                while let Some(batch) = pass.next().await {
+                    parts.see(&batch?)?;
+                }
+                parts.end_pass();
+            }
+            let mut pass = rows.rows()?;
+            while let Some(batch) = pass.next().await {
+                writer.write(&parts.of(&batch?, currency)?)?;
+            }
+        }
+        Ok(self.count)
+    }
+}
+
+/// How what a model cost on a day in one currency is divided over what it served.
 ///
 /// A version's cost goes to what that version showed; the cost of versions that showed nothing that day (one in training,
 /// say), and cost that names no version, goes to all that the model showed. So the rows add up to the model's day.
-fn divide(
-    rows: &RecordBatch,
-    currency: &str,
-    versions: &BTreeMap<Option<String>, Cost>,
-) -> Result<RecordBatch> {
-    let n = rows.num_rows();
-    let version = cast(column(rows, "model_version")?, &DataType::Utf8View)?;
-    let version = version.as_string_view();
-    let compute = column(rows, "compute_ns")?.as_primitive::<Int64Type>();
-    let weight = |row: usize| {
-        if compute.is_valid(row) {
-            compute.value(row).unsigned_abs()
-        } else {
-            0
-        }
-    };
-    let mut of_version: BTreeMap<Option<&str>, Vec<usize>> = BTreeMap::new();
-    for row in 0..n {
-        let v = version.is_valid(row).then(|| version.value(row));
-        of_version.entry(v).or_default().push(row);
-    }
-    let mut parts = [vec![0i128; n], vec![0i128; n], vec![0i128; n]];
-    let mut common = Cost::default();
-    let mut give = |cost: Cost, to: &[usize]| -> Result<()> {
-        let weights: Vec<u64> = to.iter().map(|r| weight(*r)).collect();
-        for (amount, column) in [cost.run, cost.making, cost.overhead]
-            .into_iter()
-            .zip(&mut parts)
-            .filter(|(amount, _)| *amount != 0)
-        {
-            let shares = split_served(Money(amount), &weights)
-                .map_err(|e| Error::check(format!("dividing a model's day: {e}")))?
-                .unwrap_or_default();
-            for (row, share) in to.iter().zip(shares) {
-                column[*row] += share;
-            }
-        }
-        Ok(())
-    };
-    for (v, cost) in versions {
-        match of_version.get(&v.as_deref()).filter(|_| v.is_some()) {
-            Some(to) => give(*cost, to)?,
-            None => {
+struct Parts {
+    /// Of each version that showed anything, the splits of its own costs.
+    of_version: BTreeMap<Option<String>, Splits>,
+    /// Of what all share.
+    common: Splits,
+}
+
+/// The splits of the parts of [`Cost`]; of nothing there is none.
+type Splits = [Option<ServedSplit>; 3];
+
+impl Parts {
+    fn new(
+        shown: &BTreeMap<Option<String>, Weights>,
+        costs: &BTreeMap<Option<String>, Cost>,
+    ) -> Self {
+        let splits = |cost: Cost, weights: &Weights| {
+            [cost.run, cost.making, cost.overhead]
+                .map(|amount| (amount != 0).then(|| ServedSplit::new(amount, weights)))
+        };
+        let mut common = Cost::default();
+        for (version, cost) in costs {
+            if version.is_none() || !shown.contains_key(version) {
                 common.run += cost.run;
                 common.making += cost.making;
                 common.overhead += cost.overhead;
             }
         }
+        let mut all = Weights::default();
+        shown.values().for_each(|weights| all.merge(weights));
+        let of_version = shown.iter().map(|(version, weights)| {
+            let own = costs.get(version).filter(|_| version.is_some());
+            let own = own.copied().unwrap_or_default();
+            (version.clone(), splits(own, weights))
+        });
+        Parts {
+            of_version: of_version.collect(),
+            common: splits(common, &all),
+        }
     }
-    if common != Cost::default() {
-        let all: Vec<usize> = (0..n).collect();
-        give(common, &all)?;
+
+    fn all(&mut self) -> impl Iterator<Item = &mut ServedSplit> {
+        let own = self.of_version.values_mut();
+        own.chain([&mut self.common]).flatten().flatten()
     }
-    let [run, making, overhead] = parts;
-    let full = run.iter().zip(&making).zip(&overhead);
-    let full = full.map(|((run, making), overhead)| run + making + overhead);
-    let full: Vec<i128> = full.collect();
-    let money = |values: Vec<i128>| -> ArrayRef {
-        Arc::new(Decimal128Array::from(values).with_data_type(Type::Money.arrow()))
-    };
-    let currencies: StringViewArray = (0..n).map(|_| Some(currency)).collect();
-    Ok(RecordBatch::try_from_iter_with_nullable([
-        ("request_id", Arc::clone(column(rows, "request_id")?), false),
-        ("rank", Arc::clone(column(rows, "rank")?), false),
-        ("item_id", Arc::clone(column(rows, "item_id")?), false),
-        ("model_id", Arc::clone(column(rows, "model_id")?), false),
-        (
-            "model_version",
-            Arc::clone(column(rows, "model_version")?),
-            true,
-        ),
-        ("surface", Arc::clone(column(rows, "surface")?), true),
-        ("currency", Arc::new(currencies) as ArrayRef, false),
-        ("compute_ns", Arc::clone(column(rows, "compute_ns")?), true),
-        ("run_cost", money(run), false),
-        ("making_cost", money(making), false),
-        ("full_cost", money(full), false),
-    ])?)
+
+    fn is_settled(&mut self) -> bool {
+        self.all().all(|split| split.is_settled())
+    }
+
+    fn end_pass(&mut self) {
+        self.all().for_each(ServedSplit::end_pass);
+    }
+
+    /// Gives each row's time to `take`, with the splits of its version and those of all.
+    fn each(
+        &mut self,
+        rows: &RecordBatch,
+        mut take: impl FnMut(u64, [&mut Splits; 2]),
+    ) -> Result<()> {
+        let versions = texts(rows, "model_version")?;
+        let mut none: Splits = Default::default();
+        let mut own = None;
+        let mut of: Option<Option<&str>> = None;
+        for (row, compute_ns) in times(rows)?.into_iter().enumerate() {
+            let version = valid(&versions, row);
+            if of != Some(version) {
+                of = Some(version);
+                own = self.of_version.get_mut(&version.map(str::to_string));
+            }
+            let own = own.as_deref_mut().unwrap_or(&mut none);
+            take(compute_ns, [own, &mut self.common]);
+        }
+        Ok(())
+    }
+
+    fn see(&mut self, rows: &RecordBatch) -> Result<()> {
+        self.each(rows, |compute_ns, splits| {
+            for split in splits.into_iter().flatten().flatten() {
+                split.see(compute_ns);
+            }
+        })
+    }
+
+    /// The rows of the table, of the next rows served.
+    fn of(&mut self, rows: &RecordBatch, currency: &str) -> Result<RecordBatch> {
+        let n = rows.num_rows();
+        let mut parts = [(); 3].map(|()| Vec::with_capacity(n));
+        self.each(rows, |compute_ns, [own, common]| {
+            for ((part, own), common) in parts.iter_mut().zip(own).zip(common) {
+                let of = |split: &mut Option<ServedSplit>| match split {
+                    Some(split) => split.part(compute_ns),
+                    None => 0,
+                };
+                part.push(of(own) + of(common));
+            }
+        })?;
+        let [run, making, overhead] = parts;
+        let full = run.iter().zip(&making).zip(&overhead);
+        let full = full.map(|((run, making), overhead)| run + making + overhead);
+        let full: Vec<i128> = full.collect();
+        let money = |values: Vec<i128>| -> ArrayRef {
+            Arc::new(Decimal128Array::from(values).with_data_type(Type::Money.arrow()))
+        };
+        let own = |name: &str| Ok::<_, Error>(Arc::clone(column(rows, name)?));
+        let currencies: StringViewArray = (0..n).map(|_| Some(currency)).collect();
+        Ok(RecordBatch::try_from_iter_with_nullable([
+            ("request_id", own("request_id")?, false),
+            ("rank", own("rank")?, false),
+            ("item_id", own("item_id")?, false),
+            ("model_id", own("model_id")?, false),
+            ("model_version", own("model_version")?, true),
+            ("surface", own("surface")?, true),
+            ("currency", Arc::new(currencies) as ArrayRef, false),
+            ("compute_ns", own("compute_ns")?, true),
+            ("run_cost", money(run), false),
+            ("making_cost", money(making), false),
+            ("full_cost", money(full), false),
+        ])?)
+    }
 }
 
-/// Indices of the rows that show an item in a request for the first time; the others are retries.
-fn first_showings(served: &RecordBatch) -> Result<Int64Array> {
-    let texts =
-        |name: &str| -> Result<ArrayRef> { Ok(cast(column(served, name)?, &DataType::Utf8View)?) };
-    let (requests, items) = (texts("request_id")?, texts("item_id")?);
-    let (requests, items) = (requests.as_string_view(), items.as_string_view());
-    Ok((0..served.num_rows())
-        .filter(|row| {
-            *row == 0
-                || requests.value(*row) != requests.value(row - 1)
-                || items.value(*row) != items.value(row - 1)
-        })
-        .filter_map(|row| i64::try_from(row).ok())
-        .collect::<Vec<_>>()
-        .into())
+/// The computing time of each row, in ns; 0 where none was measured.
+fn times(rows: &RecordBatch) -> Result<Vec<u64>> {
+    let times = column(rows, "compute_ns")?.as_primitive::<Int64Type>();
+    Ok(times
+        .iter()
+        .map(|ns| ns.unwrap_or(0).unsigned_abs())
+        .collect())
+}
+
+fn valid(texts: &StringViewArray, row: usize) -> Option<&str> {
+    texts.is_valid(row).then(|| texts.value(row))
+}
+
+fn texts(batch: &RecordBatch, name: &str) -> Result<StringViewArray> {
+    let found = cast(column(batch, name)?, &DataType::Utf8View)?;
+    Ok(found.as_string_view().clone())
 }
 
 fn column<'a>(batch: &'a RecordBatch, name: &str) -> Result<&'a ArrayRef> {

@@ -3,19 +3,23 @@
 //! A showing is hashed to 128 bits of its request within its model and 64 bits of its item (XXH3), 48 bytes in memory, so
 //! that a day of millions is counted in one pass without sorting texts. Two requests of a model that share a hash would be
 //! needed for a wrong count: of a billion requests a day, one in 10²⁰ days has such a pair.
+//!
+//! Where a day's showings take more than their share of the memory they are read in rounds, each of the requests whose hash
+//! falls to it: counts of requests add up.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch, StringViewArray};
 use arrow::compute::cast;
-use arrow::datatypes::{DataType, Date32Type, Int32Type, TimestampMicrosecondType};
+use arrow::datatypes::{DataType, Int32Type, TimestampMicrosecondType};
 use chrono::NaiveDate;
 use futures::{StreamExt, TryStreamExt};
 use xxhash_rust::xxh3::{xxh3_64, xxh3_128_with_seed};
 
 use super::work::contract;
+use crate::engine::rows::map;
 use crate::engine::{Engine, Library};
 use crate::error::{Error, Result};
 use crate::warehouse::{TableWriter, Type, store};
@@ -87,6 +91,8 @@ pub async fn run(
     threads: usize,
 ) -> Result<Shown> {
     let shown = Arc::new(days_shown(engine).await?);
+    let room = engine.memory() / HELD / threads.max(1) / size_of::<Showing>();
+    let room = room.max(1) as u64;
     let (sql, place) = (
         library.get("attribution/served.sql")?.to_string(),
         snapshot.to_path_buf(),
@@ -97,17 +103,21 @@ pub async fn run(
         async move {
             let table = contract("served_days")?;
             let dir = store::replace(&place, table, &day.to_string())?;
-            if !shown.contains(&day) {
+            let Some(rows) = shown.get(&day) else {
                 return Ok((day, vec![]));
-            }
-            let mut stream = engine.unordered_between(&sql, "event_time", day).await?;
+            };
+            let rounds = rows.div_ceil(room);
             let mut showings = Showings::default();
-            while let Some(batch) = stream.next().await {
-                showings.add(&batch?)?;
+            let mut repeated = vec![];
+            for round in 0..rounds {
+                let mut stream = engine.unordered_between(&sql, "event_time", day).await?;
+                while let Some(batch) = stream.next().await {
+                    showings.add(&batch?, (round, rounds))?;
+                }
+                repeated.extend(showings.count());
             }
             let mut writer = TableWriter::create(table, &dir.join("part-0.parquet"))?;
-            let (counted, repeated) = showings.count()?;
-            writer.write(&counted)?;
+            writer.write(&showings.counted()?)?;
             writer.finish()?;
             Ok((day, repeated))
         }
@@ -118,7 +128,7 @@ pub async fn run(
         repeated.into_iter().map(key)
     };
     Ok(Shown {
-        days: Arc::unwrap_or_clone(shown),
+        days: shown.keys().copied().collect(),
         repeated: repeated.into_iter().flat_map(of_day).collect(),
     })
 }
@@ -157,17 +167,17 @@ where
         .await
 }
 
-/// Days with an impression: asking each day of a long window alone would take far longer than asking once.
-async fn days_shown(engine: &Engine) -> Result<BTreeSet<NaiveDate>> {
-    let sql = "select distinct cast(event_time as date) as day from events
-               where event_type = 'impression' and model_id is not null and request_id is not null";
-    let mut days = BTreeSet::new();
-    for batch in engine.collect(sql).await? {
-        let column = cast(batch.column(0), &DataType::Date32)?;
-        let values = column.as_primitive::<Date32Type>().values().iter();
-        days.extend(values.filter_map(|d| Date32Type::to_naive_date_opt(*d)));
-    }
-    Ok(days)
+/// Impressions of each day that has any: asking each day of a long window alone would take far longer than asking once.
+async fn days_shown(engine: &Engine) -> Result<BTreeMap<NaiveDate, u64>> {
+    let sql = "select cast(event_time as date) as day, count(*) as n from events
+               where event_type = 'impression' and model_id is not null and request_id is not null
+               group by 1";
+    let days = engine.collect(sql).await?;
+    let days = map(&days, |row| Ok((row.day("day")?, row.count("n")?)))?;
+    Ok(days
+        .into_iter()
+        .filter_map(|(day, n)| Some((day?, n)))
+        .collect())
 }
 
 /// Model, version and surface.
@@ -187,15 +197,21 @@ struct Showing {
     group: u32,
 }
 
-/// The showings of one day.
+/// What part of the memory holds showings.
+const HELD: usize = 8;
+
+/// The showings of one round of a day, and what was counted in the rounds before.
 #[derive(Debug, Default)]
 struct Showings {
     rows: Vec<Showing>,
     groups: HashMap<Group, u32>,
+    /// Showings and requests of each group.
+    counts: Vec<(i64, i64)>,
 }
 
 impl Showings {
-    fn add(&mut self, batch: &RecordBatch) -> Result<()> {
+    /// Adds the rows of one of so many rounds.
+    fn add(&mut self, batch: &RecordBatch, (round, rounds): (u64, u64)) -> Result<()> {
         let column = |name: &str, ty: &DataType| -> Result<ArrayRef> {
             let found = batch.column_by_name(name).ok_or_else(|| {
                 Error::config(format!("attribution/served.sql gives no column {name}"))
@@ -240,6 +256,9 @@ impl Showings {
             };
             last = Some((row, group));
             let (request, item) = hashes(model.value(row), request.value(row), item.value(row));
+            if (request >> 64) as u64 % rounds != round {
+                continue;
+            }
             self.rows.push(Showing {
                 request,
                 item,
@@ -251,53 +270,64 @@ impl Showings {
         Ok(())
     }
 
-    /// One row per model, version and surface, each showing counted once, in the group in which `served.sql` puts it
-    /// first; and what was shown again in another group.
-    fn count(mut self) -> Result<(RecordBatch, Vec<Repeated>)> {
-        let mut groups: Vec<(Group, u32)> = self.groups.into_iter().collect();
+    /// The groups in the order in which `served.sql` puts them, with their numbers.
+    fn sorted(&self) -> Vec<(&Group, u32)> {
+        let mut groups: Vec<(&Group, u32)> = self.groups.iter().map(|(g, n)| (g, *n)).collect();
         // Nulls last, as SQL orders them.
         groups.sort_by(|(a, _), (b, _)| {
             let key = |g: &Group| (g.1.is_none(), g.1.clone(), g.2.is_none(), g.2.clone());
             a.0.cmp(&b.0).then_with(|| key(a).cmp(&key(b)))
         });
+        groups
+    }
+
+    /// Ends a round: counts each showing once, in the group in which `served.sql` puts it first; gives what was shown again
+    /// in another group.
+    fn count(&mut self) -> Vec<Repeated> {
+        let mut rows = std::mem::take(&mut self.rows);
+        let mut counts = std::mem::take(&mut self.counts);
+        counts.resize(self.groups.len(), (0, 0));
+        let groups = self.sorted();
         let mut place = vec![0_u32; groups.len()];
-        for (at, (_, group)) in (0_u32..).zip(&groups) {
-            place[*group as usize] = at;
+        for (at, (_, number)) in (0_u32..).zip(&groups) {
+            place[*number as usize] = at;
         }
-        for row in &mut self.rows {
+        for row in &mut rows {
             row.group = place[row.group as usize];
         }
-        self.rows.sort_unstable();
-        let mut counts = vec![(0_i64, 0_i64); groups.len()];
-        let firsts = self
-            .rows
-            .chunk_by(|a, b| (a.request, a.item) == (b.request, b.item));
+        rows.sort_unstable();
+        let firsts = rows.chunk_by(|a, b| (a.request, a.item) == (b.request, b.item));
         let mut of_request: BTreeSet<u32> = BTreeSet::new();
         let mut request = None;
         let mut repeated = vec![];
         let mut shared: HashMap<u32, Arc<Group>> = HashMap::new();
         for (first, again) in firsts.filter_map(<[Showing]>::split_first) {
+            let (group, number) = groups[first.group as usize];
             if again.iter().any(|showing| showing.group != first.group) {
                 let group = shared
-                    .entry(first.group)
-                    .or_insert_with(|| Arc::new(groups[first.group as usize].0.clone()));
+                    .entry(number)
+                    .or_insert_with(|| Arc::new(group.clone()));
                 repeated.push(((first.request, first.item), Arc::clone(group)));
             }
             if request != Some(first.request) {
                 of_request.clear();
                 request = Some(first.request);
             }
-            let (served, requests) = &mut counts[first.group as usize];
+            let (served, requests) = &mut counts[number as usize];
             *served += 1;
-            *requests += i64::from(of_request.insert(first.group));
+            *requests += i64::from(of_request.insert(number));
         }
+        rows.clear();
+        (self.rows, self.counts) = (rows, counts);
+        repeated
+    }
+
+    /// One row per model, version and surface: what was counted.
+    fn counted(&self) -> Result<RecordBatch> {
+        let groups = self.sorted().into_iter();
+        let counted = groups.map(|(group, number)| (group, self.counts[number as usize]));
         // A group whose every showing is a repetition of another's has shown nothing.
-        let kept: Vec<(&Group, (i64, i64))> = groups
-            .iter()
-            .map(|(group, _)| group)
-            .zip(counts)
-            .filter(|(_, count)| count.0 > 0)
-            .collect();
+        let kept: Vec<(&Group, (i64, i64))> = counted.filter(|(_, count)| count.0 > 0).collect();
         let text = |f: &dyn Fn(&Group) -> Option<&str>| -> ArrayRef {
             let texts: StringViewArray = kept.iter().map(|(group, _)| f(group)).collect();
             Arc::new(texts)
@@ -307,14 +337,13 @@ impl Showings {
                 kept.iter().map(|(_, count)| f(*count)),
             ))
         };
-        let counted = RecordBatch::try_from_iter_with_nullable([
+        Ok(RecordBatch::try_from_iter_with_nullable([
             ("model_id", text(&|g| Some(&g.0)), false),
             ("model_version", text(&|g| g.1.as_deref()), true),
             ("surface", text(&|g| g.2.as_deref()), true),
             ("served", number(&|c| c.0), false),
             ("requests", number(&|c| c.1), false),
-        ])?;
-        Ok((counted, repeated))
+        ])?)
     }
 }
 
@@ -335,8 +364,18 @@ mod tests {
         i32,
     );
 
-    fn gathered(rows: &[Row<'_>]) -> Showings {
+    /// What is counted in so many rounds, and what was shown again.
+    fn gathered(rows: &[Row<'_>], rounds: u64) -> (RecordBatch, Vec<Repeated>) {
         let mut showings = Showings::default();
+        let mut repeated = vec![];
+        for round in 0..rounds {
+            add(&mut showings, rows, (round, rounds));
+            repeated.extend(showings.count());
+        }
+        (showings.counted().unwrap(), repeated)
+    }
+
+    fn add(showings: &mut Showings, rows: &[Row<'_>], round: (u64, u64)) {
         // One row a batch: what is counted must not depend on how rows are gathered.
         for row in rows {
             let text = |t: Option<&str>| -> ArrayRef { Arc::new(StringViewArray::from(vec![t])) };
@@ -350,13 +389,13 @@ mod tests {
                 ("item_id", text(Some(row.4)), true),
                 ("rank", Arc::new(Int32Array::from(vec![row.6])) as _, true),
             ]);
-            showings.add(&batch.unwrap()).unwrap();
+            showings.add(&batch.unwrap(), round).unwrap();
         }
-        showings
     }
 
     fn count(rows: &[Row<'_>]) -> Vec<String> {
-        let (counted, _) = gathered(rows).count().unwrap();
+        let [counted, in_rounds] = [1, 3].map(|rounds| gathered(rows, rounds).0);
+        assert_eq!(counted, in_rounds);
         let cell = |c: &ArrayRef, row| array_value_to_string(c, row).unwrap();
         (0..counted.num_rows())
             .map(|row| {
@@ -406,7 +445,7 @@ mod tests {
         rows.reverse();
         assert_eq!(count(&rows), expected);
 
-        let (_, repeated) = gathered(&rows).count().unwrap();
+        let (_, repeated) = gathered(&rows, 2);
         let day = NaiveDate::default();
         let shown = Shown::with_repeated(day, repeated);
         let first = shown.as_first(day, ("als", "r1", "shoe"));

@@ -91,7 +91,7 @@ impl Splitter {
 }
 
 /// `sign(amount) · magnitude`, for a magnitude of at most `|amount|`.
-fn signed(magnitude: u128, amount: i128) -> i128 {
+pub(super) fn signed(magnitude: u128, amount: i128) -> i128 {
     // 2^127 wraps to the smallest i128, whose wrapped negation is itself.
     let value = magnitude as i128;
     if amount < 0 {

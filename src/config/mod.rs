@@ -84,12 +84,14 @@ pub struct Pipeline {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Engine {
-    /// Memory pool of the SQL engine, such as `"4GiB"`.
+    /// What the process may take, such as `"4GiB"`, models apart.
     pub memory: Bytes,
     /// Threads; by default all cores.
     pub threads: Option<usize>,
     /// Folder for spill files; by default the system's temporary folder.
     pub spill: Option<PathBuf>,
+    /// What spill files may take together.
+    pub spill_limit: Bytes,
 }
 
 /// `[run]`: what a nightly run covers and where it computes.
@@ -300,6 +302,7 @@ impl Default for Engine {
             memory: Bytes(2 << 30),
             threads: None,
             spill: None,
+            spill_limit: Bytes(100 << 30),
         }
     }
 }

@@ -5,12 +5,14 @@ mod functions;
 pub mod library;
 mod ordered;
 pub mod rows;
+pub mod spool;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
 use chrono::{NaiveDate, TimeDelta};
 use datafusion::common::ScalarValue;
 use datafusion::common::config::ConfigOptions;
@@ -34,16 +36,19 @@ use crate::warehouse::{TABLES, Table, TableWriter, ledgers};
 pub(crate) use functions::{hex, to_text};
 pub use library::Library;
 pub(crate) use ordered::compact;
+use spool::Spool;
 
 /// What a session needs to know.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// Bytes of the memory pool.
+    /// Bytes that a session may take, [the pool](pool()) of its queries among them.
     pub memory: usize,
     /// Threads of a query.
     pub threads: usize,
     /// Folder for spill files; `None` takes the system's.
     pub spill: Option<PathBuf>,
+    /// Bytes that spill files may take together.
+    pub spill_limit: u64,
     /// Numbers that SQL reads by `setting('name')`.
     pub settings: BTreeMap<String, f64>,
     /// Last day of the data interval; SQL reads its end by `as_of()`.
@@ -59,6 +64,7 @@ impl Options {
             memory: pipeline.engine.memory.0,
             threads: pipeline.threads(),
             spill: pipeline.engine.spill.clone(),
+            spill_limit: pipeline.engine.spill_limit.0 as u64,
             settings: pipeline.settings(),
             date,
             month: None,
@@ -81,12 +87,13 @@ impl Engine {
     /// When the snapshot cannot be read or the spill folder cannot be made.
     pub fn open(options: &Options, snapshot: Option<&Path>, runs: Option<&Path>) -> Result<Engine> {
         let pool = TrackConsumersPool::new(
-            FairSpillPool::new(options.memory),
+            FairSpillPool::new(pool(options.memory)),
             std::num::NonZeroUsize::MIN.saturating_add(4),
         );
         // A stage rewrites files that it then reads: what lies in a folder is looked up each time.
         let mut runtime = RuntimeEnvBuilder::new()
             .with_memory_pool(Arc::new(pool))
+            .with_max_temp_directory_size(options.spill_limit)
             .with_object_list_cache_limit(0)
             .with_file_statistics_cache_limit(0);
         if let Some(spill) = &options.spill {
@@ -282,7 +289,12 @@ impl Engine {
         Ok(ordered::ordered(rows, by, self.options.memory / 4, env))
     }
 
-    /// Bytes of the memory pool.
+    /// A place for rows that are read later or more than once, with about `budget` bytes of them in memory.
+    pub fn spool(&self, schema: SchemaRef, budget: usize) -> Spool {
+        Spool::new(self.ctx.runtime_env(), schema, budget)
+    }
+
+    /// Bytes that the session may take.
     pub fn memory(&self) -> usize {
         self.options.memory
     }
@@ -443,6 +455,12 @@ impl Engine {
         names.dedup();
         Ok(names)
     }
+}
+
+/// What queries may hold of the memory of a session. The rest, an eighth and 64 MiB at least, is for what the pool does not
+/// count: pages of files being read and written.
+fn pool(memory: usize) -> usize {
+    memory - (memory / 8).max(64 << 20).min(memory / 2)
 }
 
 fn sort(frame: DataFrame, by: &[&str]) -> Result<DataFrame> {

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use chrono::{DateTime, Datelike, NaiveDate, TimeDelta, Utc};
+use rayon::iter::{IntoParallelIterator, ParallelIterator};
 use sha2::{Digest, Sha256};
 
 use super::manifest::Manifest;
@@ -166,12 +167,18 @@ pub fn discover(source: &Source, date: NaiveDate, history_days: u32) -> Result<V
         }
     };
     let night = intervals.last().map(|(name, _)| name.clone());
+    // Reading every byte for its hash is what takes time.
+    let intervals = intervals.into_par_iter();
+    let looked: Vec<(String, Result<Vec<Delivery>>)> = intervals
+        .filter(|(interval, _)| !source.withdraws(interval))
+        .map(|(interval, day)| {
+            let of_interval = deliveries(source, &interval, day);
+            (interval, of_interval)
+        })
+        .collect();
     let mut found = vec![];
-    for (interval, day) in intervals {
-        if source.withdraws(&interval) {
-            continue;
-        }
-        let of_interval = deliveries(source, &interval, day)?;
+    for (interval, of_interval) in looked {
+        let of_interval = of_interval?;
         if of_interval.is_empty() && source.required && night.as_deref() == Some(&interval) {
             return Err(Error::new(
                 Kind::SourceMissing,

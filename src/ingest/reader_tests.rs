@@ -31,6 +31,7 @@ fn rows(file: &Arc<SourceFile>) -> Result<Vec<RecordBatch>> {
         memory: 64 << 20,
         threads: 1,
         spill: None,
+        spill_limit: u64::MAX,
         settings: Default::default(),
         date: "2026-10-31".parse().unwrap(),
         month: None,

@@ -131,6 +131,8 @@ pub struct Column {
     pub doc: &'static str,
     /// What a source row must satisfy.
     pub checks: &'static [Check],
+    /// Whether values hardly repeat within a file.
+    pub distinct: bool,
 }
 
 /// How a table is partitioned.

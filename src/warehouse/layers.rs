@@ -4,7 +4,7 @@
 //! Files are never changed once written, so a layer is hard links and a list of what is gone.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
+use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -85,9 +85,6 @@ impl Layer {
                 let (from, to) = (root.join(path), layer.join(path));
                 to.parent().map_or(Ok(()), make_dir)?;
                 link_or_copy(&from, &to)?;
-                File::open(&to)
-                    .and_then(|file| file.sync_all())
-                    .map_err(|e| Error::io("cannot sync", &to, &e))?;
             }
         }
         sync_tree(layer)?;

@@ -587,13 +587,14 @@ pub(crate) fn read_dir(dir: &Path) -> Result<Vec<PathBuf>> {
     Ok(paths)
 }
 
-/// Gives a file a second name; on a file system without hard links (some network shares) a copy.
+/// Gives a file, which is on disk, a second name; on a file system without hard links (some network shares) a copy, on disk
+/// as well.
 ///
 /// # Errors
 /// Those of the file system.
 pub(super) fn link_or_copy(from: &Path, to: &Path) -> Result<()> {
     fs::hard_link(from, to)
-        .or_else(|_| fs::copy(from, to).map(|_| ()))
+        .or_else(|_| fs::copy(from, to).and_then(|_| File::open(to)?.sync_all()))
         .map_err(|e| Error::io("cannot link or copy", from, &e))
 }
 

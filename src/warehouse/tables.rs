@@ -22,6 +22,7 @@ const fn req(name: &'static str, ty: Type, doc: &'static str) -> Column {
         unit: "",
         doc,
         checks: &[],
+        distinct: false,
     }
 }
 
@@ -35,6 +36,13 @@ const fn opt(name: &'static str, ty: Type, doc: &'static str) -> Column {
 impl Column {
     const fn unit(self, unit: &'static str) -> Column {
         Column { unit, ..self }
+    }
+
+    const fn distinct(self) -> Column {
+        Column {
+            distinct: true,
+            ..self
+        }
     }
 
     const fn check(self, checks: &'static [Check]) -> Column {
@@ -96,7 +104,7 @@ const fn keyed_costs() -> [Column; 10] {
 const KEYED_COSTS: [Column; 10] = keyed_costs();
 
 const ALLOCATION: &[Column] = &[
-    req("row_id", Text, "row of charges, or the idle pool"),
+    req("row_id", Text, "row of charges, or the idle pool").distinct(),
     req("day", Date, "day on which the charge period starts"),
     req("currency", Text, "ISO 4217 code of the amounts"),
     req("issuer", Text, "who sent the bill"),
@@ -186,8 +194,8 @@ pub static TABLES: &[Table] = &[
         partition: Partition::Day,
         order: &[],
         columns: &[
-            req("event_id", Text, "unique id of the event"),
-            req("event_time", Timestamp, "when it happened").check(&[HasHappened]),
+            req("event_id", Text, "unique id of the event").distinct(),
+            req("event_time", Timestamp, "when it happened").distinct().check(&[HasHappened]),
             req("user_id", Text, "who"),
             opt("session_id", Text, "visit that it belongs to"),
             req(
@@ -211,7 +219,7 @@ pub static TABLES: &[Table] = &[
                 "where on the site: home, product, cart, email, …",
             ),
             opt("rank", Int32, "position in the list, from 1").check(&[Positive]),
-            opt("compute_ns", Int64, "computing time of this recommendation")
+            opt("compute_ns", Int64, "computing time of this recommendation").distinct()
                 .unit("ns")
                 .check(&[NotNegative]),
             opt("price", Price, "price of one piece")
@@ -227,9 +235,9 @@ pub static TABLES: &[Table] = &[
         partition: Partition::Day,
         order: &[],
         columns: &[
-            req("item_id", Text, "unique id of the item"),
-            opt("title", Text, "name shown in the shop"),
-            opt("description", Text, "text shown in the shop"),
+            req("item_id", Text, "unique id of the item").distinct(),
+            opt("title", Text, "name shown in the shop").distinct(),
+            opt("description", Text, "text shown in the shop").distinct(),
             opt("category", Text, "category"),
             opt("brand", Text, "brand"),
             opt("price", Price, "shelf price")
@@ -244,7 +252,7 @@ pub static TABLES: &[Table] = &[
             .check(&[NotNegative]),
             opt("currency", Text, "ISO 4217 code of price and unit_cost").check(&[Currency]),
             opt("attributes", TextMap, "further properties"),
-            opt("created_at", Timestamp, "when it came into the catalogue").check(&[PlausibleTime]),
+            opt("created_at", Timestamp, "when it came into the catalogue").distinct().check(&[PlausibleTime]),
         ],
     },
     Table {
@@ -253,7 +261,7 @@ pub static TABLES: &[Table] = &[
         partition: Partition::Day,
         order: &[],
         columns: &[
-            req("user_id", Text, "unique id of the user"),
+            req("user_id", Text, "unique id of the user").distinct(),
             opt("age_band", Text, "age band"),
             opt("gender", Text, "gender, where given"),
             opt("country", Text, "country"),
@@ -539,9 +547,9 @@ pub static TABLES: &[Table] = &[
                 "session_id",
                 Text,
                 "visit, from the export or made from gaps between events",
-            ),
-            req("session_start", Timestamp, "first event"),
-            req("session_end", Timestamp, "last event"),
+            ).distinct(),
+            req("session_start", Timestamp, "first event").distinct(),
+            req("session_end", Timestamp, "last event").distinct(),
             req("events", Int64, "events"),
             req("views", Int64, "product pages seen"),
             req("searches", Int64, "searches"),
@@ -562,10 +570,10 @@ pub static TABLES: &[Table] = &[
                 "weight",
                 Float64,
                 "sum of event-type weights, each halved every half-life",
-            ),
+            ).distinct(),
             req("events", Int64, "events that count"),
             req("bought", Bool, "whether one of them is a purchase"),
-            req("last_time", Timestamp, "the newest of them"),
+            req("last_time", Timestamp, "the newest of them").distinct(),
         ],
     },
     Table {
@@ -574,7 +582,7 @@ pub static TABLES: &[Table] = &[
         partition: Partition::Day,
         order: &["user_id"],
         columns: &[
-            req("user_id", Text, "who"),
+            req("user_id", Text, "who").distinct(),
             req("events", Int64, "events"),
             req("sessions", Int64, "visits"),
             req("views", Int64, "product pages seen"),
@@ -589,7 +597,7 @@ pub static TABLES: &[Table] = &[
                 Text,
                 "currency of most purchases; spend counts those only",
             ),
-            req("recency_days", Float64, "since the last event").unit("days"),
+            req("recency_days", Float64, "since the last event").unit("days").distinct(),
             opt(
                 "conversion",
                 Float64,
@@ -610,7 +618,7 @@ pub static TABLES: &[Table] = &[
         partition: Partition::Day,
         order: &["item_id"],
         columns: &[
-            req("item_id", Text, "which item"),
+            req("item_id", Text, "which item").distinct(),
             req(
                 "users",
                 Int64,
@@ -1131,7 +1139,7 @@ pub static TABLES: &[Table] = &[
             opt("model_version", Text, "its version"),
             opt("surface", Text, "where on the site"),
             req("currency", Text, "ISO 4217 code of the amounts"),
-            opt("compute_ns", Int64, "computing time measured").unit("ns"),
+            opt("compute_ns", Int64, "computing time measured").distinct().unit("ns"),
             req(
                 "run_cost",
                 Money,
@@ -1158,9 +1166,9 @@ pub static TABLES: &[Table] = &[
         partition: Partition::Day,
         order: &["model_id", "request_id", "item_id", "event_time", "event_id"],
         columns: &[
-            req("event_id", Text, "the event"),
+            req("event_id", Text, "the event").distinct(),
             req("event_type", Text, "click or purchase"),
-            req("event_time", Timestamp, "when it happened"),
+            req("event_time", Timestamp, "when it happened").distinct(),
             req("user_id", Text, "who"),
             req("item_id", Text, "which item"),
             req(
@@ -1172,7 +1180,7 @@ pub static TABLES: &[Table] = &[
                 "impression_time",
                 Timestamp,
                 "when it was shown; of several times, the last before the event",
-            ),
+            ).distinct(),
             req("request_id", Text, "response in which it was shown"),
             req(
                 "rank",

@@ -11,6 +11,7 @@ const fn col(name: &'static str, ty: Type, required: bool, doc: &'static str) ->
         unit: "",
         doc,
         checks: &[],
+        distinct: false,
     }
 }
 
@@ -31,12 +32,15 @@ const fn checked(column: Column, checks: &'static [Check]) -> Column {
 
 /// The columns of `charges`.
 pub const CHARGES: &[Column] = &[
-    col(
-        "row_id",
-        Text,
-        true,
-        "id of what the charge says, 32 hexadecimal digits: the same wherever its row stands and whenever its bill comes again",
-    ),
+    Column {
+        distinct: true,
+        ..col(
+            "row_id",
+            Text,
+            true,
+            "id of what the charge says, 32 hexadecimal digits: the same wherever its row stands and whenever its bill comes again",
+        )
+    },
     col("delivery_id", Text, true, "delivery that brought it"),
     col(
         "source",

@@ -8,7 +8,7 @@ use arrow::array::{Array, RecordBatch};
 use arrow::datatypes::SchemaRef;
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_writer::ArrowWriterOptions;
-use parquet::basic::{Compression, ZstdLevel};
+use parquet::basic::{Compression, Encoding, ZstdLevel};
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::schema::types::ColumnPath;
 
@@ -18,9 +18,6 @@ use crate::error::{Error, Result};
 
 /// Rows per row group: small enough that a reader prunes, large enough that columns compress.
 const ROW_GROUP_ROWS: usize = 256 * 1024;
-
-/// Ids that hardly repeat: a dictionary of them costs time and saves nothing.
-const UNIQUE: &[&str] = &["event_id", "row_id"];
 
 /// A writer of one file of one table.
 pub struct TableWriter {
@@ -51,8 +48,13 @@ impl TableWriter {
             .set_statistics_enabled(EnabledStatistics::Page)
             .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
             .set_created_by(format!("recost {}", env!("CARGO_PKG_VERSION")));
-        for name in UNIQUE {
-            properties = properties.set_column_dictionary_enabled(ColumnPath::from(*name), false);
+        // A dictionary of what hardly repeats costs time and saves nothing.
+        for column in table.columns.iter().filter(|c| c.distinct) {
+            let path = ColumnPath::from(column.name);
+            properties = properties.set_column_dictionary_enabled(path.clone(), false);
+            if matches!(column.ty, Type::Int64 | Type::Timestamp) {
+                properties = properties.set_column_encoding(path, Encoding::DELTA_BINARY_PACKED);
+            }
         }
         // Charges keep the order of their bill, so nothing but a filter tells which part of a file has an id.
         if table.column("row_id").is_some() && table.column("file").is_some() {

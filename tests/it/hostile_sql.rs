@@ -94,6 +94,7 @@ fn a_query_reads_tables_and_can_do_nothing_else() {
         memory: 64 << 20,
         threads: 1,
         spill: None,
+        spill_limit: u64::MAX,
         settings: [].into(),
         date: NaiveDate::MIN,
         month: None,

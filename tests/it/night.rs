@@ -15,6 +15,7 @@ fn ask(shop: &Shop, sql: &str) -> Vec<RecordBatch> {
         memory: 1 << 30,
         threads: 2,
         spill: None,
+        spill_limit: u64::MAX,
         settings: Default::default(),
         date: NIGHT.parse().unwrap(),
         month: None,

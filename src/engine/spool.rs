@@ -1,0 +1,183 @@
+//! Rows that are read more than once, or later, however many: in memory as long as they fit, else in a spill file.
+
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::compute::BatchCoalescer;
+use arrow::datatypes::SchemaRef;
+use datafusion::common::config::SpillCompression;
+use datafusion::common::utils::memory::get_record_batch_memory_size;
+use datafusion::execution::SendableRecordBatchStream;
+use datafusion::execution::runtime_env::RuntimeEnv;
+use datafusion::execution::spill_file::SpillFile;
+use datafusion::physical_plan::SpillManager;
+use datafusion::physical_plan::metrics::{ExecutionPlanMetricsSet, SpillMetrics};
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use futures::stream;
+
+use crate::error::Result;
+
+/// Rows of a batch, however few were pushed at a time.
+const BATCH_ROWS: usize = 2048;
+
+/// Rows being set aside.
+pub struct Spool {
+    schema: SchemaRef,
+    spill: SpillManager,
+    /// Bytes that may be held.
+    budget: usize,
+    /// Bytes held.
+    bytes: usize,
+    batches: BatchCoalescer,
+    held: Vec<RecordBatch>,
+    file: Option<Append>,
+}
+
+/// Appends a batch to a spill file, or finishes it: the type of a file that is being written has no name outside of its
+/// crate.
+type Append = Box<dyn FnMut(Option<&RecordBatch>) -> Result<Option<Arc<dyn SpillFile>>> + Send>;
+
+impl Spool {
+    /// None yet, of which about `budget` bytes are to be held in memory: one more and all go to a spill file of `env`.
+    pub(crate) fn new(env: Arc<RuntimeEnv>, schema: SchemaRef, budget: usize) -> Self {
+        let metrics = SpillMetrics::new(&ExecutionPlanMetricsSet::new(), 0);
+        let spill = SpillManager::new(env, metrics, Arc::clone(&schema))
+            .with_compression_type(SpillCompression::Lz4Frame);
+        Spool {
+            batches: BatchCoalescer::new(Arc::clone(&schema), BATCH_ROWS),
+            schema,
+            spill,
+            budget,
+            bytes: 0,
+            held: vec![],
+            file: None,
+        }
+    }
+
+    /// Adds rows.
+    ///
+    /// # Errors
+    /// When the spill file cannot be written.
+    pub fn push(&mut self, batch: RecordBatch) -> Result<()> {
+        self.batches.push_batch(batch)?;
+        self.keep()
+    }
+
+    fn keep(&mut self) -> Result<()> {
+        while let Some(batch) = self.batches.next_completed_batch() {
+            self.bytes += get_record_batch_memory_size(&batch);
+            self.held.push(batch);
+        }
+        if self.bytes <= self.budget && self.file.is_none() {
+            return Ok(());
+        }
+        let append = match &mut self.file {
+            Some(append) => append,
+            none => none.insert(append(&self.spill)?),
+        };
+        for batch in self.held.drain(..) {
+            append(Some(&batch))?;
+        }
+        self.bytes = 0;
+        Ok(())
+    }
+
+    /// The rows, when there are no more.
+    ///
+    /// # Errors
+    /// When the spill file cannot be written.
+    pub fn finish(mut self) -> Result<Spooled> {
+        self.batches.finish_buffered_batch()?;
+        self.keep()?;
+        let file = match &mut self.file {
+            Some(append) => append(None)?,
+            None => None,
+        };
+        Ok(Spooled {
+            schema: self.schema,
+            spill: self.spill,
+            held: self.held,
+            file,
+        })
+    }
+}
+
+fn append(spill: &SpillManager) -> Result<Append> {
+    let mut file = spill.create_in_progress_file("rows set aside")?;
+    Ok(Box::new(move |batch| match batch {
+        Some(batch) => {
+            file.append_batch(batch)?;
+            Ok(None)
+        }
+        None => Ok(file.finish()?),
+    }))
+}
+
+/// Rows set aside.
+pub struct Spooled {
+    schema: SchemaRef,
+    spill: SpillManager,
+    held: Vec<RecordBatch>,
+    file: Option<Arc<dyn SpillFile>>,
+}
+
+impl Spooled {
+    /// The rows as they came, as often as wanted.
+    ///
+    /// # Errors
+    /// When the spill file cannot be read.
+    pub fn rows(&self) -> Result<SendableRecordBatchStream> {
+        if let Some(file) = &self.file {
+            return Ok(self.spill.read_spill_as_stream(Arc::clone(file), None)?);
+        }
+        let rows = stream::iter(self.held.clone().into_iter().map(Ok));
+        let schema = Arc::clone(&self.schema);
+        Ok(Box::pin(RecordBatchStreamAdapter::new(schema, rows)))
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use arrow::array::{ArrayRef, StringViewArray};
+    use datafusion::execution::runtime_env::RuntimeEnvBuilder;
+    use futures::TryStreamExt;
+
+    #[tokio::test]
+    async fn rows_come_back_as_they_went_twice_from_memory_and_from_a_file() {
+        let batch = |start: usize| {
+            let texts =
+                (start..start + 1000).map(|n| Some(format!("a text too long to inline {n}")));
+            let texts: ArrayRef = Arc::new(texts.collect::<StringViewArray>());
+            RecordBatch::try_from_iter_with_nullable([("text", texts, true)]).unwrap()
+        };
+        let all: Vec<RecordBatch> = (0..20).map(|n| batch(n * 1000)).collect();
+        let schema = all[0].schema();
+        let expected = arrow::compute::concat_batches(&schema, &all).unwrap();
+        for budget in [0, usize::MAX] {
+            let mut spool = Spool::new(Arc::default(), Arc::clone(&schema), budget);
+            for batch in &all {
+                spool.push(batch.clone()).unwrap();
+            }
+            let spooled = spool.finish().unwrap();
+            assert_eq!(spooled.file.is_some(), budget == 0);
+            for _ in 0..2 {
+                let rows: Vec<_> = spooled.rows().unwrap().try_collect().await.unwrap();
+                assert!(rows.iter().all(|b| b.num_rows() <= BATCH_ROWS));
+                let rows = arrow::compute::concat_batches(&schema, &rows).unwrap();
+                assert_eq!(rows, expected);
+            }
+        }
+        let limit = RuntimeEnvBuilder::new().with_max_temp_directory_size(1000);
+        let mut spool = Spool::new(limit.build_arc().unwrap(), Arc::clone(&schema), 0);
+        let full = all.iter().try_for_each(|batch| spool.push(batch.clone()));
+        let remedy = full.unwrap_err().remedy().unwrap().to_string();
+        assert!(remedy.contains("spill_limit"), "{remedy}");
+        let none = Spool::new(Arc::default(), schema, 0).finish().unwrap();
+        assert_eq!(
+            none.rows().unwrap().try_collect::<Vec<_>>().await.unwrap(),
+            []
+        );
+    }
+}
