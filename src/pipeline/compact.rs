@@ -117,6 +117,7 @@ mod tests {
             memory: 64 << 20,
             threads: 1,
             spill: None,
+            spill_limit: u64::MAX,
             settings: Map::new(),
             date: day("2026-10-31"),
             month: None,

@@ -347,6 +347,7 @@ mod tests {
             unit: "",
             doc: "",
             checks: &[],
+            distinct: false,
         }
     }
 
