@@ -1,5 +1,6 @@
 -- item_features: one row per item seen in the window or listed in the newest catalogue.
 -- Inputs: events (the window, nothing at or after as_of()), interactions, items (the newest snapshot).
+-- An item that had events, but fewer than min_group users, has no row.
 with counted as (
     select
         item_id,
@@ -43,3 +44,4 @@ from counted
 full join items on items.item_id = counted.item_id
 left join reach on reach.item_id = coalesce(counted.item_id, items.item_id)
 left join banded on banded.item_id = items.item_id
+where counted.item_id is null or coalesce(users, 0) >= setting('min_group')

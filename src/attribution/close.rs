@@ -10,6 +10,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringViewArray, TimestampMicrosecondArray};
+use arrow::compute::{concat_batches, sort_to_indices, take_record_batch};
 use chrono::{DateTime, Months, NaiveDate, Utc};
 
 use super::work::contract;
@@ -185,11 +186,12 @@ async fn note(
     ])?;
     let mut rows = engine.collect("select * from closes").await?;
     rows.push(row);
+    let rows = concat_batches(&table.file_schema(), &rows)?;
+    // An older period may be closed after a newer one.
+    let periods = sort_to_indices(rows.column(0), None, None)?;
     let dir = store::replace(snapshot, table, "")?;
     let mut writer = TableWriter::create(table, &dir.join("part-0.parquet"))?;
-    for batch in &rows {
-        writer.write(batch)?;
-    }
+    writer.write(&take_record_batch(&rows, &periods)?)?;
     writer.finish()?;
     Ok(())
 }

@@ -54,10 +54,8 @@ pub async fn run(
                 .map_err(|e| Error::check(format!("the service life of the model `{id}`: {e}")))?;
             rows.extend(moves.into_iter().map(|m| (currency.as_str(), m)));
         }
-        let key = |(currency, m): &(&str, Movement)| {
-            let version = (m.version.is_none(), m.version.clone());
-            (version, (*currency).to_string(), m.day)
-        };
+        let key =
+            |(currency, m): &(&str, Movement)| (m.version.clone(), (*currency).to_string(), m.day);
         rows.sort_by_cached_key(key);
         if !rows.is_empty() {
             writer.write(&batch(id, &rows, policy.life.unit(), &policy.to_string())?)?;

@@ -17,7 +17,7 @@ use crate::engine::{Engine, Library, Options};
 use crate::error::{Error, Result};
 use crate::ingest::{self, Planned, Survey};
 use crate::model::former;
-use crate::pipeline::ledger::{Entry, Ledger};
+use crate::pipeline::ledger::Entry;
 use crate::pipeline::nights::{self, Nights, State};
 use crate::pipeline::run::{Start, window};
 use crate::pipeline::runs::{self, Run};
@@ -329,8 +329,8 @@ async fn last_time(engine: &Engine, warehouse: &Warehouse) -> Result<BTreeMap<St
         .iter()
         .filter(|run| run.kind == "night" && run.status == "done")
     {
-        let file = warehouse.runs().join(format!("{}.parquet", run.id));
-        for entry in Ledger::read(&file)?.entries {
+        let ledger = runs::of(warehouse, &run.id)?;
+        for entry in ledger.into_iter().flat_map(|ledger| ledger.entries) {
             found.entry(entry.stage.clone()).or_insert(entry);
         }
     }

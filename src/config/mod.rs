@@ -471,12 +471,13 @@ impl Pipeline {
         Ok(pipeline)
     }
 
-    /// Numbers of `[features]`, and the days of history, that SQL files read with `setting('name')`.
+    /// Numbers of `[features]`, the days of history, and the smallest group, that SQL files read with `setting('name')`.
     pub fn settings(&self) -> BTreeMap<String, f64> {
         let f = &self.features;
         [
             ("half_life_days", f.half_life_days),
             ("history_days", f64::from(self.run.history_days)),
+            ("min_group", f64::from(self.privacy.min_group)),
             ("session_gap_minutes", f.session_gap_minutes),
             ("weight_view", f.weights.view),
             ("weight_click", f.weights.click),

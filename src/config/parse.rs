@@ -458,8 +458,8 @@ impl Pipeline {
             }
         }
         for (name, value) in self.settings() {
-            let positive = name.starts_with("weight_") || value > 0.0;
-            if !value.is_finite() || value < 0.0 || !positive {
+            let may_be_zero = name.starts_with("weight_") || name == "min_group";
+            if !value.is_finite() || value < 0.0 || (value == 0.0 && !may_be_zero) {
                 return wrong(format!("`[features]` {name} must be a positive number"));
             }
         }

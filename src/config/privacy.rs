@@ -18,6 +18,8 @@ pub struct Privacy {
     pub pseudonymise: bool,
     /// The environment variable with the key of pseudonyms, as `"${NAME}"`.
     key: Option<Reference>,
+    /// How many people a published aggregate over people is made of at least.
+    pub min_group: u32,
     /// Those of keys that were in use before, by which a person is still found in older tables.
     previous_keys: Vec<Reference>,
     /// The key, then those before it.

@@ -34,7 +34,7 @@ use futures::StreamExt;
 use crate::config::Pipeline;
 use crate::error::{Error, Result, nearest};
 use crate::scratch;
-use crate::warehouse::{TABLES, Table, TableWriter};
+use crate::warehouse::{TABLES, Table, TableWriter, ledgers};
 pub(crate) use functions::{hex, to_text};
 pub use library::Library;
 pub(crate) use ordered::compact;
@@ -127,11 +127,12 @@ impl Engine {
             options: options.clone(),
         };
         for table in TABLES {
-            let dir = match table.name {
-                "runs" => runs.map(Path::to_path_buf),
-                name => snapshot.map(|s| s.join(name)),
-            };
-            engine.register(table, dir.as_deref())?;
+            if table.name == "runs" {
+                let files = runs.map(ledgers::files).transpose()?;
+                engine.register_files(table, &files.unwrap_or_default())?;
+            } else {
+                engine.register(table, snapshot.map(|s| s.join(table.name)).as_deref())?;
+            }
         }
         Ok(engine)
     }
@@ -218,11 +219,22 @@ impl Engine {
     }
 
     fn register(&self, table: &Table, dir: Option<&Path>) -> Result<()> {
-        let provider: Arc<dyn datafusion::catalog::TableProvider> = match dir.filter(|d| d.is_dir())
-        {
-            None => Arc::new(EmptyTable::new(table.schema())),
-            Some(dir) => {
-                let url = ListingTableUrl::parse(format!("{}/", dir.display()))?;
+        let dir = dir.filter(|d| d.is_dir());
+        let url = dir.map(|dir| ListingTableUrl::parse(format!("{}/", dir.display())));
+        self.register_urls(table, url.transpose()?.into_iter().collect())
+    }
+
+    fn register_files(&self, table: &Table, files: &[PathBuf]) -> Result<()> {
+        let urls = files
+            .iter()
+            .map(|file| ListingTableUrl::parse(file.to_string_lossy()));
+        self.register_urls(table, urls.collect::<Result<_, _>>()?)
+    }
+
+    fn register_urls(&self, table: &Table, urls: Vec<ListingTableUrl>) -> Result<()> {
+        let provider: Arc<dyn datafusion::catalog::TableProvider> = match urls.is_empty() {
+            true => Arc::new(EmptyTable::new(table.schema())),
+            false => {
                 let mut options = ListingOptions::new(Arc::new(ParquetFormat::default()))
                     .with_file_extension(".parquet");
                 if let Some(field) = table.partition.field() {
@@ -231,7 +243,7 @@ impl Engine {
                         field.data_type().clone(),
                     )]);
                 }
-                let config = ListingTableConfig::new(url)
+                let config = ListingTableConfig::new_with_multi_paths(urls)
                     .with_listing_options(options)
                     .with_schema(table.file_schema());
                 Arc::new(ListingTable::try_new(config)?)

@@ -50,8 +50,9 @@ impl Found {
         Some(self.resampled.estimate(at).mean)
     }
 
-    /// Metric, length, value, and interval where there is one, by name and length. A metric that no user has is left out.
-    fn figures(&self) -> Vec<(&'static str, usize, f64, Option<Estimate>)> {
+    /// Metric, length, value, and interval where there is one, by name and length. A metric that no user has, or fewer than
+    /// `least`, is left out.
+    fn figures(&self, least: usize) -> Vec<(&'static str, usize, f64, Option<Estimate>)> {
         let catalogue = self
             .catalogue
             .iter()
@@ -65,6 +66,7 @@ impl Found {
         }
         let cold = self.cold.iter();
         figures.extend(cold.map(|&(name, k, e)| (name, k, e.mean, Some(e))));
+        figures.retain(|(.., estimate)| estimate.map_or(self.users, |e| e.users) >= least);
         figures.sort_by_key(|&(name, k, ..)| (name, k));
         figures
     }
@@ -76,6 +78,8 @@ pub(super) struct Rows<'a> {
     pub version: &'a str,
     pub protocol: &'a str,
     pub found: &'a [Found],
+    /// Users whom a figure is made of at least.
+    pub least: usize,
 }
 
 impl Rows<'_> {
@@ -88,13 +92,16 @@ impl Rows<'_> {
     /// Of each model, its metrics as a JSON object such as `{"auc":0.9,"recall@20":0.63}`.
     pub fn metrics(&self) -> BTreeMap<String, String> {
         let of = |found: &Found| {
-            let figures = found.figures().into_iter().map(|(metric, k, value, _)| {
-                let name = match k {
-                    0 => metric.to_owned(),
-                    k => format!("{metric}@{k}"),
-                };
-                (name, serde_json::Value::from(value))
-            });
+            let figures = found
+                .figures(self.least)
+                .into_iter()
+                .map(|(metric, k, value, _)| {
+                    let name = match k {
+                        0 => metric.to_owned(),
+                        k => format!("{metric}@{k}"),
+                    };
+                    (name, serde_json::Value::from(value))
+                });
             serde_json::Value::Object(figures.collect()).to_string()
         };
         let found = self.found.iter();
@@ -110,7 +117,8 @@ impl Rows<'_> {
     pub fn evaluation(&self) -> Result<RecordBatch> {
         let mut rows = vec![];
         for found in self.sorted() {
-            rows.extend(found.figures().into_iter().map(|figure| (found, figure)));
+            let figures = found.figures(self.least).into_iter();
+            rows.extend(figures.map(|figure| (found, figure)));
         }
         let end = |f: fn(Estimate) -> f64| -> ArrayRef {
             let ends = rows.iter().map(|(_, (.., estimate))| estimate.map(f));
@@ -150,7 +158,7 @@ impl Rows<'_> {
                 columns.sort_by_key(|(_, (metric, k))| (metric.name(), *k));
                 for (at, &(metric, k)) in columns {
                     let difference = one.resampled.less(&other.resampled, at);
-                    if difference.users > 0 {
+                    if difference.users >= self.least.max(1) {
                         rows.push((*one, *other, metric, k, difference));
                     }
                 }

@@ -181,10 +181,12 @@ pub async fn run(
         );
         return Ok(Verdict::default());
     };
+    let least = pipeline.privacy.min_group as usize;
     let rows = Rows {
         version: &night,
         protocol: &split.description,
         found: &found,
+        least,
     };
     for ((table, dir), batch) in writers.into_iter().zip([rows.evaluation()?, rows.pairs()?]) {
         let mut writer = TableWriter::create(table, &dir.join("part-0.parquet"))?;
@@ -201,6 +203,14 @@ pub async fn run(
             verdict.k
         ))
         .help("look at the table evaluation of earlier nights, or set `[evaluation] publish_below_baseline = true`"));
+    }
+    if users < least {
+        tracing::warn!(
+            users,
+            least,
+            "too few users were judged for their figures to be told: [privacy] min_group"
+        );
+        return Ok(Verdict::default());
     }
     Ok(verdict)
 }

@@ -323,11 +323,12 @@ impl Ledger {
     }
 
     fn sums(&self) -> Result<RecordBatch> {
-        let rows: Vec<(&Row, &String, &Amounts)> = self
+        let mut rows: Vec<(&Row, &String, &Amounts)> = self
             .rows
             .values()
             .flat_map(|r| r.sums.iter().map(move |(c, a)| (r, c, a)))
             .collect();
+        rows.sort_by_key(|(r, currency, _)| (&r.source, &r.interval, &r.delivery_id, *currency));
         let text = |f: fn(&Row) -> &str| -> ArrayRef {
             Arc::new(
                 rows.iter()

@@ -118,6 +118,8 @@ impl Rejects<'_> {
         let mut writer = TableWriter::create(table, &dir.join(format!("{stem}.parquet")))?;
         let (source, kind, interval) = (self.source, self.kind, self.interval);
         let delivery = self.delivery_id;
+        self.files
+            .sort_by(|(a, _), (b, _)| a.input.name.cmp(&b.input.name));
         for (file, rejected) in &mut self.files {
             rejected.sort_by(|a, b| (a.row, &a.column).cmp(&(b.row, &b.column)));
             let mut numbers: Vec<i64> = rejected.iter().map(|r| r.row).collect();

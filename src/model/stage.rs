@@ -1,6 +1,6 @@
 //! The stage `train`: every model of the pipeline, from the day's interactions to a model file and its rows.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use chrono::NaiveDate;
@@ -78,6 +78,7 @@ pub async fn run(
         None
     };
     let interactions = interactions(options, snapshot, date).await?;
+    let few = fewer_than(pipeline.privacy.min_group, &interactions);
     let ds = date.to_string();
     let dir = store::replace(snapshot, contract("models")?, &ds)?;
     let mut model_rows: Vec<ModelRow> = vec![];
@@ -150,7 +151,7 @@ pub async fn run(
                 .collect::<BTreeMap<_, _>>(),
         };
         let bytes = file::write(&path, &written)?;
-        writers.write(&model.id, &written)?;
+        writers.write(&model.id, &written, &few)?;
         let whole = std::fs::read(&path).map_err(|e| Error::io("cannot read", &path, &e))?;
         model_rows.push(ModelRow {
             texts: [
@@ -181,6 +182,20 @@ pub async fn run(
     writers.finish()?;
     tables::write_models(&dir, &model_rows)?;
     Ok(trained)
+}
+
+/// The items with which fewer than `least` users did anything.
+fn fewer_than(least: u32, interactions: &Interactions) -> HashSet<&str> {
+    let mut users = vec![0; interactions.items.len()];
+    for item in interactions.weights.indices() {
+        if let Some(users) = users.get_mut(*item as usize) {
+            *users += 1;
+        }
+    }
+    let few = interactions.items.iter().zip(users);
+    few.filter(|(_, users)| *users < least)
+        .map(|(item, _)| item.as_str())
+        .collect()
 }
 
 /// The file of a model below the partition of `models`.

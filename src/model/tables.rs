@@ -1,6 +1,6 @@
 //! The tables `models`, `user_factors`, `item_factors` and `item_neighbours`: what was trained, as analysts read it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -43,7 +43,9 @@ impl Writers {
         })
     }
 
-    pub fn write(&mut self, model_id: &str, model: &ModelFile) -> Result<()> {
+    /// Writes what a model learnt. The scores of a popular model are counts over users: `few`, the items that have too few to
+    /// be told, are left out of them.
+    pub fn write(&mut self, model_id: &str, model: &ModelFile, few: &HashSet<&str>) -> Result<()> {
         let (users, items) = (&model.user_ids, &model.item_ids);
         match &model.fitted {
             Fitted::Factors(factors) => {
@@ -54,9 +56,12 @@ impl Writers {
                 write_neighbours(&mut self.neighbours, model_id, items, neighbours)
             }
             Fitted::Popular(popular) => {
-                let scores = popular.scores();
-                let column = Matrix::new(scores.len(), 1, scores.to_vec())?;
-                write_factors(&mut self.items, model_id, "item_id", items, &column)
+                let told = items.iter().zip(popular.scores());
+                let told = told.filter(|(item, _)| !few.contains(item.as_str()));
+                let (items, scores): (Vec<String>, Vec<f32>) =
+                    told.map(|(item, score)| (item.clone(), *score)).unzip();
+                let column = Matrix::new(scores.len(), 1, scores)?;
+                write_factors(&mut self.items, model_id, "item_id", &items, &column)
             }
         }
     }

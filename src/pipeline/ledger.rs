@@ -1,5 +1,6 @@
 //! The ledger of runs: one small Parquet file per run, written when it starts, again after each stage, and when it ends.
-//! Beside it lies a lock as long as the run lives, so that of one that died it is known.
+//! Beside it lies a lock as long as the run lives, so that of one that died it is known. Those of old months are put together
+//! ([`super::compact`]).
 
 use std::fmt;
 use std::fs::File;
@@ -218,12 +219,20 @@ impl Ledger {
     /// # Errors
     /// When the file cannot be read or is none.
     pub fn read(file: &Path) -> Result<Self> {
+        let first = Self::read_all(file)?.into_iter().next();
+        first.ok_or_else(|| no_ledger(file, "no row"))
+    }
+
+    /// Reads the ledgers of all runs that a file has, in their order there.
+    ///
+    /// # Errors
+    /// As [`Ledger::read`].
+    pub fn read_all(file: &Path) -> Result<Vec<Self>> {
         let open = File::open(file).map_err(|e| Error::io("cannot open", file, &e))?;
         let batches = ParquetRecordBatchReaderBuilder::try_new(open)?
             .build()?
             .collect::<Result<Vec<_>, _>>()?;
-        let wrong =
-            |what: &str| Error::contract(format!("{}: {what}: this is no ledger", file.display()));
+        let wrong = |what: &str| no_ledger(file, what);
         let rows = map(&batches, |row| {
             let status = row.needed("status")?;
             let status = Status::ALL.into_iter().find(|s| s.as_str() == status);
@@ -251,21 +260,25 @@ impl Ledger {
             let device = row.text("device")?.unwrap_or_default();
             let version = row.needed("version")?;
             let fingerprint = row.text("fingerprint").unwrap_or_default();
-            let of = (row.needed("run_id")?, date, device, version, fingerprint);
-            Ok((of, entry))
+            Ok(Ledger {
+                run_id: row.needed("run_id")?,
+                date,
+                device,
+                version,
+                fingerprint,
+                file: file.to_path_buf(),
+                alive: None,
+                entries: vec![entry],
+            })
         })?;
-        let ((run_id, date, device, version, fingerprint), _) =
-            rows.first().cloned().ok_or_else(|| wrong("no row"))?;
-        Ok(Ledger {
-            run_id,
-            date,
-            device,
-            version,
-            fingerprint,
-            file: file.to_path_buf(),
-            alive: None,
-            entries: rows.into_iter().map(|(_, entry)| entry).collect(),
-        })
+        let mut ledgers: Vec<Ledger> = vec![];
+        for row in rows {
+            match ledgers.last_mut().filter(|last| last.run_id == row.run_id) {
+                Some(last) => last.entries.extend(row.entries),
+                None => ledgers.push(row),
+            }
+        }
+        Ok(ledgers)
     }
 
     /// Notes that a stage starts.
@@ -379,12 +392,7 @@ impl Ledger {
 
     /// Writes the file anew, in one step.
     pub(super) fn write(&self, _whole: &Runs) -> Result<()> {
-        let table = table("runs").ok_or_else(|| Error::unexpected("no table runs"))?;
-        let new = self.file.with_extension("new");
-        let mut writer = TableWriter::create(table, &new)?;
-        writer.write(&self.batch()?)?;
-        writer.finish()?;
-        std::fs::rename(&new, &self.file).map_err(|e| Error::io("cannot replace", &self.file, &e))
+        write(&self.file, std::slice::from_ref(self))
     }
 
     fn batch(&self) -> Result<RecordBatch> {
@@ -432,6 +440,22 @@ impl Ledger {
             ("fingerprint", text(&|_| self.fingerprint.clone())),
         ])?)
     }
+}
+
+/// Writes ledgers, which are in the order of their ids, into a file, in one step.
+pub(super) fn write(file: &Path, ledgers: &[Ledger]) -> Result<()> {
+    let table = table("runs").ok_or_else(|| Error::unexpected("no table runs"))?;
+    let new = file.with_extension("new");
+    let mut writer = TableWriter::create(table, &new)?;
+    for ledger in ledgers {
+        writer.write(&ledger.batch()?)?;
+    }
+    writer.finish()?;
+    std::fs::rename(&new, file).map_err(|e| Error::io("cannot replace", file, &e))
+}
+
+fn no_ledger(file: &Path, what: &str) -> Error {
+    Error::contract(format!("{}: {what}: this is no ledger", file.display()))
 }
 
 /// The ledger of a run.

@@ -2,6 +2,7 @@
 
 pub mod check;
 pub mod close;
+pub mod compact;
 mod devices;
 pub mod freshness;
 pub mod interrupt;

@@ -319,10 +319,12 @@ fn published(pipeline: &Pipeline, snapshot: &Path) -> Result<BTreeSet<NaiveDate>
     Ok(features.intersection(&lists).copied().collect())
 }
 
-/// The nights that a snapshot has a partition of in a table.
+/// The nights that a published snapshot has a partition of in a table. A partition that the next run brings may have its folder
+/// already.
 fn partitions(snapshot: &Path, name: &str) -> Result<BTreeSet<NaiveDate>> {
     let table = table(name).ok_or_else(|| Error::unexpected(format!("no table {name}")))?;
-    let partitions = store::partitions(snapshot, table)?;
+    let mut partitions = store::partitions(snapshot, table)?;
+    partitions.retain(|p| !store::is_empty(&store::partition_dir(snapshot, table, p)));
     Ok(partitions.iter().filter_map(|ds| ds.parse().ok()).collect())
 }
 

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use chrono::{NaiveDate, TimeDelta, Utc};
 
+use super::compact::compact;
 use super::devices::Devices;
 use super::interrupt::whole;
 use super::ledger::{Entry, Ledger, note_what_became};
@@ -260,6 +261,9 @@ impl<'a> Run<'a> {
         drop_old_days(&mut context, ledger)?;
         let snapshot = ledger.publish(staging, night.pipeline.run.keep())?;
         book.discard();
+        if let Err(e) = compact(warehouse, Utc::now().date_naive()) {
+            tracing::warn!(error = %e, "the next run will try again to put old ledgers together");
+        }
         Ok((snapshot, context.carried.attributed))
     }
 

@@ -2,11 +2,11 @@
 
 use chrono::{DateTime, Utc};
 
-use super::ledger::{DIED, Ledger, Status, is_alive};
+use super::ledger::{DIED, Ledger, Status, file_of, is_alive};
 use crate::engine::Engine;
 use crate::engine::rows::map;
-use crate::error::{Error, Result};
-use crate::warehouse::Warehouse;
+use crate::error::Result;
+use crate::warehouse::{Warehouse, ledgers};
 
 /// What a run does.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -89,7 +89,7 @@ pub const RUNNING: &str = "running";
 /// # Errors
 /// Those of reading.
 pub fn last_success(warehouse: &Warehouse) -> Result<Option<DateTime<Utc>>> {
-    for ledger in ledgers(warehouse)? {
+    for ledger in all(warehouse)? {
         let ledger = ledger?;
         let run = ledger.entries.iter().find(|e| e.stage == "run");
         let done = run.filter(|run| run.status == Status::Done);
@@ -100,23 +100,34 @@ pub fn last_success(warehouse: &Warehouse) -> Result<Option<DateTime<Utc>>> {
     Ok(None)
 }
 
-/// The ledgers of all runs, newest first. Each is read when it is asked for.
+/// The ledger of a run, if there is one.
+///
+/// # Errors
+/// Those of reading.
+pub fn of(warehouse: &Warehouse, run_id: &str) -> Result<Option<Ledger>> {
+    let file = file_of(warehouse, run_id);
+    if file.exists() {
+        return Ledger::read(&file).map(Some);
+    }
+    let month = ledgers::month_of(run_id).map(|m| ledgers::of_month(&warehouse.runs(), &m));
+    let Some(file) = month.filter(|file| file.exists()) else {
+        return Ok(None);
+    };
+    let runs = Ledger::read_all(&file)?;
+    Ok(runs.into_iter().find(|run| run.run_id == run_id))
+}
+
+/// The ledgers of all runs, newest first; those in one file for a month after the others of that month. Each file is read when
+/// it is asked for.
 ///
 /// # Errors
 /// Those of listing.
-pub fn ledgers(warehouse: &Warehouse) -> Result<impl Iterator<Item = Result<Ledger>>> {
-    let folder = warehouse.runs();
-    let mut files = vec![];
-    if folder.exists() {
-        let list = |e| Error::io("cannot list", &folder, &e);
-        for entry in std::fs::read_dir(&folder).map_err(list)? {
-            files.push(entry.map_err(list)?.path());
-        }
-    }
-    files.retain(|file| file.extension().is_some_and(|e| e == "parquet"));
-    // The id begins with the time.
-    files.sort();
-    Ok(files.into_iter().rev().map(|file| Ledger::read(&file)))
+pub fn all(warehouse: &Warehouse) -> Result<impl Iterator<Item = Result<Ledger>>> {
+    let files = ledgers::files(&warehouse.runs())?.into_iter().rev();
+    Ok(files.flat_map(|file| match Ledger::read_all(&file) {
+        Ok(runs) => runs.into_iter().rev().map(Ok).collect(),
+        Err(e) => vec![Err(e)],
+    }))
 }
 
 /// What a run does.

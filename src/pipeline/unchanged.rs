@@ -2,9 +2,10 @@
 
 use chrono::{DateTime, NaiveDate, Utc};
 
-use super::ledger::{Ledger, Status, file_of};
+use super::ledger::Status;
 use super::origin::Origin;
 use super::run::Night;
+use super::runs;
 use crate::compute::DeviceInfo;
 use crate::error::Result;
 use crate::ingest::Survey;
@@ -60,9 +61,8 @@ impl Night<'_> {
         let Some(name) = warehouse.run() else {
             return Ok(None);
         };
-        let file = file_of(warehouse, &name);
         // Without a ledger, or with one that nobody can read, the run is done again.
-        let Some(ledger) = file.exists().then(|| Ledger::read(&file).ok()).flatten() else {
+        let Some(ledger) = runs::of(warehouse, &name).ok().flatten() else {
             return Ok(None);
         };
         let origin = Origin::of(self, device)?;

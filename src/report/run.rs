@@ -17,7 +17,7 @@ use crate::engine::Library;
 use crate::error::Result;
 use crate::money::{Money, SCALE};
 use crate::pipeline::ledger::{DIED, Entry, Ledger, Status, is_alive};
-use crate::pipeline::runs::{Job, job, ledgers};
+use crate::pipeline::runs::{Job, all, job};
 use crate::pipeline::{Selection, Stage};
 use crate::warehouse::Warehouse;
 
@@ -40,9 +40,7 @@ pub struct RunPage {
 /// Those of reading the ledger and of writing.
 pub fn write(pipeline: &Pipeline, library: &Library, out: &Path) -> Result<Option<PathBuf>> {
     let warehouse = Warehouse::new(&pipeline.warehouse);
-    let mut runs = ledgers(&warehouse)?
-        .take(RUNS)
-        .collect::<Result<Vec<_>>>()?;
+    let mut runs = all(&warehouse)?.take(RUNS).collect::<Result<Vec<_>>>()?;
     for run in &mut runs {
         // The ledger of a run that has just died says that it goes on.
         if !is_alive(&warehouse, &run.run_id) {

@@ -5,7 +5,7 @@
 //!   current.json                      which snapshot readers are to open; replaced by one conditional write
 //!   snapshots/<run>/<table>/<partition>/*.parquet
 //!   snapshots/<run>/manifest.json     each file's length and hash
-//!   runs/<run>.parquet                the ledger
+//!   runs/<run>.parquet                the ledger; of an old month one file, `YYYY-MM.parquet`
 //!   repeats/<period>                  what reruns are held against
 //!   forgotten/list                    who is not to come back
 //!   lock                              who publishes
@@ -25,6 +25,7 @@ use chrono::{TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::lease::Lease;
+use super::ledgers;
 use super::manifest::{self, Entry, Manifest};
 use super::pointer::{self, Pointer, folder_of};
 use super::remote::{Remote, Version, listed_as};
@@ -37,7 +38,9 @@ use crate::error::{Error, Kind, Result};
 /// Folder of the warehouse for what is known of the store.
 const FOLDER: &str = "mirror";
 /// Folders of the warehouse, beside the snapshots, that the next run reads.
-const BESIDE: [&str; 3] = ["runs", "repeats", "forgotten"];
+const BESIDE: [&str; 3] = [RUNS, "repeats", "forgotten"];
+/// The folder of the ledgers.
+const RUNS: &str = "runs";
 /// Stores copy objects up to this size in one request.
 const COPIED: u64 = 5 << 30;
 
@@ -411,11 +414,24 @@ impl Mirror {
     /// Fetches what the store has beside the snapshots and the folder lacks: the ledgers of other machines.
     fn fetch_beside(&self) -> Result<()> {
         for folder in BESIDE {
+            let mut missing = vec![];
+            // The files of whole months are listed before those of their runs.
             for listed in self.remote.list(folder)? {
-                if !self.root.join(folder).join(&listed.name).exists() {
-                    self.fetch(folder, &listed.name)?;
+                let path = self.root.join(folder).join(&listed.name);
+                if path.exists() {
+                    continue;
+                }
+                match folder == RUNS && ledgers::month(&path).is_none() {
+                    true => missing.push(path),
+                    false => self.fetch(folder, &listed.name)?,
                 }
             }
+            let known = ledgers::twice(&self.root.join(folder), &missing)?;
+            missing.retain(|path| !known.contains(path));
+            let names = missing.iter().filter_map(|path| path.file_name()?.to_str());
+            names
+                .into_iter()
+                .try_for_each(|name| self.fetch(folder, name))?;
         }
         Ok(())
     }
@@ -458,6 +474,21 @@ impl Mirror {
                     state.sent.extend(stamp.map(|stamp| (object, stamp)));
                 }
             }
+        }
+        // Runs that are in the file of their month now.
+        let runs = self.root.join(RUNS);
+        let sent = state.sent.keys().filter_map(|object| {
+            let path = self.root.join(object);
+            (path.parent() == Some(&runs) && !path.exists()).then_some(path)
+        });
+        let gone = ledgers::twice(&runs, &sent.collect::<Vec<_>>())?;
+        let gone = gone.iter().filter_map(|path| path.file_name()?.to_str());
+        let gone: Vec<String> = gone.map(str::to_string).collect();
+        if !gone.is_empty() {
+            self.remote.remove_each(RUNS, gone.clone())?;
+            state
+                .sent
+                .retain(|object, _| !gone.iter().any(|name| *object == format!("{RUNS}/{name}")));
         }
         if state != before {
             self.remember(&state)?;

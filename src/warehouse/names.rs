@@ -1,14 +1,15 @@
 //! What the files of a published snapshot are called.
 //!
-//! A run writes `part-0.parquet`; published, the file is `part-0.x<hash>.parquet`. A reader that expands a glob and then opens
-//! what it found resolves `current` each time. Were names the same in every snapshot, a publish in between would give it
-//! files of two runs, and nothing would tell. As it is, it finds exactly the content that it listed or no file at all.
+//! A run writes `part-0.parquet`; published, the file is `part-0.x<hash>.parquet`, where the hash is of all files of its
+//! partition. A reader that expands a glob and then opens what it found resolves `current` each time. Were names the same in
+//! every snapshot, a publish in between would give it files of two runs, and nothing would tell. As it is, two snapshots have
+//! either the same files of a partition or no name in common, so what was listed is opened as it was or not at all.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs::{self, File};
 use std::io::Read;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use xxhash_rust::xxh3::Xxh3;
 
@@ -38,43 +39,65 @@ fn published(name: &str, hash: u64) -> String {
     }
 }
 
-/// Gives the files below `dir` the names under which they are published. Those that are links into the snapshot `before` keep
-/// the names that they have there.
+/// Gives the tables' files below `dir` the names under which they are published. A partition that has the files of the
+/// snapshot `before` keeps the names that they have there.
 ///
 /// # Errors
 /// Those of the file system.
 pub fn settle(dir: &Path, before: Option<&Path>) -> Result<()> {
-    let known = before.map(names_in).transpose()?.unwrap_or_default();
+    let mut files = BTreeMap::new();
     for path in read_dir(dir)? {
         let Some(name) = path.file_name().and_then(|name| name.to_str()) else {
             continue;
         };
         if path.is_dir() {
             settle(&path, before.map(|b| b.join(name)).as_deref())?;
-            continue;
+        } else if name.ends_with(END) {
+            files.insert(written(name), path);
         }
-        let settled = match known.get(&file_of(&path)?) {
-            Some(known) => known.clone(),
-            None if name.ends_with(END) => published(name, hash(&path)?),
-            None => continue,
-        };
-        if settled != name {
-            fs::rename(&path, dir.join(settled))
-                .map_err(|e| Error::io("cannot rename", &path, &e))?;
+    }
+    let known = before.map(names_in).transpose()?.unwrap_or_default();
+    let mut names = vec![];
+    for path in files.values() {
+        names.extend(known.get(&file_of(path)?).cloned());
+    }
+    if names.len() < files.len() || known.len() > files.len() {
+        let hash = hash_of(&files)?;
+        names = files.keys().map(|name| published(name, hash)).collect();
+    }
+    for (path, name) in files.values().zip(names) {
+        let settled = dir.join(name);
+        if settled != *path {
+            fs::rename(path, settled).map_err(|e| Error::io("cannot rename", path, &e))?;
         }
     }
     Ok(())
 }
 
-/// The names of the files in a folder, by which file each is.
+/// The names of a table's files in a folder, by which file each is.
 fn names_in(dir: &Path) -> Result<HashMap<(u64, u64), String>> {
     let mut names = HashMap::new();
     for path in read_dir(dir)? {
-        if let Some(name) = path.file_name().and_then(|name| name.to_str()) {
+        let name = path.file_name().and_then(|name| name.to_str());
+        if let Some(name) = name.filter(|name| name.ends_with(END)) {
             names.insert(file_of(&path)?, name.to_string());
         }
     }
     Ok(names)
+}
+
+/// A hash of the files of a partition: of one file that of its content, of several that of their names and hashes.
+fn hash_of(files: &BTreeMap<String, PathBuf>) -> Result<u64> {
+    let mut all = Xxh3::new();
+    for (name, path) in files {
+        let content = hash(path)?;
+        if files.len() == 1 {
+            return Ok(content);
+        }
+        all.update(name.as_bytes());
+        all.update(&content.to_le_bytes());
+    }
+    Ok(all.digest())
 }
 
 /// What a file is, by whatever name: its device and number there.
@@ -97,6 +120,8 @@ fn hash(path: &Path) -> Result<u64> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     #[test]
@@ -117,34 +142,80 @@ mod tests {
     }
 
     #[test]
-    fn what_has_not_changed_keeps_its_name_and_what_has_gets_another() {
+    fn a_partition_keeps_its_names_or_has_none_of_them() {
         let dir = tempfile::tempdir().unwrap();
         let (old, new) = (dir.path().join("old/t"), dir.path().join("new/t"));
-        fs::create_dir_all(&old).unwrap();
-        fs::create_dir_all(&new).unwrap();
-        // As it was published before files had such names.
-        fs::write(old.join("same.parquet"), "same").unwrap();
-        fs::hard_link(old.join("same.parquet"), new.join("same.parquet")).unwrap();
-        fs::write(new.join("part-0.parquet"), "one").unwrap();
-        let list = |dir: &Path| {
-            let names = read_dir(dir).unwrap();
-            names
-                .iter()
-                .map(|p| p.file_name().unwrap().to_str().unwrap().to_string())
-                .collect::<Vec<_>>()
+        let write = |dir: &Path, name: &str, text: &str| {
+            fs::create_dir_all(dir).unwrap();
+            fs::write(dir.join(name), text).unwrap();
+        };
+        let list = || -> BTreeSet<String> {
+            let names = read_dir(&new).unwrap();
+            let names = names.iter().map(|p| p.file_name().unwrap().to_str());
+            names.map(|name| name.unwrap().to_string()).collect()
         };
         let settle = || settle(&dir.path().join("new"), Some(&dir.path().join("old"))).unwrap();
+        // As it was published before files had such names.
+        write(&old, "part-0.parquet", "one");
+        write(&old, "model.safetensors", "m");
+        let link = || {
+            let _ = fs::remove_dir_all(&new);
+            fs::create_dir_all(&new).unwrap();
+            for path in read_dir(&old).unwrap() {
+                let name = written(path.file_name().unwrap().to_str().unwrap());
+                fs::hard_link(&path, new.join(name)).unwrap();
+            }
+        };
+        link();
         settle();
-        let first = list(&new);
-        assert!(
-            first[0].starts_with("part-0.x") && first[1] == "same.parquet",
-            "{first:?}"
+        let plain = list();
+        assert_eq!(
+            plain,
+            ["model.safetensors", "part-0.parquet"]
+                .map(String::from)
+                .into()
         );
+        // A second file beside one that stays; another content; back to one file.
+        write(&new, "part-1.parquet", "two");
         settle();
-        assert_eq!(list(&new), first);
-        fs::write(new.join("part-0.parquet"), "two").unwrap();
-        fs::remove_file(new.join(&first[0])).unwrap();
+        let two = list();
+        assert_eq!(two.intersection(&plain).count(), 1, "{two:?}");
         settle();
-        assert_ne!(list(&new)[0], first[0]);
+        assert_eq!(list(), two);
+        fs::remove_dir_all(&old).unwrap();
+        fs::rename(&new, &old).unwrap();
+        link();
+        settle();
+        assert_eq!(list(), two);
+        fs::remove_file(new.join("part-1.parquet")).unwrap_err();
+        for (path, name) in [
+            ("part-0.x", "part-0.parquet"),
+            ("part-1.x", "part-1.parquet"),
+        ] {
+            link();
+            for file in list().iter().filter(|f| f.starts_with(path)) {
+                fs::remove_file(new.join(file)).unwrap();
+            }
+            let _ = fs::remove_file(new.join(name));
+            settle();
+            let one = list();
+            assert_eq!(
+                (one.len(), one.intersection(&two).count()),
+                (2, 1),
+                "{one:?}"
+            );
+            write(&new, name, "three");
+            settle();
+            let again = list();
+            assert_eq!(again.intersection(&one).count(), 1, "{again:?}");
+            assert_eq!(again.intersection(&two).count(), 1, "{again:?}");
+        }
+        // What is written anew with the same bytes has the same names.
+        fs::remove_dir_all(&new).unwrap();
+        write(&new, "part-0.parquet", "one");
+        write(&new, "part-1.parquet", "two");
+        write(&new, "model.safetensors", "m");
+        settle();
+        assert_eq!(list(), two);
     }
 }

@@ -295,10 +295,20 @@ impl Remote {
         let (folder, last) = (folder.to_string(), last.to_string());
         self.wait(|client| async move {
             let listed = client.list(&folder).await?;
-            let (end, begin): (Vec<_>, Vec<_>) = listed.into_iter().partition(|l| l.name == last);
+            let names = listed.into_iter().map(|listed| listed.name);
+            let (end, begin): (Vec<_>, Vec<_>) = names.partition(|name| *name == last);
             client.delete(&folder, begin).await?;
             client.delete(&folder, end).await
         })
+    }
+
+    /// Removes objects of a folder. One that is not there is no error.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub fn remove_each(&self, folder: &str, names: Vec<String>) -> Result<()> {
+        let folder = folder.to_string();
+        self.wait(|client| async move { client.delete(&folder, names).await })
     }
 
     /// Copies files of one folder of the store to another, by the store itself.
@@ -508,11 +518,11 @@ impl Client {
         Ok(names)
     }
 
-    async fn delete(&self, folder: &str, objects: Vec<Listed>) -> Result<()> {
-        let keys: Vec<_> = objects
+    async fn delete(&self, folder: &str, names: Vec<String>) -> Result<()> {
+        let keys: Vec<_> = names
             .iter()
             // A listed name is escaped already.
-            .map(|object| Key::parse(format!("{}/{}", self.key(folder), object.name)))
+            .map(|name| Key::parse(format!("{}/{name}", self.key(folder))))
             .map(|key| key.map_err(Refused::from))
             .collect();
         let deleted = self.store.delete_stream(stream::iter(keys).boxed());

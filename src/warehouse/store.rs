@@ -20,7 +20,7 @@ use std::fs::{self, File, TryLockError};
 use std::io::{Read, Seek, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use chrono::{NaiveDate, Utc};
 
@@ -35,6 +35,9 @@ use crate::warehouse::contract::Table;
 
 /// How long what nothing points to is left alone: it may be under way.
 pub(super) const ORPHAN: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// How long a reader may take to list the folders of a table.
+const LISTING: Duration = Duration::from_millis(250);
 
 /// A warehouse folder.
 #[derive(Debug, Clone)]
@@ -338,6 +341,7 @@ impl Warehouse {
             link_tree(&current, dir.path(), &|from, to| {
                 std::os::unix::fs::symlink(from, to).map_err(|e| Error::io("cannot link", from, &e))
             })?;
+            evolution::migrate(&current, dir.path())?;
         }
         Ok(dir)
     }
@@ -365,9 +369,40 @@ impl Staging {
 
     fn fill(&self) -> Result<()> {
         match self.warehouse.snapshot() {
-            Some(current) => link_tree(&current, &self.dir, &link_or_copy),
+            Some(current) => {
+                link_tree(&current, &self.dir, &link_or_copy)?;
+                // Of partitions that were announced and never came.
+                remove_empty_dirs(&self.dir)?;
+                evolution::migrate(&current, &self.dir)
+            }
             None => make_dir(&self.dir),
         }
+    }
+
+    /// Makes folders in the current snapshot, without anything in them, for the partitions that come. A reader that lists a
+    /// table's folders just before `current` moves, and their files just after, then finds those of the new partitions, too,
+    /// and not a part of the new table that looks like a whole one. Gives when the last was made.
+    fn announce(&self) -> Result<Option<Instant>> {
+        let mut announced = None;
+        let Some(current) = self.warehouse.snapshot() else {
+            return Ok(None);
+        };
+        for table in read_dir(&self.dir)? {
+            let Some(there) = table.file_name().map(|name| current.join(name)) else {
+                continue;
+            };
+            if !there.is_dir() {
+                continue;
+            }
+            for partition in read_dir(&table)?.iter().filter(|p| p.is_dir()) {
+                let coming = partition.file_name().map(|name| there.join(name));
+                if let Some(coming) = coming.filter(|dir| !dir.is_dir()) {
+                    make_dir(&coming)?;
+                    announced = Some(Instant::now());
+                }
+            }
+        }
+        Ok(announced)
     }
 
     /// Makes what was staged whole and durable, and with a store sends it there. No reader sees it yet.
@@ -376,6 +411,7 @@ impl Staging {
     /// Those of the file system and of the store. What could not be sent stays, and the next run goes on with it.
     pub fn prepare(mut self) -> Result<Prepared> {
         remove_empty_dirs(&self.dir)?;
+        let announced = self.announce()?;
         names::settle(&self.dir, self.warehouse.snapshot().as_deref())?;
         evolution::record(&self.dir)?;
         sync_tree(&self.dir)?;
@@ -383,6 +419,9 @@ impl Staging {
             mirror.expect(&self.run_id)?;
             self.settle()?;
             mirror.send(&self.warehouse, &self.run_id)?;
+        }
+        if let Some(announced) = announced {
+            std::thread::sleep(LISTING.saturating_sub(announced.elapsed()));
         }
         Ok(Prepared { staging: self })
     }
@@ -479,6 +518,11 @@ pub fn partitions(snapshot: &Path, table: &Table) -> Result<Vec<String>> {
         .collect();
     values.sort();
     Ok(values)
+}
+
+/// Whether a folder has nothing in it, or is not there.
+pub(crate) fn is_empty(dir: &Path) -> bool {
+    fs::read_dir(dir).map_or(true, |mut entries| entries.next().is_none())
 }
 
 /// Bytes of the files of `table` for each day of the window that has any.
@@ -668,6 +712,44 @@ mod tests {
         fs::remove_dir(&there).unwrap();
         publish(&warehouse, "run-3", || {}).unwrap();
         assert_eq!(pointed(&warehouse), "run-3");
+    }
+
+    #[test]
+    fn a_listing_that_spans_a_publish_finds_all_partitions_of_the_new_run() {
+        let dir = tempfile::tempdir().unwrap();
+        let warehouse = Warehouse::new(dir.path());
+        let prepare = |run: &str, partitions: &[&str]| {
+            let lock = warehouse.lock("a test").unwrap();
+            let staging = warehouse.stage(run, &lock).unwrap();
+            let table = staging.dir().join("t");
+            remove_dir(&table).unwrap();
+            for partition in partitions {
+                make_dir(&table.join(partition)).unwrap();
+                fs::write(table.join(partition).join("part-0.parquet"), run).unwrap();
+            }
+            staging.prepare().unwrap()
+        };
+        prepare("run-1", &["p=1", "p=2"]).publish(1).unwrap();
+        let prepared = prepare("run-2", &["p=1", "p=3"]);
+        let names = |below: &str| {
+            let paths = read_dir(&warehouse.current().join(below)).unwrap();
+            let names = paths.iter().map(|p| p.file_name().unwrap().to_str());
+            names
+                .map(|name| format!("{below}/{}", name.unwrap()))
+                .collect::<Vec<_>>()
+        };
+        let folders = names("t");
+        prepared.publish(1).unwrap();
+        let files: Vec<String> = folders.iter().flat_map(|folder| names(folder)).collect();
+        let all: Vec<String> = names("t").iter().flat_map(|folder| names(folder)).collect();
+        assert_eq!((files.len(), &files), (2, &all));
+        // One that was announced and did not come leaves nothing behind.
+        drop(prepare("run-3", &["p=1", "p=4"]));
+        assert!(warehouse.current().join("t/p=4").is_dir());
+        let lock = warehouse.lock("a test").unwrap();
+        let staging = warehouse.stage("run-4", &lock).unwrap();
+        assert!(!staging.dir().join("t/p=4").exists());
+        assert!(!staging.publish(0).unwrap().join("t/p=4").exists());
     }
 
     #[test]

@@ -1447,7 +1447,7 @@ pub static TABLES: &[Table] = &[
         name: "runs",
         grain: "run × stage; written when a run starts and again when it ends, outside the snapshots",
         partition: Partition::None,
-        order: &["started_at", "stage"],
+        order: &["run_id"],
         columns: &[
             req("run_id", Text, "id of the run"),
             req("ds", Date, "data interval"),

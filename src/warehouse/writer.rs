@@ -13,6 +13,7 @@ use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::schema::types::ColumnPath;
 
 use super::contract::{Table, Type};
+use super::order::Order;
 use crate::error::{Error, Result};
 
 /// Rows per row group: small enough that a reader prunes, large enough that columns compress.
@@ -24,6 +25,7 @@ pub struct TableWriter {
     schema: SchemaRef,
     path: PathBuf,
     writer: ArrowWriter<File>,
+    order: Order,
     rows: u64,
 }
 
@@ -75,6 +77,7 @@ impl TableWriter {
             schema,
             path: path.to_path_buf(),
             writer,
+            order: Order::of(table),
             rows: 0,
         })
     }
@@ -82,7 +85,7 @@ impl TableWriter {
     /// Appends a batch: the contract's columns are taken by name, others are left out.
     ///
     /// # Errors
-    /// `Kind::Contract` when a column is missing, has another type, or has a null where none may be.
+    /// `Kind::Contract` when a column is missing, has another type, or has a null where none may be, or a row is out of order.
     pub fn write(&mut self, batch: &RecordBatch) -> Result<()> {
         let mut columns = Vec::with_capacity(self.table.columns.len());
         for (column, field) in self.table.columns.iter().zip(self.schema.fields()) {
@@ -120,6 +123,15 @@ impl TableWriter {
             }
             columns.push(array);
         }
+        if let Some(row) = self.order.next(&columns)? {
+            let row = self.rows + row as u64 + 1;
+            return Err(Error::contract(format!(
+                "table {}: row {row} of {} should have come before the row ahead of it, by {}",
+                self.table.name,
+                self.path.display(),
+                self.table.order.join(", ")
+            )));
+        }
         let batch = RecordBatch::try_new(Arc::clone(&self.schema), columns)?;
         self.rows += batch.num_rows() as u64;
         self.writer
@@ -155,5 +167,71 @@ impl TableWriter {
             std::fs::remove_file(&path).map_err(|e| Error::io("cannot remove", &path, &e))?;
         }
         Ok(rows)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::{Float64Array, Int32Array, StringViewArray, new_null_array};
+
+    use super::*;
+    use crate::error::Kind;
+    use crate::warehouse::table;
+
+    /// Rows of `evaluation`, by model, metric and k.
+    fn rows(keys: &[(&str, &str, i32)]) -> RecordBatch {
+        let table = table("evaluation").unwrap();
+        let schema = table.file_schema();
+        let text = |of: &dyn Fn(&(&str, &str, i32)) -> String| {
+            Arc::new(
+                keys.iter()
+                    .map(|k| Some(of(k)))
+                    .collect::<StringViewArray>(),
+            ) as _
+        };
+        let columns = schema
+            .fields()
+            .iter()
+            .map(|field| match field.name().as_str() {
+                "metric" => text(&|k| k.1.to_string()),
+                "k" => Arc::new(keys.iter().map(|k| k.2).collect::<Int32Array>()) as _,
+                _ if *field.data_type() == Type::Text.arrow() => text(&|k| k.0.to_string()),
+                _ if field.is_nullable() => new_null_array(field.data_type(), keys.len()),
+                _ => {
+                    let ones = Float64Array::from(vec![1.0; keys.len()]);
+                    arrow::compute::cast(&ones, field.data_type()).unwrap()
+                }
+            });
+        RecordBatch::try_new(Arc::clone(&schema), columns.collect()).unwrap()
+    }
+
+    #[test]
+    fn rows_that_are_not_in_the_order_of_the_contract_are_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let write = |batches: &[RecordBatch]| {
+            let path = dir.path().join("part-0.parquet");
+            let mut writer = TableWriter::create(table("evaluation").unwrap(), &path)?;
+            batches.iter().try_for_each(|batch| writer.write(batch))?;
+            writer.finish()
+        };
+        let (a, b) = (("a", "ndcg", 5), ("a", "ndcg", 10));
+        let (c, d) = (("a", "recall", 5), ("b", "ndcg", 5));
+        assert_eq!(
+            write(&[rows(&[a, b]), rows(&[]), rows(&[b, c, d])]).unwrap(),
+            5
+        );
+        // Within a batch, by the last column and by the first, and at the border of two.
+        for (batches, row) in [
+            (vec![rows(&[b, a])], 2),
+            (vec![rows(&[a, c, d, b])], 4),
+            (vec![rows(&[a, c]), rows(&[]), rows(&[b])], 3),
+            (vec![rows(&[a]), rows(&[b, d, c])], 4),
+        ] {
+            let error = write(&batches).unwrap_err();
+            assert_eq!(error.kind(), Kind::Contract);
+            let said = error.to_string();
+            assert!(said.contains(&format!("row {row} of ")), "{said}");
+            assert!(said.ends_with("by model_id, metric, k"), "{said}");
+        }
     }
 }

@@ -486,3 +486,81 @@ fn old_days_go_with_the_night_and_money_stays() {
     let said = ok(&shop.recost(&forced));
     assert!(!said.contains("retention"), "{said}");
 }
+
+#[test]
+fn a_figure_over_fewer_people_than_the_smallest_group_is_in_no_table_and_nothing_else_changes() {
+    let shop = |least: &str| {
+        let shop = small();
+        append(
+            &shop,
+            &format!(
+                "[[models]]\nid = \"popular\"\nfamily = \"popular\"\n[privacy]\nmin_group = {least}"
+            ),
+        );
+        shop.run_ok();
+        shop
+    };
+    let plain = shop("0");
+    let features = "select * from item_features";
+    let counted = "recency_days is not null";
+    let of = |shop: &Shop, which: &str| {
+        shop.query(&format!("{features} where {which} order by item_id"))
+    };
+    let middle = format!(
+        "select users from item_features where {counted} order by users, item_id limit 1 offset {}",
+        of(&plain, counted).len() / 2
+    );
+    let k: usize = plain.query(&middle)[0].parse().unwrap();
+    let popular = |shop: &Shop| {
+        shop.query("select item_id from item_factors where model_id = 'popular' order by item_id")
+    };
+    let reached = |least: usize| {
+        plain.query(&format!(
+            "select item_id from interactions group by item_id having count(*) >= {least} order by item_id"
+        ))
+    };
+    assert_eq!(popular(&plain), reached(1));
+    let rest = |shop: &Shop| {
+        let mut files = shop.published();
+        // A table without a row has no folder, and then no promise.
+        let aggregates = [
+            "item_features/",
+            "item_factors/",
+            "evaluation/",
+            "evaluation_pairs/",
+            "contracts.json",
+        ];
+        files.retain(|(name, _)| !aggregates.iter().any(|a| name.starts_with(a)));
+        files
+    };
+    let judged: usize = plain.query("select min(users) from evaluation")[0]
+        .parse()
+        .unwrap();
+    for least in [k, judged + 1, 1_000_000] {
+        let shop = shop(&least.to_string());
+        let told = format!("not ({counted}) or users >= {least}");
+        assert_eq!(of(&shop, "true"), of(&plain, &told));
+        assert!(of(&shop, "true").len() < of(&plain, "true").len());
+        assert_eq!(popular(&shop), reached(least));
+        for (table, by) in [
+            ("evaluation", "model_id, metric, k"),
+            ("evaluation_pairs", "model_id, other_id, metric, k"),
+        ] {
+            let rows = |shop: &Shop, which: &str| {
+                shop.query(&format!(
+                    "select * from {table} where {which} order by {by}"
+                ))
+            };
+            let told = format!("users >= {least}");
+            assert_eq!(rows(&shop, "true"), rows(&plain, &told), "{table}");
+        }
+        let (now, before) = (rest(&shop), rest(&plain));
+        let other: Vec<_> = now.iter().filter(|f| !before.contains(f)).collect();
+        assert!(
+            other.is_empty() && now.len() == before.len(),
+            "{least}: {other:?}"
+        );
+        assert_eq!(money(shop.path()), money(plain.path()));
+    }
+    assert!(popular(&plain).len() > reached(k).len() && !reached(k).is_empty());
+}

@@ -43,10 +43,23 @@ fn a_query_sees_one_run_however_often_others_are_published() {
             ("allocations/billing_period=2026-11/part-0.parquet", 350),
             ("allocations/billing_period=2026-12/part-0.parquet", 550),
         ];
-        let files = files.map(|(name, share)| (name, file(run, run * share)));
-        let files = files
-            .each_ref()
-            .map(|(name, bytes)| (*name, bytes.as_slice()));
+        let files = files.map(|(name, share)| (name.to_string(), share));
+        // A new partition now and then, and a second file that comes and stays.
+        let months = (1..=run / 25).map(|n| {
+            let name = format!("allocations/billing_period=2027-{n:02}/part-0.parquet");
+            (name, 0)
+        });
+        let second = "charges/billing_period=2026-11/part-1.parquet";
+        let second = (run > PUBLISHES / 3).then(|| (second.to_string(), 0));
+        let files: Vec<_> = files.into_iter().chain(months).chain(second).collect();
+        let files = files.into_iter();
+        let files: Vec<_> = files
+            .map(|(name, share)| (name, file(run, run * share)))
+            .collect();
+        let files = files.iter();
+        let files: Vec<_> = files
+            .map(|(name, bytes)| (name.as_str(), bytes.as_slice()))
+            .collect();
         machine.publish(&files).unwrap();
     };
     publish(1);

@@ -1,9 +1,11 @@
 //! Publishing to a store: what lies there, what is sent and fetched, who may publish, and what becomes of each fault.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use arrow::array::{ArrayRef, RecordBatch, StringArray};
 use arrow::row::{RowConverter, SortField};
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::{ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
@@ -439,6 +441,61 @@ fn what_nothing_points_to_is_removed_when_it_is_a_day_old_and_nothing_else_is() 
     assert!(!here.file("snapshots/old").exists() && here.file("snapshots/young").exists());
     assert!(!here.file("current.json.new").exists());
     assert_eq!(published_there(&store).unwrap(), here.published());
+}
+
+/// A file that has the ids of runs.
+fn ledger(ids: &[&str]) -> Vec<u8> {
+    let ids: StringArray = ids.iter().map(|id| Some(*id)).collect();
+    let batch = RecordBatch::try_from_iter([("run_id", Arc::new(ids) as ArrayRef)]).unwrap();
+    let mut bytes = vec![];
+    let mut writer = ArrowWriter::try_new(&mut bytes, batch.schema(), None).unwrap();
+    writer.write(&batch).unwrap();
+    writer.close().unwrap();
+    bytes
+}
+
+#[test]
+fn ledgers_that_were_put_together_take_the_place_of_those_of_their_runs_in_the_store_too() {
+    let store = S3::start();
+    let here = Machine::new(&store.config("5s"));
+    let runs = ["20261001T031502123Z-7", "20261002T031502123Z-7"];
+    let single = runs.map(|run| format!("runs/{run}.parquet"));
+    for (file, run) in single.iter().zip(runs) {
+        write(&here.file(file), &ledger(&[run]));
+    }
+    here.publish(FIRST).unwrap();
+    let there = Machine::new(&store.config("5s"));
+    there.sync().unwrap();
+    let kept = || -> Vec<String> {
+        let keys = store.keys().into_iter();
+        keys.filter(|key| key.starts_with("shop/runs/")).collect()
+    };
+    assert_eq!(kept().len(), 2);
+    assert!(there.file(&single[1]).exists());
+
+    let whole = "runs/2026-10.parquet";
+    write(&here.file(whole), &ledger(&runs));
+    for file in &single {
+        std::fs::remove_file(here.file(file)).unwrap();
+    }
+    // Another machine has one that this one never saw.
+    let unseen = "runs/20261003T031502123Z-8.parquet";
+    store.put(
+        &format!("shop/{unseen}"),
+        &ledger(&["20261003T031502123Z-8"]),
+    );
+    here.sync().unwrap();
+    assert_eq!(kept(), [whole, unseen].map(|file| format!("shop/{file}")));
+    assert!(!single.iter().any(|file| here.file(file).exists()));
+    // They are neither fetched again nor sent again by who had them.
+    there.sync().unwrap();
+    let last = Machine::new(&store.config("5s"));
+    last.sync().unwrap();
+    assert_eq!(kept().len(), 2);
+    for machine in [&here, &there, &last] {
+        assert!(machine.file(whole).exists() && machine.file(unseen).exists());
+    }
+    assert!(!single.iter().any(|file| last.file(file).exists()));
 }
 
 #[test]
