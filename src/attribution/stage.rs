@@ -11,7 +11,7 @@ use super::work::contract;
 pub use super::work::{Work, routing};
 use super::{Routing, Taken};
 use super::{close, frontier, outcomes, period, serve, served, version_ledger};
-use crate::engine::Engine;
+use crate::engine::{Engine, Options};
 use crate::error::{Error, Result};
 use crate::warehouse::store;
 
@@ -150,21 +150,63 @@ async fn days(mut work: Work<'_>, summary: &mut Summary) -> Result<()> {
     }
 
     let window = work.window;
-    let engine = with_model_days(&work).await?;
+    // A sort takes about twice what it counts.
+    let half = Options {
+        memory: options.memory / 2,
+        ..options.clone()
+    };
+    let engine = with_model_days(&Work {
+        options: &half,
+        ..work
+    })
+    .await?;
     summary.recommendations =
         serve::run(&engine, library, snapshot, (window, &shown.days), threads).await?;
 
     let last_touch = work.pipeline.attribution.last_touch.0;
     outcomes::run(library, options, snapshot, (window, &shown), last_touch).await?;
 
-    let engine = with_model_days(&work).await?;
-    let within = format!("ds between date '{}' and date '{}'", window.0, window.1);
-    for name in ["recommendation_costs", "served_days", "outcomes"] {
-        engine.restrict(name, &within).await?;
-    }
+    unit_costs(&work).await
+}
+
+/// Writes `unit_costs`, whose rows of a day are made from that day's rows alone: of all days at once, or of so many as fit
+/// the memory.
+async fn unit_costs(work: &Work<'_>) -> Result<()> {
+    /// How many times the bytes of its file a table takes in memory.
+    const UNPACKED: u64 = 8;
+    let (library, snapshot, window) = (work.library, work.snapshot, work.window);
     let sql = library.get("attribution/unit_costs.sql")?;
-    let table = contract("unit_costs")?;
-    engine.write_days(sql, table, snapshot, window).await?;
+    let room = work.options.memory as u64 / 4 / UNPACKED;
+    let mut spans: Vec<(NaiveDate, NaiveDate)> = vec![];
+    let mut bytes = 0;
+    for day in window.0.iter_days().take_while(|d| *d <= window.1) {
+        let of_day = store::bytes_by_day(snapshot, contract("outcomes")?, (day, day))?;
+        bytes += of_day.iter().sum::<u64>();
+        match spans.last_mut().filter(|_| bytes <= room) {
+            Some(span) => span.1 = day,
+            None => {
+                spans.push((day, day));
+                bytes = of_day.iter().sum();
+            }
+        }
+    }
+    let whole = spans.len() == 1;
+    for span in spans {
+        let work = Work {
+            window: span,
+            ..*work
+        };
+        let engine = with_model_days(&work).await?;
+        let within = format!("ds between date '{}' and date '{}'", span.0, span.1);
+        for name in ["recommendation_costs", "served_days", "outcomes"] {
+            engine.restrict(name, &within).await?;
+        }
+        // Fewer operators at a time share the memory, and aggregates that begin with single rows spill early.
+        let engine = if whole { engine } else { engine.single() };
+        engine
+            .write_days(sql, contract("unit_costs")?, snapshot, span)
+            .await?;
+    }
     Ok(())
 }
 
