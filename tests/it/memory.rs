@@ -1,57 +1,112 @@
 //! What memory is short of must not show in the tables.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
+use arrow::array::RecordBatch;
+use arrow::compute::concat_batches;
+use chrono::NaiveDate;
+use recost::attribution::stage::{self as attribution, Work};
 use recost::config::Pipeline;
-use recost::engine::{Library, Options};
+use recost::engine::{Engine, Library, Options};
 use recost::features::stage;
+use tempfile::TempDir;
+use tokio::runtime::Runtime;
 
-use crate::shop::{NIGHT, Shop, copy};
+use crate::shop::{NIGHT, Shop, copy, walk};
 
-/// Table and bytes of its file of the night.
-type Files = Vec<(String, Vec<u8>)>;
-
-/// The feature tables of the shop's last night, made again with so much memory.
-fn features(shop: &Shop, memory: usize) -> Files {
-    let pipeline = Pipeline::load(&shop.file("pipeline.toml")).unwrap();
-    let date = NIGHT.parse().unwrap();
-    let options = Options {
-        memory,
-        ..Options::of(&pipeline, date)
-    };
-    let library = Library::load(Path::new("no such folder")).unwrap();
-    let dir = tempfile::tempdir().unwrap();
-    let snapshot = shop.file("warehouse/current").canonicalize().unwrap();
-    copy(&snapshot, dir.path());
-    let window = recost::pipeline::run::window(&pipeline, date);
-    let runtime = tokio::runtime::Runtime::new().unwrap();
-    let written = runtime.block_on(stage::run(&library, &options, dir.path(), window));
-    let file = |(table, rows): (String, u64)| {
-        assert!(rows > 0, "{table}");
-        let file = dir
-            .path()
-            .join(format!("{table}/ds={NIGHT}/part-0.parquet"));
-        let bytes = std::fs::read(file).unwrap();
-        (table, bytes)
-    };
-    written.unwrap().into_iter().map(file).collect()
+/// The shop's last night with so much memory, on a copy of its snapshot.
+struct Night {
+    pipeline: Pipeline,
+    library: Library,
+    options: Options,
+    dir: TempDir,
 }
 
-#[test]
-fn features_made_by_ranges_of_users_are_those_made_at_once() {
-    let shop = Shop::new();
-    shop.run_ok();
-    // Enough for three ranges.
-    let events = shop.query("select count(*) from events");
-    assert!(
-        events[0].parse::<usize>().unwrap() > 2 * (12 << 20) / 512,
-        "{events:?}"
-    );
-    let at_once = features(&shop, 2 << 30);
-    let by_ranges = features(&shop, 12 << 20);
-    let tables = |files: &Files| files.iter().map(|(t, _)| t.clone()).collect::<Vec<_>>();
-    assert_eq!(tables(&by_ranges), tables(&at_once));
-    for ((table, ours), (_, theirs)) in by_ranges.iter().zip(&at_once) {
-        assert!(ours == theirs, "{table} is another");
+impl Night {
+    fn new(shop: &Shop, memory: usize) -> Self {
+        let pipeline = Pipeline::load(&shop.file("pipeline.toml")).unwrap();
+        let options = Options {
+            memory,
+            threads: 1,
+            ..Options::of(&pipeline, NIGHT.parse().unwrap())
+        };
+        let dir = tempfile::tempdir().unwrap();
+        let snapshot = shop.file("warehouse/current").canonicalize().unwrap();
+        copy(&snapshot, dir.path());
+        Night {
+            pipeline,
+            library: Library::load(Path::new("no such folder")).unwrap(),
+            options,
+            dir,
+        }
     }
+
+    fn window(&self) -> (NaiveDate, NaiveDate) {
+        recost::pipeline::run::window(&self.pipeline, self.options.date)
+    }
+
+    /// The rows of a table as they lie in its files, or in an order.
+    fn rows(&self, runtime: &Runtime, table: &str, order: &str) -> RecordBatch {
+        let engine = Engine::open(&self.options, Some(self.dir.path()), None).unwrap();
+        let sql = format!("select * from {table} {order}");
+        let rows = runtime.block_on(engine.collect(&sql)).unwrap();
+        assert!(!rows.is_empty(), "{table}");
+        concat_batches(&rows[0].schema(), &rows).unwrap()
+    }
+}
+
+/// What is little for the shop.
+const LITTLE: usize = 16 << 20;
+
+#[test]
+fn little_memory_does_not_show_in_features_or_in_what_recommendations_cost_and_brought() {
+    let shop = Shop::new();
+    let more = ["generate", "--events", "250000", "--out", "exports"];
+    assert!(shop.recost(&more).status.success());
+    shop.run_ok();
+    let count = |sql: &str| shop.query(sql)[0].parse::<usize>().unwrap();
+    let (little, much) = (Night::new(&shop, LITTLE), Night::new(&shop, 2 << 30));
+    let runtime = Runtime::new().unwrap();
+    let same = |table: &str, order: &str| {
+        little.rows(&runtime, table, order) == much.rows(&runtime, table, order)
+    };
+
+    // Several ranges of users.
+    assert!(count("select count(*) from events") > 2 * LITTLE / 512);
+    for night in [&little, &much] {
+        let (options, snapshot) = (&night.options, night.dir.path());
+        let made = stage::run(&night.library, options, snapshot, night.window());
+        runtime.block_on(made).unwrap();
+    }
+    for table in ["interactions", "sessions", "user_features", "item_features"] {
+        assert!(same(table, ""), "{table}");
+    }
+
+    // Two parts of outcomes, and spans of days.
+    let done = count("select count(*) from events where event_type in ('click', 'purchase')");
+    assert!(done > LITTLE / 4 / 1024, "{done}");
+    for night in [&little, &much] {
+        let work = Work {
+            pipeline: &night.pipeline,
+            library: &night.library,
+            options: &night.options,
+            snapshot: night.dir.path(),
+            window: night.window(),
+        };
+        runtime
+            .block_on(attribution::run(work, &BTreeSet::new()))
+            .unwrap();
+    }
+    for table in ["served_days", "recommendation_costs", "unit_costs"] {
+        assert!(same(table, ""), "{table}");
+    }
+    // These lie in a file for each part.
+    assert!(same("outcomes", "order by event_id"));
+    let parts = |night: &Night| {
+        let mut files = 0;
+        walk(&night.dir.path().join("outcomes"), &mut |_| files += 1);
+        files
+    };
+    assert!(parts(&little) > parts(&much));
 }
