@@ -17,6 +17,7 @@ pub mod features;
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod generate;
+pub mod heap;
 pub mod ingest;
 pub mod model;
 pub mod money;

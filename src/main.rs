@@ -2,12 +2,8 @@
 
 use std::process::ExitCode;
 
-/// Batches are made on one thread and freed on another, and the largest go first: with the C library's allocator a night held
-/// up to twice the memory that it used, and did not give it back.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() -> ExitCode {
+    recost::heap::share_arenas();
     quiet_vulkan();
     recost::cli::main()
 }

@@ -11,8 +11,9 @@ use super::work::contract;
 pub use super::work::{Work, routing};
 use super::{Routing, Taken};
 use super::{close, frontier, outcomes, period, serve, served, version_ledger};
-use crate::engine::{Engine, Options};
+use crate::engine::Engine;
 use crate::error::{Error, Result};
+use crate::heap;
 use crate::warehouse::store;
 
 /// What attribution did.
@@ -150,22 +151,15 @@ async fn days(mut work: Work<'_>, summary: &mut Summary) -> Result<()> {
     }
 
     let window = work.window;
-    // A sort takes about twice what it counts.
-    let half = Options {
-        memory: options.memory / 2,
-        ..options.clone()
-    };
-    let engine = with_model_days(&Work {
-        options: &half,
-        ..work
-    })
-    .await?;
+    let engine = with_model_days(&work).await?;
     summary.recommendations =
         serve::run(&engine, library, snapshot, (window, &shown.days), threads).await?;
 
+    heap::give_back();
     let last_touch = work.pipeline.attribution.last_touch.0;
     outcomes::run(library, options, snapshot, (window, &shown), last_touch).await?;
 
+    heap::give_back();
     unit_costs(&work).await
 }
 

@@ -476,10 +476,10 @@ impl Engine {
     }
 }
 
-/// What queries may hold of the memory of a session. The rest, an eighth and 64 MiB at least, is for what the pool does not
-/// count: pages of files being read and written.
+/// What queries may count of the memory of a session. A sort takes about twice what it counts, and pages of files being read
+/// and written are not counted at all.
 fn pool_of(memory: usize) -> usize {
-    memory - (memory / 8).max(64 << 20).min(memory / 2)
+    memory / 2
 }
 
 fn sort(frame: DataFrame, by: &[&str]) -> Result<DataFrame> {

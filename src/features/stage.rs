@@ -13,6 +13,7 @@ use futures::{StreamExt, TryFutureExt, TryStreamExt, stream};
 use super::divide::{Divided, is_divided};
 use crate::engine::{Engine, Library, Options};
 use crate::error::{Error, Result};
+use crate::heap;
 use crate::privacy::EVERYBODY_ELSE;
 use crate::warehouse::{Table, store, table};
 
@@ -139,6 +140,7 @@ impl Making<'_> {
             };
             written.push(((*name).to_string(), rows.map_err(failed)?));
             self.reload(name).await?;
+            heap::give_back();
         }
         Ok(written)
     }

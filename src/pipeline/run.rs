@@ -23,6 +23,7 @@ use crate::compute::{self, Choice, CpuDevice, Device};
 use crate::config::Pipeline;
 use crate::engine::{Engine, Library, Options};
 use crate::error::{Error, Kind, Result};
+use crate::heap;
 use crate::ingest::{self, Survey};
 use crate::privacy::retention;
 use crate::warehouse::store::{Lock, Staging, Warehouse};
@@ -307,7 +308,9 @@ impl<'a> Run<'a> {
                 mut message,
                 warnings,
             } = loop {
-                match stages::run(stage, context).await {
+                let done = stages::run(stage, context).await;
+                heap::give_back();
+                match done {
                     Err(e) if self.retries.wait(&e, context.observer).await => {
                         met.push(e.to_string());
                         book.put_back(staging)?;
