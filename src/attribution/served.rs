@@ -324,8 +324,11 @@ impl Showings {
 
     /// One row per model, version and surface: what was counted.
     fn counted(&self) -> Result<RecordBatch> {
-        let groups = self.sorted().into_iter();
-        let counted = groups.map(|(group, number)| (group, self.counts[number as usize]));
+        // In the order of the contract, nulls first.
+        let groups: BTreeMap<&Group, u32> = self.groups.iter().map(|(g, n)| (g, *n)).collect();
+        let counted = groups
+            .into_iter()
+            .map(|(group, number)| (group, self.counts[number as usize]));
         // A group whose every showing is a repetition of another's has shown nothing.
         let kept: Vec<(&Group, (i64, i64))> = counted.filter(|(_, count)| count.0 > 0).collect();
         let text = |f: &dyn Fn(&Group) -> Option<&str>| -> ArrayRef {
@@ -420,9 +423,9 @@ mod tests {
             ("top", None, None, "r1", "shoe", 0, 1),
         ];
         let expected = [
+            "als   1 1",
             "als v1 email 1 1",
             "als v1 home 2 1",
-            "als   1 1",
             "top   1 1",
         ];
         assert_eq!(count(&rows), expected);
