@@ -99,7 +99,6 @@ pub use attribute::Attributor;
 pub use charge::{Allocation, Basis, BoxError, Charge, Columns, Sink};
 pub use defaults::{MACHINE_DRIVERS, POOL_DRIVERS, RUN_TIME, RUNS, default_rules};
 pub use driver::{DriverRow, DriverTable, DriverTableBuilder, Usage};
-
 pub use rules::{Deployed, Matches, Percent, Routing, RoutingConfig, Rule, RuleTarget, TagKeys};
 pub use service_life::{Life, ModelLife, Policy, ServiceLife, WithoutVersion};
 pub use split::{SplitError, Splitter, split, split_running, total_weight};

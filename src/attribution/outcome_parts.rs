@@ -12,7 +12,7 @@ use arrow::datatypes::SchemaRef;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::outcomes::{pair, texts_of, valid};
-use crate::engine::spool::{Spool, Spooled};
+use crate::engine::spool::{Spool, Spooled, divide};
 use crate::error::Result;
 
 /// Outcomes and impressions on their way into parts. All outcomes come before the first impression.
@@ -132,15 +132,6 @@ impl Parts {
 
 fn part(item: &str, parts: usize) -> usize {
     (xxh3_64(item.as_bytes()) % parts as u64) as usize
-}
-
-fn divide(batch: &RecordBatch, of_part: Vec<Vec<u32>>, spools: &mut [Spool]) -> Result<()> {
-    for (rows, spool) in of_part.into_iter().zip(spools) {
-        if !rows.is_empty() {
-            spool.push(&take_record_batch(batch, &UInt32Array::from(rows))?)?;
-        }
-    }
-    Ok(())
 }
 
 /// A set of hashes that takes some others for its own: a Bloom filter whose bits of a hash lie in one word (Putze, Sanders and

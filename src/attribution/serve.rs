@@ -5,13 +5,14 @@ use std::path::Path;
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, BooleanArray, Decimal128Array, RecordBatch, StringViewArray,
+    ArrayRef, AsArray, BooleanArray, Decimal128Array, RecordBatch, StringViewArray,
 };
 use arrow::compute::{cast, filter_record_batch};
 use arrow::datatypes::{DataType, Int64Type, SchemaRef};
 use chrono::NaiveDate;
 use futures::StreamExt;
 
+use super::outcomes::valid;
 use super::recommendation::{ServedSplit, Weights};
 use super::served::each_day;
 use super::stage::restrict_days;
@@ -414,10 +415,6 @@ fn times(rows: &RecordBatch) -> Result<Vec<u64>> {
         .iter()
         .map(|ns| ns.unwrap_or(0).unsigned_abs())
         .collect())
-}
-
-fn valid(texts: &StringViewArray, row: usize) -> Option<&str> {
-    texts.is_valid(row).then(|| texts.value(row))
 }
 
 fn texts(batch: &RecordBatch, name: &str) -> Result<StringViewArray> {

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
-use arrow::compute::concat_batches;
+use arrow::array::{RecordBatch, UInt32Array};
+use arrow::compute::{concat_batches, take_record_batch};
 use arrow::datatypes::SchemaRef;
 use datafusion::common::config::SpillCompression;
 use datafusion::common::utils::memory::get_record_batch_memory_size;
@@ -126,6 +126,19 @@ fn append(spill: &SpillManager) -> Result<Append> {
         }
         None => Ok(file.finish()?),
     }))
+}
+
+/// Adds to each spool those rows of a batch that are listed for it.
+///
+/// # Errors
+/// When a spill file cannot be written.
+pub fn divide(batch: &RecordBatch, of: Vec<Vec<u32>>, spools: &mut [Spool]) -> Result<()> {
+    for (rows, spool) in of.into_iter().zip(spools) {
+        if !rows.is_empty() {
+            spool.push(&take_record_batch(batch, &UInt32Array::from(rows))?)?;
+        }
+    }
+    Ok(())
 }
 
 /// Rows set aside.

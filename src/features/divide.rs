@@ -8,8 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
-use arrow::array::{AsArray, RecordBatch, StringViewArray, UInt32Array};
-use arrow::compute::{cast, take_record_batch};
+use arrow::array::{AsArray, RecordBatch, StringViewArray};
+use arrow::compute::cast;
 use arrow::datatypes::{DataType, Schema, SchemaRef};
 use chrono::NaiveDate;
 use datafusion::catalog::TableProvider;
@@ -25,7 +25,7 @@ use futures::{Stream, StreamExt, TryStreamExt, stream};
 
 use crate::engine::Engine;
 use crate::engine::rows::map;
-use crate::engine::spool::{Spool, Spooled};
+use crate::engine::spool::{Spool, Spooled, divide};
 use crate::error::{Error, Result};
 use crate::warehouse::{Table, TableWriter};
 
@@ -119,11 +119,7 @@ impl Divided {
                 let range = self.first.partition_point(|first| first.as_str() <= user);
                 of_range[range].push(row as u32);
             }
-            for (rows, spool) in of_range.into_iter().zip(&mut spools) {
-                if !rows.is_empty() {
-                    spool.push(&take_record_batch(&batch, &UInt32Array::from(rows))?)?;
-                }
-            }
+            divide(&batch, of_range, &mut spools)?;
         }
         self.keep(name, spools)
     }
@@ -309,6 +305,7 @@ fn columns(plan: &LogicalPlan, table: &str) -> Result<BTreeSet<String>> {
     Ok(read)
 }
 
-fn ended(error: tokio::task::JoinError) -> Error {
+/// A task that ended early.
+pub(super) fn ended(error: tokio::task::JoinError) -> Error {
     Error::unexpected(format!("a worker ended early: {error}"))
 }

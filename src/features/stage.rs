@@ -10,7 +10,7 @@ use std::path::Path;
 use chrono::NaiveDate;
 use futures::{StreamExt, TryFutureExt, TryStreamExt, stream};
 
-use super::divide::{Divided, is_divided};
+use super::divide::{Divided, ended, is_divided};
 use crate::engine::{Engine, Library, Options};
 use crate::error::{Error, Result};
 use crate::heap;
@@ -160,10 +160,6 @@ fn is_tight(memory: usize, snapshot: &Path, window: (NaiveDate, NaiveDate)) -> R
     let events = store::bytes_by_day(snapshot, contract("events")?, window)?;
     let unpacked = UNPACKED.saturating_mul(events.iter().sum());
     Ok(unpacked > memory as u64 / 2)
-}
-
-fn ended(error: tokio::task::JoinError) -> Error {
-    Error::unexpected(format!("a worker ended early: {error}"))
 }
 
 fn contract(name: &str) -> Result<&'static Table> {
