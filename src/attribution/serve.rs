@@ -24,8 +24,8 @@ use crate::error::{Error, Result};
 use crate::money::SCALE;
 use crate::warehouse::{TableWriter, Type, store};
 
-/// What part of the memory holds rows set aside.
-const SET_ASIDE: usize = 8;
+/// What part of the memory holds rows being sorted, and half as much again rows set aside.
+const HELD: usize = 4;
 
 /// The parts of what a model version cost on a day, units of 10⁻¹⁸; each is divided by itself.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -53,7 +53,7 @@ pub async fn run(
     (window, shown): ((NaiveDate, NaiveDate), &BTreeSet<NaiveDate>),
     threads: usize,
 ) -> Result<u64> {
-    let budget = engine.memory() / SET_ASIDE / threads.max(1);
+    let budget = engine.memory() / HELD / threads.max(1);
     let shown = Arc::new(shown.clone());
     let costs = Arc::new(Costs::read(engine).await?);
     let sql = library.get("attribution/served.sql")?.to_string();
@@ -123,14 +123,15 @@ async fn day_of(
     costs: &Costs,
     (day, budget): (NaiveDate, usize),
 ) -> Result<u64> {
-    let mut stream = engine.between(sql, "event_time", day).await?;
+    let of_day = ("event_time", day);
+    let mut stream = engine.between(sql, of_day, budget).await?;
     let mut writer = TableWriter::create(contract("recommendation_costs")?, file)?;
     let mut served: Option<Served> = None;
     let mut count = 0;
     while let Some(batch) = stream.next().await {
         for (model, rows) in by_model(&batch?)? {
             if served.as_ref().is_none_or(|s| s.model != model) {
-                let begun = Served::new(engine, model, rows.schema(), budget);
+                let begun = Served::new(engine, model, rows.schema(), budget / 2);
                 if let Some(done) = served.replace(begun) {
                     count += done.write(costs, day, &mut writer).await?;
                 }

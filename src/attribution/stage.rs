@@ -129,18 +129,6 @@ async fn restate(
     Ok(())
 }
 
-/// Days whose impressions can be sorted at a time, at most as many as there are threads: sorts that merge what they spilled
-/// take room from each other.
-fn days_at_once(work: &Work<'_>) -> Result<usize> {
-    /// How many times the bytes of a day's events their impressions take in memory.
-    const UNPACKED: u64 = 4;
-    let days = store::bytes_by_day(work.snapshot, contract("events")?, work.window)?;
-    let largest = days.into_iter().max().unwrap_or(0);
-    let room = work.options.memory as u64 / (UNPACKED * largest).max(1);
-    let threads = work.pipeline.threads().max(1);
-    Ok(usize::try_from(room).unwrap_or(threads).clamp(1, threads))
-}
-
 /// Writes the tables by day: what was served, what versions cost to make, and what each recommendation cost and brought.
 async fn days(mut work: Work<'_>, summary: &mut Summary) -> Result<()> {
     let (library, options, snapshot) = (work.library, work.options, work.snapshot);
@@ -164,9 +152,8 @@ async fn days(mut work: Work<'_>, summary: &mut Summary) -> Result<()> {
 
     let window = work.window;
     let engine = with_model_days(&work).await?;
-    let at_once = days_at_once(&work)?;
     summary.recommendations =
-        serve::run(&engine, library, snapshot, (window, &shown.days), at_once).await?;
+        serve::run(&engine, library, snapshot, (window, &shown.days), threads).await?;
 
     heap::give_back();
     let last_touch = work.pipeline.attribution.last_touch.0;

@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
+use arrow::compute::SortOptions;
 use arrow::datatypes::SchemaRef;
 use chrono::{NaiveDate, TimeDelta};
 use datafusion::common::ScalarValue;
@@ -27,7 +28,7 @@ use datafusion::execution::SessionStateBuilder;
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
-use datafusion::logical_expr::LogicalPlan;
+use datafusion::logical_expr::{LogicalPlan, Sort, SortExpr};
 use datafusion::prelude::{DataFrame, SQLOptions, SessionConfig, SessionContext};
 use futures::StreamExt;
 
@@ -37,6 +38,7 @@ use crate::scratch;
 use crate::warehouse::{TABLES, Table, TableWriter, ledgers};
 pub(crate) use functions::{hex, to_text};
 pub use library::Library;
+use ordered::Order;
 pub(crate) use ordered::compact;
 use spool::Spool;
 
@@ -165,18 +167,26 @@ impl Engine {
         }
     }
 
-    /// Runs a query and streams the rows whose timestamp `column` lies on `day`.
+    /// Runs a query and streams the rows whose timestamp `column` lies on `day`, in the order that the query asks for, with
+    /// about `budget` bytes of them in memory.
     ///
     /// # Errors
     /// As [`Engine::query`].
     pub async fn between(
         &self,
         sql: &str,
-        column: &str,
-        day: NaiveDate,
+        (column, day): (&str, NaiveDate),
+        budget: usize,
     ) -> Result<SendableRecordBatchStream> {
-        let frame = on_day(self.query(sql).await?, column, day)?;
-        Ok(frame.execute_stream().await?)
+        let (frame, by) = unsorted(self.query(sql).await?);
+        let rows = on_day(frame, column, day)?;
+        if by.is_empty() {
+            return Ok(rows.execute_stream().await?);
+        }
+        match ordered::order_of(&by, rows.schema().inner()) {
+            Some(order) => self.in_order(rows, &order, budget).await,
+            None => Ok(rows.sort(by)?.execute_stream().await?),
+        }
     }
 
     /// [`Engine::between`] without the order that the query asks for, for those who need none.
@@ -189,13 +199,8 @@ impl Engine {
         column: &str,
         day: NaiveDate,
     ) -> Result<SendableRecordBatchStream> {
-        let (state, plan) = self.query(sql).await?.into_parts();
-        let plan = match plan {
-            LogicalPlan::Sort(sort) if sort.fetch.is_none() => Arc::unwrap_or_clone(sort.input),
-            other => other,
-        };
-        let frame = on_day(DataFrame::new(state, plan), column, day)?;
-        Ok(frame.execute_stream().await?)
+        let (frame, _) = unsorted(self.query(sql).await?);
+        Ok(on_day(frame, column, day)?.execute_stream().await?)
     }
 
     /// A session without tables and with one thread, sharing this one's memory pool and functions, in which `month` is
@@ -289,15 +294,26 @@ impl Engine {
         Ok(self.query(sql).await?.execute_stream().await?)
     }
 
-    /// Streams the rows of a query in the order of the text column `by`, with about a quarter of the memory pool of them
-    /// in memory.
+    /// Streams the rows of a query in the order of the column `by`, nulls first, with about a quarter of the memory pool of
+    /// them in memory.
     ///
     /// # Errors
     /// Those of starting it.
     pub async fn ordered(&self, rows: DataFrame, by: &str) -> Result<SendableRecordBatchStream> {
+        let column = rows.schema().inner().index_of(by)?;
+        let order = vec![(column, SortOptions::default())];
+        self.in_order(rows, &order, self.options.memory / 4).await
+    }
+
+    async fn in_order(
+        &self,
+        rows: DataFrame,
+        order: &Order,
+        budget: usize,
+    ) -> Result<SendableRecordBatchStream> {
         let rows = rows.execute_stream().await?;
         let env = self.ctx.runtime_env();
-        Ok(ordered::ordered(rows, by, self.options.memory / 4, env))
+        Ok(ordered::ordered(rows, order, budget, env)?)
     }
 
     /// A place for rows that are read later or more than once, with about `budget` bytes of them in memory.
@@ -486,6 +502,20 @@ fn sort(frame: DataFrame, by: &[&str]) -> Result<DataFrame> {
     use datafusion::logical_expr::ident;
     let keys = by.iter().map(|c| ident(*c).sort(true, true));
     Ok(frame.sort(keys.collect())?)
+}
+
+/// A frame without the order that its query asks for, and that order.
+fn unsorted(frame: DataFrame) -> (DataFrame, Vec<SortExpr>) {
+    let (state, plan) = frame.into_parts();
+    let (plan, by) = match plan {
+        LogicalPlan::Sort(Sort {
+            expr,
+            input,
+            fetch: None,
+        }) => (Arc::unwrap_or_clone(input), expr),
+        other => (other, vec![]),
+    };
+    (DataFrame::new(state, plan), by)
 }
 
 /// The rows of a frame whose timestamp `column` lies on `day`.

@@ -1,20 +1,24 @@
-//! Rows in the order of a text column, however many: in memory as long as they fit, else over spill files.
+//! Rows in an order, however many: in memory as long as they fit, else over spill files.
 //!
 //! The engine's own sort merges sorted runs, and holds a batch of every column of each run that it merges. Here rows go to
-//! files by ranges of the text, and one file after another is sorted alone. Ids that are hashes come in no order, so the
+//! files by ranges of their key, and one file after another is sorted alone. Keys that are hashes come in no order, so the
 //! first rows tell which ranges are as large as others: each row is written and read once, and nothing is merged.
+//!
+//! A key is the bytes of the columns that rows are ordered by, such that keys compare as bytes (arrow's row format).
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StringViewArray};
-use arrow::compute::{cast, interleave_record_batch};
-use arrow::datatypes::DataType;
+use arrow::array::{ArrayRef, AsArray, RecordBatch};
+use arrow::compute::{SortOptions, interleave_record_batch};
+use arrow::datatypes::SchemaRef;
 use arrow::error::ArrowError;
+use arrow::row::{RowConverter, Rows, SortField};
 use datafusion::common::config::SpillCompression;
 use datafusion::common::utils::memory::get_record_batch_memory_size;
-use datafusion::error::{DataFusionError, Result};
+use datafusion::error::Result;
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::execution::runtime_env::RuntimeEnv;
+use datafusion::logical_expr::{Expr, SortExpr};
 use datafusion::physical_plan::SpillManager;
 use datafusion::physical_plan::metrics::{ExecutionPlanMetricsSet, SpillMetrics};
 use datafusion::physical_plan::stream::RecordBatchReceiverStream;
@@ -31,29 +35,60 @@ const FILES: usize = 64;
 /// Rows that the ranges of the files are found by, for each file.
 const SAMPLE: usize = 64;
 
-/// How often what does not fit is divided again, at most: rows with the same text cannot be divided.
+/// How often what does not fit is divided again, at most: rows with the same key cannot be divided.
 const DEPTH: usize = 8;
 
-/// The rows of a stream in the order of the text column `by`, with about `budget` bytes of them in memory. Rows with the
-/// same text come in no order of their own.
+/// Columns by number, and how each is ordered.
+pub(super) type Order = Vec<(usize, SortOptions)>;
+
+/// The order that a query asks for, where it names columns of the schema alone.
+pub(super) fn order_of(by: &[SortExpr], schema: &SchemaRef) -> Option<Order> {
+    let column = |by: &SortExpr| {
+        let Expr::Column(column) = &by.expr else {
+            return None;
+        };
+        let options = SortOptions::new(!by.asc, by.nulls_first);
+        Some((schema.index_of(&column.name).ok()?, options))
+    };
+    by.iter().map(column).collect()
+}
+
+/// The rows of a stream in an order, with about `budget` bytes of them in memory. Rows that are equal in it come in no order
+/// of their own.
+///
+/// # Errors
+/// When a column has a type that has no order.
 pub(super) fn ordered(
     rows: SendableRecordBatchStream,
-    by: &str,
+    by: &Order,
     budget: usize,
     env: Arc<RuntimeEnv>,
-) -> SendableRecordBatchStream {
-    let mut reader = RecordBatchReceiverStream::builder(rows.schema(), 2);
-    let (sink, by) = (reader.tx(), by.to_string());
+) -> Result<SendableRecordBatchStream> {
+    let schema = rows.schema();
+    let field = |(column, options): &(usize, SortOptions)| {
+        let ty = schema.field(*column).data_type().clone();
+        SortField::new_with_options(ty, *options)
+    };
+    let keys = RowConverter::new(by.iter().map(field).collect())?;
+    let columns = by.iter().map(|(column, _)| *column).collect();
+    let sort = Sort {
+        keys,
+        columns,
+        budget,
+        env,
+    };
+    let mut reader = RecordBatchReceiverStream::builder(schema, 2);
+    let sink = reader.tx();
     reader.spawn(async move {
-        let sort = Sort { by, budget, env };
         sort.run(rows, 0, &sink).await?;
         Ok(())
     });
-    reader.build()
+    Ok(reader.build())
 }
 
 struct Sort {
-    by: String,
+    keys: RowConverter,
+    columns: Vec<usize>,
     budget: usize,
     env: Arc<RuntimeEnv>,
 }
@@ -77,7 +112,8 @@ impl Sort {
             while let Some(batch) = rows.next().await {
                 let batch = batch?;
                 // What comes from a file of a table holds on to whole pages of it.
-                held.push(if depth == 0 { compact(&batch)? } else { batch }, &self.by)?;
+                let batch = if depth == 0 { compact(&batch)? } else { batch };
+                held.push(batch, self)?;
                 let fits = held.bytes <= self.budget || held.rows <= BATCH_ROWS || depth >= DEPTH;
                 if fits {
                     continue;
@@ -87,16 +123,18 @@ impl Sort {
                     files = (0..FILES).map(new).collect::<Result<Vec<_>>>()?;
                     ranges = held.ranges();
                 }
-                for (file, part) in std::mem::take(&mut held).divided(&ranges)? {
+                std::mem::take(&mut held).divide(&ranges, |file, part| {
                     files[file].append_batch(&part)?;
-                }
+                    Ok(())
+                })?;
             }
             if files.is_empty() {
                 return held.send(sink).await;
             }
-            for (file, part) in held.divided(&ranges)? {
+            held.divide(&ranges, |file, part| {
                 files[file].append_batch(&part)?;
-            }
+                Ok(())
+            })?;
             for file in &mut files {
                 let Some(file) = file.finish()? else {
                     continue;
@@ -112,104 +150,121 @@ impl Sort {
     }
 }
 
+/// A row by the number of its batch and its own within it.
+type Place = (u32, u32);
+
 /// Rows in memory.
 #[derive(Default)]
 struct Held {
     batches: Vec<RecordBatch>,
-    ids: Vec<StringViewArray>,
+    keys: Vec<Rows>,
     rows: usize,
     bytes: usize,
 }
 
 impl Held {
-    fn push(&mut self, batch: RecordBatch, by: &str) -> Result<()> {
-        let ids = batch.column_by_name(by).ok_or_else(|| {
-            DataFusionError::Plan(format!("there is no column {by} to sort rows by"))
-        })?;
-        let ids = cast(ids, &DataType::Utf8View)?;
-        self.ids.push(ids.as_string_view().clone());
+    fn push(&mut self, batch: RecordBatch, sort: &Sort) -> Result<()> {
+        let columns = sort.columns.iter().map(|c| Arc::clone(batch.column(*c)));
+        let keys = sort.keys.convert_columns(&columns.collect::<Vec<_>>())?;
         self.rows += batch.num_rows();
-        self.bytes += get_record_batch_memory_size(&batch);
+        self.bytes += get_record_batch_memory_size(&batch) + keys.size();
+        self.bytes += batch.num_rows() * size_of::<(u64, Place)>();
+        self.keys.push(keys);
         self.batches.push(batch);
         Ok(())
     }
 
-    fn id(&self, (batch, row): (usize, usize)) -> &[u8] {
-        let ids = &self.ids[batch];
-        if ids.is_valid(row) {
-            ids.value(row).as_bytes()
-        } else {
-            b""
-        }
+    fn key(&self, (batch, row): Place) -> &[u8] {
+        self.keys[batch as usize].row(row as usize).data()
     }
 
-    fn places(&self) -> impl Iterator<Item = (usize, usize)> {
-        let rows = self.batches.iter().map(RecordBatch::num_rows).enumerate();
-        rows.flat_map(|(batch, rows)| (0..rows).map(move |row| (batch, row)))
+    fn places(&self) -> impl Iterator<Item = Place> {
+        let rows = (0_u32..).zip(self.batches.iter().map(RecordBatch::num_rows));
+        rows.flat_map(|(batch, rows)| (0..rows as u32).map(move |row| (batch, row)))
     }
 
-    fn taken(&self, places: &[(usize, usize)]) -> Result<RecordBatch> {
+    fn taken(&self, places: impl Iterator<Item = Place>) -> Result<RecordBatch> {
         let batches: Vec<&RecordBatch> = self.batches.iter().collect();
-        Ok(interleave_record_batch(&batches, places)?)
+        let places: Vec<(usize, usize)> = places.map(|(b, r)| (b as usize, r as usize)).collect();
+        Ok(interleave_record_batch(&batches, &places)?)
     }
 
     /// Ranges that these rows divide evenly over.
     fn ranges(&self) -> Ranges {
         let step = (self.rows / (FILES * SAMPLE)).max(1);
-        let mut sample: Vec<&[u8]> = self.places().step_by(step).map(|p| self.id(p)).collect();
+        let mut sample: Vec<&[u8]> = self.places().step_by(step).map(|p| self.key(p)).collect();
         sample.sort_unstable();
         let first = |file: usize| {
             sample
                 .get(file * sample.len() / FILES)
-                .map(|id| id.to_vec())
+                .map(|key| key.to_vec())
         };
         Ranges((1..FILES).filter_map(first).collect())
     }
 
-    /// The rows of each range that has some.
-    fn divided(self, ranges: &Ranges) -> Result<Vec<(usize, RecordBatch)>> {
+    /// Gives out the rows of each range that has some.
+    fn divide(
+        self,
+        ranges: &Ranges,
+        mut give: impl FnMut(usize, RecordBatch) -> Result<()>,
+    ) -> Result<()> {
         let mut files = vec![vec![]; FILES];
         for place in self.places() {
-            files[ranges.of(self.id(place))].push(place);
+            files[ranges.of(self.key(place))].push(place);
         }
-        let some = files.into_iter().enumerate().filter(|(_, p)| !p.is_empty());
-        some.map(|(file, places)| Ok((file, self.taken(&places)?)))
-            .collect()
+        for (file, places) in files.into_iter().enumerate() {
+            if !places.is_empty() {
+                give(file, self.taken(places.into_iter())?)?;
+            }
+        }
+        Ok(())
     }
 
     /// Gives the rows out in order. False where nobody takes them any more.
     async fn send(self, sink: &Sink) -> Result<bool> {
-        let key = |id: &[u8]| {
-            let mut start = [0; 16];
-            let known = id.len().min(16);
-            start[..known].copy_from_slice(&id[..known]);
-            u128::from_be_bytes(start)
+        let same = self.same_start();
+        let next = |key: &[u8]| {
+            let mut bytes = [0; 8];
+            let known = &key[same..key.len().min(same + 8)];
+            bytes[..known.len()].copy_from_slice(known);
+            u64::from_be_bytes(bytes)
         };
-        let mut order: Vec<(u128, (usize, usize))> = self
-            .places()
-            .map(|place| (key(self.id(place)), place))
-            .collect();
+        let places = self.places();
+        let mut order: Vec<(u64, Place)> = places.map(|p| (next(self.key(p)), p)).collect();
         order.sort_unstable_by(|(a, at), (b, other)| {
-            a.cmp(b).then_with(|| self.id(*at).cmp(self.id(*other)))
+            a.cmp(b)
+                .then_with(|| self.key(*at)[same..].cmp(&self.key(*other)[same..]))
         });
         for some in order.chunks(BATCH_ROWS) {
-            let places: Vec<(usize, usize)> = some.iter().map(|(_, place)| *place).collect();
-            let batch = self.taken(&places)?;
+            let batch = self.taken(some.iter().map(|(_, place)| *place))?;
             if sink.send(Ok(batch)).await.is_err() {
                 return Ok(false);
             }
         }
         Ok(true)
     }
+
+    /// Bytes that all keys begin with.
+    fn same_start(&self) -> usize {
+        let mut keys = self.places().map(|p| self.key(p));
+        let Some(first) = keys.next() else { return 0 };
+        keys.fold(first.len(), |same, key| {
+            let (a, b) = (&first[..same], &key[..same.min(key.len())]);
+            match a.iter().zip(b).position(|(a, b)| a != b) {
+                Some(other) => other,
+                None => b.len(),
+            }
+        })
+    }
 }
 
-/// Where the second and each further range of texts begins.
+/// Where the second and each further range of keys begins.
 #[derive(Default)]
 struct Ranges(Vec<Vec<u8>>);
 
 impl Ranges {
-    fn of(&self, id: &[u8]) -> usize {
-        self.0.partition_point(|first| first.as_slice() <= id)
+    fn of(&self, key: &[u8]) -> usize {
+        self.0.partition_point(|first| first.as_slice() <= key)
     }
 }
 
@@ -232,7 +287,8 @@ pub fn compact(batch: &RecordBatch) -> Result<RecordBatch, ArrowError> {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use arrow::array::Int64Array;
+    use arrow::array::{Int64Array, StringViewArray};
+    use arrow::compute::{SortColumn, concat_batches, lexsort_to_indices, take_record_batch};
     use datafusion::physical_plan::memory::MemoryStream;
     use futures::TryStreamExt;
 
@@ -263,10 +319,19 @@ mod tests {
         Box::pin(MemoryStream::try_new(batches, schema, None).unwrap())
     }
 
-    async fn sorted(ids: &[Option<String>], budget: usize) -> Vec<Option<String>> {
+    async fn in_order(
+        rows: SendableRecordBatchStream,
+        by: &Order,
+        budget: usize,
+    ) -> Vec<RecordBatch> {
         let env = Arc::new(RuntimeEnv::default());
-        let stream = ordered(rows(ids), "id", budget, env);
-        let batches: Vec<RecordBatch> = stream.try_collect().await.unwrap();
+        let stream = ordered(rows, by, budget, env).unwrap();
+        stream.try_collect().await.unwrap()
+    }
+
+    async fn sorted(ids: &[Option<String>], budget: usize) -> Vec<Option<String>> {
+        let by = vec![(0, SortOptions::default())];
+        let batches = in_order(rows(ids), &by, budget).await;
         let mut found = vec![];
         for batch in &batches {
             let numbers = batch
@@ -325,12 +390,47 @@ mod tests {
     async fn what_fits_touches_no_disk() {
         let env = Arc::new(RuntimeEnv::default());
         let ids = ids(9_000);
-        let stream = ordered(rows(&ids), "id", 1 << 30, Arc::clone(&env));
+        let by = vec![(0, SortOptions::default())];
+        let stream = ordered(rows(&ids), &by, 1 << 30, Arc::clone(&env)).unwrap();
         let batches: Vec<RecordBatch> = stream.try_collect().await.unwrap();
         assert_eq!(
             batches.iter().map(RecordBatch::num_rows).sum::<usize>(),
             ids.len()
         );
         assert_eq!(env.disk_manager.used_disk_space(), 0);
+    }
+
+    #[tokio::test]
+    async fn several_columns_order_rows_each_its_own_way() {
+        let batch = |start: i64| {
+            let rows = start..start + 5_000;
+            let groups = rows
+                .clone()
+                .map(|n| (n % 7 > 0).then(|| format!("{}", n % 7)));
+            let groups: ArrayRef = Arc::new(groups.collect::<StringViewArray>());
+            let times = rows.map(|n| (n % 13 > 0).then_some(n * 7_919 % 50_021));
+            let times: ArrayRef = Arc::new(times.collect::<Int64Array>());
+            RecordBatch::try_from_iter_with_nullable([
+                ("group", groups, true),
+                ("time", times, true),
+            ])
+            .unwrap()
+        };
+        let batches: Vec<RecordBatch> = (0..10).map(|n| batch(n * 5_000)).collect();
+        let schema = batches[0].schema();
+        let (last_down, first_up) = (SortOptions::new(true, false), SortOptions::new(false, true));
+        let by = vec![(1, first_up), (0, last_down)];
+        let all = concat_batches(&schema, &batches).unwrap();
+        let keys = by.iter().map(|(column, options)| SortColumn {
+            values: Arc::clone(all.column(*column)),
+            options: Some(*options),
+        });
+        let order = lexsort_to_indices(&keys.collect::<Vec<_>>(), None).unwrap();
+        let wanted = take_record_batch(&all, &order).unwrap();
+        for budget in [usize::MAX, 1 << 17, 1] {
+            let rows = MemoryStream::try_new(batches.clone(), Arc::clone(&schema), None).unwrap();
+            let found = in_order(Box::pin(rows), &by, budget).await;
+            assert_eq!(concat_batches(&schema, &found).unwrap(), wanted, "{budget}");
+        }
     }
 }
