@@ -5,6 +5,7 @@ use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::disk::remove_file;
 use crate::error::{Error, Result};
 
 /// Far longer than it takes to make a file and lock it.
@@ -37,7 +38,7 @@ impl Alive {
     /// # Errors
     /// Those of the file system.
     pub fn end(self) -> Result<()> {
-        forget(&self.path)
+        remove_file(&self.path)
     }
 }
 
@@ -56,19 +57,6 @@ pub fn is_abandoned(path: &Path) -> bool {
     let made = path.metadata().and_then(|about| about.modified());
     let age = made.is_ok_and(|made| made.elapsed().is_ok_and(|age| age > MOMENT));
     age && !is_held(path)
-}
-
-/// Removes the file of one that is dead.
-///
-/// # Errors
-/// Those of the file system.
-pub fn forget(path: &Path) -> Result<()> {
-    match fs::remove_file(path) {
-        Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
-            Err(Error::io("cannot remove", path, &e))
-        }
-        _ => Ok(()),
-    }
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::alive::{Alive, is_abandoned, is_held};
+use crate::disk::make_dir;
 use crate::error::{Error, Result};
 
 /// Start of the folders' names.
@@ -46,7 +47,7 @@ pub fn folder(base: &Path) -> Result<PathBuf> {
     if let Some((dir, _)) = folders.get(base) {
         return Ok(dir.clone());
     }
-    fs::create_dir_all(base).map_err(|e| Error::io("cannot make the folder", base, &e))?;
+    make_dir(base)?;
     sweep(base);
     let dir = tempfile::Builder::new().prefix(PREFIX).tempdir_in(base);
     let dir = dir.map_err(|e| Error::io("cannot make a folder in", base, &e))?;

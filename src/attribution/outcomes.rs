@@ -27,6 +27,7 @@ use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 use super::outcome_parts::{Part, Parts};
 use super::served::Shown;
 use super::work::contract;
+use crate::disk::make_dir;
 use crate::engine::rows::map;
 use crate::engine::spool::Spooled;
 use crate::engine::{Engine, Library, Options, compact, interval_end_us};
@@ -93,7 +94,7 @@ pub async fn run(
         for (day, rows) in outcomes.credit(window, shown)? {
             let dir = store::partition_dir(snapshot, table, &day.to_string());
             let file = dir.join(format!("part-{part}.parquet"));
-            store::make_dir(&dir)?;
+            make_dir(&dir)?;
             let mut writer = TableWriter::create(table, &file)?;
             writer.write(&rows)?;
             credited += writer.finish()?;

@@ -12,10 +12,11 @@ use chrono::NaiveDate;
 use xxhash_rust::xxh3::Xxh3;
 
 use super::work::contract;
+use crate::disk::{make_dir, write_whole};
 use crate::engine::{Engine, Options};
 use crate::error::{Error, Result};
 use crate::warehouse::contract::Partition;
-use crate::warehouse::store::{make_dir, partition_dir, partitions, write_whole};
+use crate::warehouse::store::{partition_dir, partitions};
 
 /// Folder below the warehouse.
 const FOLDER: &str = "repeats";

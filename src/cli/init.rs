@@ -63,7 +63,7 @@ pub fn run(args: &Args, printer: &mut Printer) -> Result<()> {
 /// Writes a file that is not there yet, making the folders above it.
 pub fn write_new(path: &Path, text: &str) -> Result<()> {
     if let Some(dir) = path.parent() {
-        crate::warehouse::store::make_dir(dir)?;
+        crate::disk::make_dir(dir)?;
     }
     File::create_new(path)
         .and_then(|mut f| f.write_all(text.as_bytes()))

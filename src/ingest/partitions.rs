@@ -9,6 +9,7 @@ use arrow::compute::filter_record_batch;
 use arrow::datatypes::TimestampMicrosecondType;
 use chrono::DateTime;
 
+use crate::disk::make_dir;
 use crate::error::{Error, Result};
 use crate::warehouse::store::partition_dir;
 use crate::warehouse::{Table, TableWriter, table};
@@ -123,8 +124,7 @@ impl PartitionedWriter {
                 _ => self.table,
             };
             let dir = partition_dir(&self.snapshot, table, &value);
-            std::fs::create_dir_all(&dir)
-                .map_err(|e| Error::io("cannot make the folder", &dir, &e))?;
+            make_dir(&dir)?;
             let path = dir.join(format!("{}.{:03}.parquet", self.stem, written.len()));
             written.push(path.clone());
             let writer = TableWriter::create(table, &path)?;

@@ -8,6 +8,7 @@ use arrow::array::{ArrayRef, Decimal128Array, Int64Array, RecordBatch, StringVie
 use chrono::NaiveDate;
 
 use super::reader::{SourceFile, WHOLE_ROW};
+use crate::disk::make_dir;
 use crate::error::{Error, Result};
 use crate::privacy::Guard;
 use crate::warehouse::store::partition_dir;
@@ -114,7 +115,7 @@ impl Rejects<'_> {
         }
         let table = table("quarantine").ok_or_else(|| Error::unexpected("no table quarantine"))?;
         let dir = partition_dir(snapshot, table, &self.day.to_string());
-        std::fs::create_dir_all(&dir).map_err(|e| Error::io("cannot make the folder", &dir, &e))?;
+        make_dir(&dir)?;
         let mut writer = TableWriter::create(table, &dir.join(format!("{stem}.parquet")))?;
         let (source, kind, interval) = (self.source, self.kind, self.interval);
         let delivery = self.delivery_id;

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use super::deliveries::Row;
 use crate::config::SourceKind;
+use crate::disk::{make_dir, remove_file};
 use crate::error::{Error, Result};
-use crate::warehouse::store;
 
 /// Takes out of the tables what an earlier delivery brought. Charges are kept, in `superseded_charges`, unless the same files
 /// bring them again (`again`); those of closed billing periods stay where they are.
@@ -39,11 +39,11 @@ pub(super) fn take_out(
             }
             if charges && !again && *name != "quarantine" {
                 let dir = snapshot.join("superseded_charges").join(partition);
-                store::make_dir(&dir)?;
+                make_dir(&dir)?;
                 let kept = dir.join(format!("{}.{file}", before.delivery_id));
                 std::fs::rename(&path, &kept).map_err(|e| Error::io("cannot move", &path, &e))?;
             } else {
-                std::fs::remove_file(&path).map_err(|e| Error::io("cannot remove", &path, &e))?;
+                remove_file(&path)?;
             }
         }
     }
@@ -56,7 +56,7 @@ pub(super) fn take_back(snapshot: &Path, delivery_id: &str) -> Result<()> {
     for path in files_below(&snapshot.join("superseded_charges")) {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         if name.starts_with(&prefix) {
-            std::fs::remove_file(&path).map_err(|e| Error::io("cannot remove", &path, &e))?;
+            remove_file(&path)?;
         }
     }
     Ok(())

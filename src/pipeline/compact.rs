@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use chrono::{Datelike, Months, NaiveDate};
 
 use super::ledger::{Ledger, Status, lock_of, write};
-use crate::error::{Error, Result};
-use crate::warehouse::store::sync_dir;
+use crate::disk::{read_dir, remove_file, sync_dir};
+use crate::error::Result;
 use crate::warehouse::{Warehouse, ledgers};
 
 /// Puts the ledgers of `warehouse` together, for whom `today` is. Needs the warehouse's lock. Whatever ends it in the middle,
@@ -36,8 +36,8 @@ pub fn compact(warehouse: &Warehouse, today: NaiveDate) -> Result<()> {
     for (month, files) in due {
         add(&dir, &month, &files)?;
     }
-    for file in ledgers::twice(&dir, &crate::warehouse::store::read_dir(&dir)?)? {
-        std::fs::remove_file(&file).map_err(|e| Error::io("cannot remove", &file, &e))?;
+    for file in ledgers::twice(&dir, &read_dir(&dir)?)? {
+        remove_file(&file)?;
     }
     Ok(())
 }
@@ -106,7 +106,7 @@ mod tests {
     }
 
     fn files(warehouse: &Warehouse) -> Vec<String> {
-        let paths = crate::warehouse::store::read_dir(&warehouse.runs()).unwrap();
+        let paths = read_dir(&warehouse.runs()).unwrap();
         let names = paths.iter().map(|p| p.file_name().unwrap().to_str());
         names.map(|name| name.unwrap().to_string()).collect()
     }

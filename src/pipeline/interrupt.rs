@@ -10,6 +10,7 @@ use chrono::Utc;
 
 use super::ledger::{Ledger, Status, lock_of};
 use crate::config::{Keep, TimeSpan};
+use crate::disk::remove_file;
 use crate::error::{Error, Kind, Result};
 use crate::warehouse::Prepared;
 
@@ -101,5 +102,5 @@ fn note(file: &Path, message: &str, runs: &Runs) -> Result<()> {
     let mut ledger = Ledger::read(file)?;
     ledger.close(Status::Interrupted, Some(Utc::now()), Some(message));
     ledger.write(runs)?;
-    crate::alive::forget(&lock_of(file))
+    remove_file(&lock_of(file))
 }

@@ -20,6 +20,7 @@ use super::interrupt::{Runs, whole};
 use super::meter::{Moment, peak_rss};
 use crate::alive::{self, Alive};
 use crate::config::Keep;
+use crate::disk::{read_dir, remove_file};
 use crate::engine::rows::map;
 use crate::error::{Error, Result};
 use crate::privacy::secrets::hidden;
@@ -481,15 +482,10 @@ pub(super) fn note_what_became(warehouse: &Warehouse, runs: &Runs) -> Result<()>
 
 /// Notes of each run whose process died that it did.
 fn note_the_dead(warehouse: &Warehouse, runs: &Runs) -> Result<()> {
-    let dir = warehouse.runs();
-    let entries = std::fs::read_dir(&dir).map_err(|e| Error::io("cannot list", &dir, &e))?;
-    for entry in entries {
-        let lock = entry
-            .map_err(|e| Error::io("cannot list", &dir, &e))?
-            .path();
+    for lock in read_dir(&warehouse.runs())? {
         // What was to take the place of a ledger or a lock, by one that died just then.
         if lock.extension().is_some_and(|e| e == "new") && alive::is_abandoned(&lock) {
-            alive::forget(&lock)?;
+            remove_file(&lock)?;
         }
         if lock.extension().is_none_or(|e| e != "lock") || alive::is_held(&lock) {
             continue;
@@ -510,8 +506,8 @@ fn note_the_dead(warehouse: &Warehouse, runs: &Runs) -> Result<()> {
             }
             ledger.write(runs)?;
         }
-        alive::forget(&file.with_extension("new"))?;
-        alive::forget(&lock)?;
+        remove_file(&file.with_extension("new"))?;
+        remove_file(&lock)?;
     }
     Ok(())
 }

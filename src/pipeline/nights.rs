@@ -19,6 +19,7 @@ use super::runs::{self, Run};
 use super::{Selection, Stage};
 use crate::config::source::Interval;
 use crate::config::{Pipeline, SourceKind};
+use crate::disk::is_empty;
 use crate::engine::Engine;
 use crate::engine::rows::map;
 use crate::error::{Error, Result};
@@ -324,7 +325,7 @@ fn published(pipeline: &Pipeline, snapshot: &Path) -> Result<BTreeSet<NaiveDate>
 fn partitions(snapshot: &Path, name: &str) -> Result<BTreeSet<NaiveDate>> {
     let table = table(name).ok_or_else(|| Error::unexpected(format!("no table {name}")))?;
     let mut partitions = store::partitions(snapshot, table)?;
-    partitions.retain(|p| !store::is_empty(&store::partition_dir(snapshot, table, p)));
+    partitions.retain(|p| !is_empty(&store::partition_dir(snapshot, table, p)));
     Ok(partitions.iter().filter_map(|ds| ds.parse().ok()).collect())
 }
 

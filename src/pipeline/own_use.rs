@@ -8,6 +8,7 @@ use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringViewArray, Timestamp
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::compute::Device;
+use crate::disk::make_dir;
 use crate::error::{Error, Result};
 use crate::warehouse::store::partition_dir;
 use crate::warehouse::{TableWriter, table};
@@ -53,7 +54,7 @@ impl Account<'_> {
         };
         let usage = table("usage").ok_or_else(|| Error::unexpected("no table usage"))?;
         let dir = partition_dir(snapshot, usage, &first.started.date_naive().to_string());
-        std::fs::create_dir_all(&dir).map_err(|e| Error::io("cannot make the folder", &dir, &e))?;
+        make_dir(&dir)?;
         let path = dir.join(format!("{OWN_USE}.{}.{}.parquet", self.run_id, self.stage));
         let same = |text: &str| -> ArrayRef {
             Arc::new(

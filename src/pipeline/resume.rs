@@ -15,9 +15,9 @@ use super::Stage;
 use super::ledger::Entry;
 use super::origin::Ingredients;
 use super::stages::Carried;
+use crate::disk::{make_dir, read_dir, remove_dir, sync_dir, write_whole};
 use crate::error::{Error, Result};
 use crate::warehouse::layers::{Layer, Listing};
-use crate::warehouse::store::{make_dir, read_dir, remove_dir, sync_dir, write_whole};
 use crate::warehouse::{Staging, Warehouse};
 
 /// End of the folders' names.

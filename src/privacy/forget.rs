@@ -12,6 +12,7 @@ use super::forgotten::State;
 use super::search::{Hit, Searched, files_below};
 use super::{Forgotten, People, erase};
 use crate::config::{Keep, Pipeline, SourceKind};
+use crate::disk::{read_dir, remove_dir, remove_file};
 use crate::engine::rows::map;
 use crate::engine::{Engine, Options};
 use crate::error::{Error, Result};
@@ -151,19 +152,9 @@ async fn known_keys(pipeline: &Pipeline, snapshot: &Path) -> Result<()> {
 /// Removes the snapshots beside the current one that hold any of the people, and what runs that died were staging.
 fn without_older_snapshots(warehouse: &Warehouse, people: &People) -> Result<Vec<PathBuf>> {
     let current = warehouse.snapshot();
-    let dir = warehouse.root().join("snapshots");
+    let mut others = read_dir(&warehouse.snapshots())?;
+    others.retain(|path| path.is_dir() && current != path.canonicalize().ok());
     let mut removed = vec![];
-    let entries = std::fs::read_dir(&dir).map_err(|e| Error::io("cannot list", &dir, &e))?;
-    let mut others: Vec<PathBuf> = vec![];
-    for entry in entries {
-        let path = entry
-            .map_err(|e| Error::io("cannot list", &dir, &e))?
-            .path();
-        if path.is_dir() && current.as_ref() != path.canonicalize().ok().as_ref() {
-            others.push(path);
-        }
-    }
-    others.sort();
     for path in others {
         let mut own = Searched::default();
         let staged = path.extension().is_some();
@@ -171,7 +162,7 @@ fn without_older_snapshots(warehouse: &Warehouse, people: &People) -> Result<Vec
             own.folder(&path, people)?;
         }
         if staged || !own.hits.is_empty() {
-            std::fs::remove_dir_all(&path).map_err(|e| Error::io("cannot remove", &path, &e))?;
+            remove_dir(&path)?;
             removed.push(path);
         }
     }
@@ -188,7 +179,7 @@ fn without_report(out: &Path, people: &People) -> Result<Vec<PathBuf>> {
         .map(Path::to_path_buf)
         .collect();
     for path in &found {
-        std::fs::remove_file(path).map_err(|e| Error::io("cannot remove", path, &e))?;
+        remove_file(path)?;
     }
     Ok(found)
 }

@@ -14,9 +14,9 @@ use rand::rngs::SysRng;
 use sha2::Sha256;
 
 use super::People;
+use crate::disk::{make_dir, sync_dir, write_whole};
 use crate::engine::hex;
 use crate::error::{Error, Result};
-use crate::warehouse::store::{make_dir, sync_dir, write_whole};
 
 /// The file below the warehouse; a store has the same folder.
 const FILE: &str = "forgotten/list";

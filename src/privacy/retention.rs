@@ -8,7 +8,8 @@ use std::path::Path;
 use chrono::{Days, NaiveDate};
 
 use crate::config::Pipeline;
-use crate::error::{Error, Result};
+use crate::disk::remove_dir;
+use crate::error::Result;
 use crate::pipeline::run::window;
 use crate::warehouse::{Partition, TABLES, store, table};
 
@@ -132,7 +133,7 @@ pub fn apply(pipeline: &Pipeline, staged: &Path, date: NaiveDate) -> Result<Vec<
         };
         for day in &dropped.days {
             let dir = store::partition_dir(staged, table, day);
-            std::fs::remove_dir_all(&dir).map_err(|e| Error::io("cannot remove", &dir, &e))?;
+            remove_dir(&dir)?;
         }
     }
     Ok(due)

@@ -21,6 +21,7 @@ use parquet::file::properties::WriterProperties;
 use crate::attribution::Basis;
 use crate::attribution::split;
 use crate::config::Pipeline;
+use crate::disk::make_dir;
 use crate::engine::{Engine, Library, Options};
 use crate::error::{Error, Result};
 use crate::money::{Money, SCALE};
@@ -88,8 +89,7 @@ pub async fn write(
                 .await?;
         }
         let folder = to.join(format!("billing_period={period}"));
-        std::fs::create_dir_all(&folder)
-            .map_err(|e| Error::io("cannot make the folder", &folder, &e))?;
+        make_dir(&folder)?;
         written.push(
             one(&engine, library, format, &folder)
                 .await

@@ -15,6 +15,7 @@ use super::settings::Settings;
 use super::table::{self, Of};
 use crate::compute::{self, Choice, Device};
 use crate::config::{Model, Pipeline};
+use crate::disk::make_dir;
 use crate::engine::{Library, Options};
 use crate::error::{Error, Kind, Result, nearest};
 use crate::evaluate::held_out::HeldOut;
@@ -370,7 +371,7 @@ impl Book<'_> {
         let table = contract("trials").ok_or_else(|| Error::unexpected("no table trials"))?;
         let night = self.tuning.date.to_string();
         let dir = partition_dir(staging.dir(), table, &night);
-        std::fs::create_dir_all(&dir).map_err(|e| Error::io("cannot make the folder", &dir, &e))?;
+        make_dir(&dir)?;
         let file = dir.join(format!("{}.parquet", self.of.search_id));
         let mut writer = TableWriter::create(table, &file)?;
         writer.write(&table::batch(&self.of, self.search, trials)?)?;

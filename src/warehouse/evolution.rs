@@ -14,9 +14,9 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde::{Deserialize, Serialize};
 
 use super::contract::Table;
-use super::store::{read_dir, write_whole};
 use super::tables::TABLES;
 use super::writer::TableWriter;
+use crate::disk::{read_dir, write_whole};
 use crate::error::{Error, Result};
 
 /// Its name in a snapshot.

@@ -4,13 +4,14 @@
 //! Files are never changed once written, so a layer is hard links and a list of what is gone.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::store::{link_or_copy, make_dir, read_dir, remove_dir, remove_empty_dirs, sync_tree};
+use crate::disk::{
+    link_or_copy, make_dir, read_dir, remove_dir, remove_empty_dirs, remove_file, sync_tree,
+};
 use crate::error::{Error, Result};
 
 /// The files below a folder.
@@ -127,17 +128,10 @@ impl Layer {
     }
 }
 
-fn remove_file(path: &Path) -> Result<()> {
-    match fs::remove_file(path) {
-        Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
-            Err(Error::io("cannot remove", path, &e))
-        }
-        _ => Ok(()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     /// Path and text of each file, and the empty folders.

@@ -14,7 +14,7 @@ use arrow::datatypes::DataType;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
-use super::store::read_dir;
+use crate::disk::read_dir;
 use crate::error::{Error, Result};
 
 /// The files of a folder of ledgers, oldest first, that together have each run once.

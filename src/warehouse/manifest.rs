@@ -10,7 +10,7 @@ use std::path::{Component, Path};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::store::read_dir;
+use crate::disk::read_dir;
 use crate::engine::hex;
 use crate::error::{Error, Kind, Result};
 

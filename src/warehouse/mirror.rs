@@ -29,10 +29,9 @@ use super::ledgers;
 use super::manifest::{self, Entry, Manifest};
 use super::pointer::{self, Pointer, folder_of};
 use super::remote::{Remote, Version, listed_as};
-use super::store::{
-    ORPHAN, Warehouse, make_dir, read_dir, remove_dir, sync_dir, sync_tree, write_whole,
-};
+use super::store::{ORPHAN, Warehouse};
 use crate::config::{Keep, Store};
+use crate::disk::{make_dir, read_dir, remove_dir, sync_dir, sync_tree, write_whole};
 use crate::error::{Error, Kind, Result};
 
 /// Folder of the warehouse for what is known of the store.

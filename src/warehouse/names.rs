@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 
 use xxhash_rust::xxh3::Xxh3;
 
-use super::store::read_dir;
+use crate::disk::read_dir;
 use crate::error::{Error, Result};
 
 const END: &str = ".parquet";

@@ -144,7 +144,7 @@ impl Remote {
                 let path = url
                     .to_file_path()
                     .map_err(|()| wrong("this is no path of a folder"))?;
-                super::store::make_dir(&path)?;
+                crate::disk::make_dir(&path)?;
                 let store = LocalFileSystem::new_with_prefix(&path).map_err(refused)?;
                 folder = Some(path);
                 (Box::new(store), Key::default())
@@ -589,7 +589,7 @@ impl Client {
         let failed = |e| self.failed("read", name, &e);
         let io = |e| Error::io("cannot write", path, &e);
         if let Some(parent) = path.parent() {
-            super::store::make_dir(parent)?;
+            crate::disk::make_dir(parent)?;
         }
         let new = path.with_added_extension("new");
         let mut target = File::create(&new).map_err(io)?;

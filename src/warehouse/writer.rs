@@ -14,6 +14,7 @@ use parquet::schema::types::ColumnPath;
 
 use super::contract::{Table, Type};
 use super::order::Order;
+use crate::disk::remove_file;
 use crate::error::{Error, Result};
 
 /// Rows per row group: small enough that a reader prunes, large enough that columns compress.
@@ -164,7 +165,7 @@ impl TableWriter {
             .sync_all()
             .map_err(|e| Error::io("cannot sync", &path, &e))?;
         if rows == 0 {
-            std::fs::remove_file(&path).map_err(|e| Error::io("cannot remove", &path, &e))?;
+            remove_file(&path)?;
         }
         Ok(rows)
     }

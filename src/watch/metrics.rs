@@ -17,11 +17,11 @@ use super::lineage::Lineage;
 use super::standing::Standing;
 use super::trace::Trace;
 use crate::config::Pipeline;
+use crate::disk::{make_dir, write_whole};
 use crate::error::{Error, Kind, Result};
 use crate::pipeline::freshness::end_of;
 use crate::pipeline::runs::{Job, last_success};
 use crate::warehouse::Warehouse;
-use crate::warehouse::store::{make_dir, write_whole};
 
 /// Every metric, with its help.
 pub const METRICS: [(&str, &str); 26] = [
