@@ -9,6 +9,7 @@ pub mod privacy;
 pub mod source;
 pub mod store;
 pub mod trace;
+mod validate;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -9,8 +9,9 @@ use chrono::{NaiveDate, TimeDelta, Utc};
 
 use super::compact::compact;
 use super::devices::Devices;
+use super::died::note_what_became;
 use super::interrupt::whole;
-use super::ledger::{Entry, Ledger, note_what_became};
+use super::ledger::{Entry, Ledger};
 use super::meter::{Moment, peak_rss};
 use super::origin::Origin;
 use super::resume::{self, Book, Found};

@@ -2,7 +2,8 @@
 
 use chrono::{DateTime, Utc};
 
-use super::ledger::{DIED, Ledger, Status, file_of, is_alive};
+use super::died::{DIED, is_alive};
+use super::ledger::{Ledger, Status, file_of};
 use crate::engine::Engine;
 use crate::engine::rows::map;
 use crate::error::Result;

@@ -142,7 +142,7 @@ pub fn whole(
     let warehouse = Warehouse::new(world.warehouse());
     for ledger in ledgers(&world.warehouse()) {
         let is = status(&ledger);
-        let alive = recost::pipeline::ledger::is_alive(&warehouse, &ledger.run_id);
+        let alive = recost::pipeline::died::is_alive(&warehouse, &ledger.run_id);
         assert!(!alive, "after {fault} {} counts as alive", ledger.run_id);
         if Some(&ledger.run_id) == now.as_ref() {
             let said = [Status::Done, Status::Started].contains(&is);
