@@ -8,7 +8,7 @@ use std::process::Output;
 use insta::assert_snapshot;
 use tempfile::TempDir;
 
-use crate::shop::{NIGHT, Shop, recost, text};
+use crate::shop::{JSON, NIGHT, RUN, Shop, recost, text};
 
 const COMMANDS: [&str; 19] = [
     "demo",
@@ -161,16 +161,7 @@ fn the_summary_of_a_night_its_checks_and_its_status() {
 #[test]
 fn progress_as_json_is_one_object_a_line() {
     let shop = Shop::new();
-    let out = shop.recost(&[
-        "run",
-        "pipeline.toml",
-        "--date",
-        NIGHT,
-        "--device",
-        "cpu",
-        "--log-format",
-        "json",
-    ]);
+    let out = shop.recost(&[&RUN[..], &JSON].concat());
     assert!(out.status.success());
     let events: Vec<serde_json::Value> = text(&out.stderr)
         .lines()

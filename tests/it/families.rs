@@ -7,7 +7,7 @@ use recost::evaluate::binary::{Confusion, Example, auc, estimate};
 use recost::features::csr::Csr;
 use recost::model::{Examples, Family, Fitted};
 
-use crate::shop::{Shop, text};
+use crate::shop::{Shop, run_of, text};
 
 #[test]
 fn a_night_trains_scores_and_evaluates_a_model_of_every_family() {
@@ -210,7 +210,7 @@ fn a_warm_start_is_as_good_as_a_fresh_one_and_says_where_it_came_from() {
     };
     twin(64);
     for date in ["2026-10-30", "2026-10-31"] {
-        let out = shop.recost(&["run", "pipeline.toml", "--date", date, "--device", "cpu"]);
+        let out = shop.recost(&run_of(date));
         assert!(out.status.success(), "{}", text(&out.stderr));
     }
     let models = shop.query(
@@ -228,14 +228,7 @@ fn a_warm_start_is_as_good_as_a_fresh_one_and_says_where_it_came_from() {
     assert_eq!(judged, ["true", "true"]);
     twin(32);
     let before = shop.published();
-    let out = shop.recost(&[
-        "run",
-        "pipeline.toml",
-        "--date",
-        "2026-10-31",
-        "--device",
-        "cpu",
-    ]);
+    let out = shop.recost(&run_of("2026-10-31"));
     let error = text(&out.stderr);
     assert_eq!(out.status.code(), Some(2), "{error}");
     let words: Vec<&str> = error.split_whitespace().collect();

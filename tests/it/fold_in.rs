@@ -1,6 +1,6 @@
 //! Models that are not trained every night: on the nights between, what is new is folded in.
 
-use crate::shop::{Shop, text};
+use crate::shop::{Shop, run_of, text};
 
 const MODELS: &str = r#"
 [[models]]
@@ -37,7 +37,7 @@ fn shop() -> Shop {
 /// Runs the night of a day of October.
 fn night(shop: &Shop, day: u32) -> String {
     let date = format!("2026-10-{day}");
-    let out = shop.recost(&["run", "pipeline.toml", "--date", &date, "--device", "cpu"]);
+    let out = shop.recost(&run_of(&date));
     assert!(out.status.success(), "{}", text(&out.stderr));
     text(&out.stdout) + &text(&out.stderr)
 }

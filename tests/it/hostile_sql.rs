@@ -6,7 +6,7 @@ use chrono::NaiveDate;
 use recost::engine::{Engine, Options};
 use recost::error::Kind;
 
-use crate::shop::{NIGHT, Shop, text};
+use crate::shop::{Shop, text};
 
 /// Statements that write, define or set something; `{file}` is a path.
 const DEEDS: &[&str] = &[
@@ -175,7 +175,7 @@ fn the_sql_of_a_project_reads_what_the_pipeline_names() {
         "select 1 as _row, event_id as user_id from events".to_string(),
     ] {
         fs::write(shop.file("sql/sources/users/own.sql"), &sql).unwrap();
-        let out = shop.recost(&["run", "pipeline.toml", "--date", NIGHT, "--device", "cpu"]);
+        let out = shop.run();
         let said = text(&out.stderr);
         assert_eq!(out.status.code(), Some(2), "{sql}\n{said}");
         assert!(said.contains("own.sql"), "{said}");
@@ -195,7 +195,7 @@ fn the_sql_of_a_project_reads_what_the_pipeline_names() {
         shop.file("sql/sources/users/own.sql"),
     )
     .unwrap();
-    let out = shop.recost(&["run", "pipeline.toml", "--date", NIGHT, "--device", "cpu"]);
+    let out = shop.run();
     let said = text(&out.stderr);
     assert_eq!(out.status.code(), Some(2), "{said}");
     assert!(said.contains("leads out of the folder"), "{said}");
@@ -210,6 +210,6 @@ fn the_sql_of_a_project_reads_what_the_pipeline_names() {
         std::os::unix::fs::symlink(shop.file("sql"), shop.file(&format!("sql/sources/{link}")))
             .unwrap();
     }
-    let out = shop.recost(&["run", "pipeline.toml", "--date", NIGHT, "--device", "cpu"]);
+    let out = shop.run();
     assert_eq!(out.status.code(), Some(2), "{}", text(&out.stderr));
 }

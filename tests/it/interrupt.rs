@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-use crate::shop::{NIGHT, Shop, text};
+use crate::shop::{NIGHT, RUN, Shop, text, tune_of};
 
 /// Far longer than an interrupt takes, far shorter than the stages it comes into.
 const SOON: Duration = Duration::from_secs(20);
@@ -58,8 +58,6 @@ impl Working {
         self.child.wait_with_output().unwrap()
     }
 }
-
-pub const RUN: [&str; 6] = ["run", "pipeline.toml", "--date", NIGHT, "--device", "cpu"];
 
 /// Whether the newest run is in `stage`. A ledger that is replaced just between being listed and read is asked again.
 pub fn is_in(shop: &Shop, stage: &str) -> bool {
@@ -179,15 +177,7 @@ fn sigterm_ends_a_search_and_keeps_what_it_published() {
         params,
         "params = { dim = 64, iterations = 10000 }\n[models.search]\ntrials = 4\n[models.search.space]\nalpha = { min = 1.0, max = 100.0 }\n",
     );
-    let args = [
-        "tune",
-        "pipeline.toml",
-        "home-als",
-        "--date",
-        NIGHT,
-        "--device",
-        "cpu",
-    ];
+    let args = tune_of(NIGHT);
     let mut tune = Working::start(&shop, &temp, &args);
     tune.until("search", || is_in(&shop, "tune"));
     // A night may run meanwhile, and does not take the search for dead.

@@ -9,8 +9,8 @@ use std::sync::mpsc::{Receiver, channel};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::interrupt::{RUN, Working, is_in};
-use crate::shop::{Shop, text};
+use crate::interrupt::{Working, is_in};
+use crate::shop::{RUN, STAGES, Shop, text};
 
 /// What every event must have: <https://openlineage.io/spec/2-0-2/OpenLineage.json>, `RunEvent` and what it refers to.
 fn valid(event: &Value) {
@@ -219,15 +219,6 @@ fn a_catalogue_of_lineage_is_told_how_runs_end_and_what_they_made_of_what() {
 
 /// Each stage starts and completes, and is told with its datasets once they are published.
 fn stages_are_told_with_what_they_read_and_made(events: &[Value]) {
-    const STAGES: [&str; 7] = [
-        "ingest",
-        "features",
-        "train",
-        "score",
-        "evaluate",
-        "attribute",
-        "check",
-    ];
     let told = of_stages(events);
     let (running, published) = told.split_at(2 * STAGES.len());
     for (stage, pair) in STAGES.iter().zip(running.chunks(2)) {

@@ -7,7 +7,7 @@ use arrow::datatypes::Float64Type;
 use datafusion::prelude::ParquetReadOptions;
 use recost::engine::{Engine, Options};
 
-use crate::shop::{NIGHT, Shop, python, text};
+use crate::shop::{NIGHT, RUN, Shop, python, run_of, text};
 
 /// A session over the published tables that also knows the generator's truth.
 fn ask(shop: &Shop, sql: &str) -> Vec<RecordBatch> {
@@ -170,16 +170,7 @@ fn every_recommendation_served_has_its_row_also_where_its_model_cost_nothing() {
 fn a_stage_alone_says_when_it_cannot_run_alone() {
     let shop = Shop::new();
     let select = |stage: &str| {
-        let out = shop.recost(&[
-            "run",
-            "pipeline.toml",
-            "--date",
-            NIGHT,
-            "--device",
-            "cpu",
-            "--select",
-            stage,
-        ]);
+        let out = shop.recost(&[&RUN[..], &["--select", stage]].concat());
         (out.status.code().unwrap(), text(&out.stderr))
     };
     for stage in ["features", "evaluate", "attribute+"] {
@@ -236,14 +227,7 @@ fn what_happens_after_a_night_changes_nothing_in_its_features() {
     let (with, without) = (Shop::new(), Shop::new());
     std::fs::remove_dir_all(without.file("exports/events/ds=2026-10-31")).unwrap();
     let features = |shop: &Shop| {
-        let out = shop.recost(&[
-            "run",
-            "pipeline.toml",
-            "--date",
-            "2026-10-30",
-            "--device",
-            "cpu",
-        ]);
+        let out = shop.recost(&run_of("2026-10-30"));
         assert!(out.status.success(), "{}", text(&out.stderr));
         let files = shop.published().into_iter();
         let tables = [

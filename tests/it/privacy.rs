@@ -10,7 +10,7 @@ use std::process::{Command, Output, Stdio};
 use recost::privacy::People;
 use recost::privacy::search::Searched;
 
-use crate::shop::{NIGHT, Shop, copy, python, query, text, walk};
+use crate::shop::{NIGHT, Shop, copy, python, query, run_of, text, walk};
 
 const KEY: &str = "test-key-0123456789abcdef-0123456789";
 const BEFORE: &str = "2026-10-30";
@@ -267,12 +267,7 @@ fn ids_become_pseudonyms_before_anything_is_written_and_no_secret_is_told() {
 fn a_forgotten_person_is_nowhere_stays_away_and_costs_nobody_a_cent() {
     let shop = small();
     let night = |dir: &Path, date: &str| {
-        ok(&recost(
-            dir,
-            &[],
-            &["run", "pipeline.toml", "--date", date, "--device", "cpu"],
-            "",
-        ));
+        ok(&recost(dir, &[], &run_of(date), ""));
     };
     night(shop.path(), BEFORE);
     let twin = tempfile::TempDir::new().unwrap();

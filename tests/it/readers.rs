@@ -3,9 +3,8 @@
 use std::sync::Arc;
 
 use arrow::array::{Int64Array, RecordBatch};
-use parquet::arrow::ArrowWriter;
 
-use crate::shop::{python, text};
+use crate::shop::{parquet, python, text};
 use crate::store::Machine;
 
 const PUBLISHES: i64 = 300;
@@ -25,11 +24,7 @@ fn file(run: i64, amount: i64) -> Vec<u8> {
         ),
     ])
     .unwrap();
-    let mut bytes = vec![];
-    let mut writer = ArrowWriter::try_new(&mut bytes, batch.schema(), None).unwrap();
-    writer.write(&batch).unwrap();
-    writer.close().unwrap();
-    bytes
+    parquet(&batch)
 }
 
 #[test]

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-use crate::interrupt::{RUN, Working, assert_no_orphan, endless, is_in, quick};
-use crate::shop::{NIGHT, Shop, text};
+use crate::interrupt::{Working, assert_no_orphan, endless, is_in, quick};
+use crate::shop::{NIGHT, RUN, STAGES, Shop, run_of, text};
 
 /// Of a run that must succeed: what it wrote to its two outputs.
 fn said(shop: &Shop, more: &[&str]) -> (String, String) {
@@ -108,14 +108,7 @@ fn a_night_that_is_there_already_is_not_run_again_unless_something_changed() {
     std::fs::write(own.join("mine.sql"), "select 1 as one").unwrap();
     assert!(said(&shop, &[]).0.starts_with("Night of"));
     // Another night in between: what it published is not this night's.
-    let other = shop.recost(&[
-        "run",
-        "pipeline.toml",
-        "--date",
-        "2026-10-30",
-        "--device",
-        "cpu",
-    ]);
+    let other = shop.recost(&run_of("2026-10-30"));
     assert!(other.status.success(), "{}", text(&other.stderr));
     assert!(said(&shop, &[]).0.starts_with("Night of"));
 }
@@ -133,15 +126,7 @@ fn a_run_that_is_killed_after_and_in_every_stage_ends_with_the_same_tables() {
         assert_eq!(run.end().status.code(), None);
         assert!(!shop.file("warehouse/current").exists());
     }
-    let done = [
-        "ingest",
-        "features",
-        "train",
-        "score",
-        "evaluate",
-        "attribute",
-    ];
-    assert_eq!(kept(&shop)[..6], done);
+    assert_eq!(kept(&shop)[..6], STAGES[..6]);
     let out = Working::start(&shop, &temp, &RUN)
         .child
         .wait_with_output()
@@ -149,7 +134,7 @@ fn a_run_that_is_killed_after_and_in_every_stage_ends_with_the_same_tables() {
     let log = text(&out.stderr);
     assert!(out.status.success(), "{log}");
     assert!(log.contains("going on after attribute of run "), "{log}");
-    assert_eq!(taken_over(&shop)[..6], done);
+    assert_eq!(taken_over(&shop)[..6], STAGES[..6]);
     assert_eq!(published(&shop), published(&clean));
     assert_no_orphan(&shop, &temp);
     assert!(said(&shop, &[]).0.starts_with("Nothing to do"));
@@ -174,7 +159,7 @@ fn what_changed_meanwhile_is_done_again_from_the_first_stage_that_it_changes() {
     let check = shop.file("sql/checks/never.sql");
     std::fs::create_dir_all(check.parent().unwrap()).unwrap();
     std::fs::write(&check, "select 1 as wrong").unwrap();
-    let out = shop.recost(&RUN);
+    let out = shop.run();
     let log = text(&out.stderr);
     assert_eq!(out.status.code(), Some(3), "{log}");
     let why = "going on after ingest of run ";
@@ -222,14 +207,7 @@ fn other_tables_or_exports_leave_nothing_to_go_on_with() {
     shop.edit("iterations = 10", "iterations = 10000");
     die();
     quick(&shop);
-    let out = shop.recost(&[
-        "run",
-        "pipeline.toml",
-        "--date",
-        "2026-10-30",
-        "--device",
-        "cpu",
-    ]);
+    let out = shop.recost(&run_of("2026-10-30"));
     let log = text(&out.stderr);
     assert!(out.status.success(), "{log}");
     assert!(
@@ -247,7 +225,7 @@ fn trouble_that_passes_is_tried_again_and_trouble_that_stays_is_not_for_ever() {
     let hash = shop.file("warehouse/repeats/2026-10.new");
     std::os::unix::fs::symlink(shop.file("share/x"), hash).unwrap();
     shop.edit("[run]", "[run]\nretries = 0");
-    let out = shop.recost(&RUN);
+    let out = shop.run();
     assert_eq!(out.status.code(), Some(9), "{}", text(&out.stderr));
     shop.edit("retries = 0", "retries = 4");
     let mut run = Working::start(&shop, &temp, &RUN);

@@ -5,10 +5,39 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::OnceLock;
 
+use arrow::array::RecordBatch;
+use parquet::arrow::ArrowWriter;
 use tempfile::TempDir;
 
 /// Last day of the shop's exports.
 pub const NIGHT: &str = "2026-10-31";
+
+/// Arguments of [`NIGHT`]'s run.
+pub const RUN: [&str; 6] = run_of(NIGHT);
+
+/// Arguments of the run of a night; the CPU computes.
+pub const fn run_of(night: &str) -> [&str; 6] {
+    ["run", "pipeline.toml", "--date", night, "--device", "cpu"]
+}
+
+/// Arguments of a search for better hyperparameters of the first model, judged on a night.
+pub fn tune_of(night: &str) -> Vec<&str> {
+    [&["tune", "pipeline.toml", "home-als"], &run_of(night)[2..]].concat()
+}
+
+/// Has the program log as JSON, which no terminal's width breaks into lines.
+pub const JSON: [&str; 2] = ["--log-format", "json"];
+
+/// The stages of a night.
+pub const STAGES: [&str; 7] = [
+    "ingest",
+    "features",
+    "train",
+    "score",
+    "evaluate",
+    "attribute",
+    "check",
+];
 
 /// A project folder with exports and a pipeline file.
 pub struct Shop {
@@ -61,7 +90,7 @@ impl Shop {
 
     /// Runs the night; the CPU computes.
     pub fn run(&self) -> Output {
-        self.recost(&["run", "pipeline.toml", "--date", NIGHT, "--device", "cpu"])
+        self.recost(&RUN)
     }
 
     /// Runs the night, which must succeed.
@@ -79,23 +108,18 @@ impl Shop {
     /// to run: the rows that runs write about themselves into `usage`, and those of `models` and `frontier`.
     pub fn published(&self) -> Vec<(String, u64)> {
         let root = self.file("warehouse/current").canonicalize().unwrap();
-        let mut files = vec![];
-        walk(&root, &mut |path| {
-            let name = path
-                .strip_prefix(&root)
-                .unwrap()
-                .to_string_lossy()
-                .into_owned();
+        let mut files = files_below(&root);
+        files.retain(|(name, _)| {
             let timed = name.contains("/recost-run.")
                 || ((name.starts_with("models/") || name.starts_with("frontier/"))
                     && name.ends_with(".parquet"));
-            if !timed {
-                let bytes = std::fs::read(path).unwrap();
-                files.push((name, xxhash_rust::xxh3::xxh3_64(&bytes)));
-            }
+            !timed
         });
-        files.sort();
+        let hash = |path: PathBuf| xxhash_rust::xxh3::xxh3_64(&std::fs::read(path).unwrap());
         files
+            .into_iter()
+            .map(|(name, path)| (name, hash(path)))
+            .collect()
     }
 }
 
@@ -153,6 +177,34 @@ pub fn walk(dir: &Path, visit: &mut dyn FnMut(&Path)) {
             visit(&path);
         }
     }
+}
+
+/// The files below `dir`, by their path there, sorted.
+pub fn files_below(dir: &Path) -> Vec<(String, PathBuf)> {
+    let mut files = vec![];
+    walk(dir, &mut |path| {
+        let name = path.strip_prefix(dir).unwrap().to_string_lossy();
+        files.push((name.into_owned(), path.to_path_buf()));
+    });
+    files.sort();
+    files
+}
+
+/// The files of the tables of a snapshot with their bytes, by their path there, sorted.
+pub fn tables_below(snapshot: &Path) -> Vec<(String, Vec<u8>)> {
+    let mut files = files_below(snapshot);
+    files.retain(|(name, _)| name != "contracts.json");
+    let read = |(name, path)| (name, std::fs::read(path).unwrap());
+    files.into_iter().map(read).collect()
+}
+
+/// A Parquet file of the rows.
+pub fn parquet(rows: &RecordBatch) -> Vec<u8> {
+    let mut bytes = vec![];
+    let mut writer = ArrowWriter::try_new(&mut bytes, rows.schema(), None).unwrap();
+    writer.write(rows).unwrap();
+    writer.close().unwrap();
+    bytes
 }
 
 /// Copies a folder, and when its files were written.

@@ -17,7 +17,7 @@ use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
 use crate::s3::{Fault, Request, S3};
-use crate::shop::{NIGHT, Shop, text};
+use crate::shop::{NIGHT, RUN, Shop, parquet, tables_below, text};
 
 /// A machine that publishes: a folder of its own.
 pub struct Machine {
@@ -85,18 +85,7 @@ impl Machine {
     /// The published files with their bytes.
     fn published(&self) -> Vec<(String, Vec<u8>)> {
         let root = self.file("current").canonicalize().unwrap();
-        let mut files = vec![];
-        crate::shop::walk(&root, &mut |path| {
-            let name = path
-                .strip_prefix(&root)
-                .unwrap()
-                .to_string_lossy()
-                .into_owned();
-            files.push((name, std::fs::read(path).unwrap()));
-        });
-        files.retain(|(name, _)| name != "contracts.json");
-        files.sort();
-        files
+        tables_below(&root)
     }
 
     fn snapshots(&self) -> usize {
@@ -447,11 +436,7 @@ fn what_nothing_points_to_is_removed_when_it_is_a_day_old_and_nothing_else_is() 
 fn ledger(ids: &[&str]) -> Vec<u8> {
     let ids: StringArray = ids.iter().map(|id| Some(*id)).collect();
     let batch = RecordBatch::try_from_iter([("run_id", Arc::new(ids) as ArrayRef)]).unwrap();
-    let mut bytes = vec![];
-    let mut writer = ArrowWriter::try_new(&mut bytes, batch.schema(), None).unwrap();
-    writer.write(&batch).unwrap();
-    writer.close().unwrap();
-    bytes
+    parquet(&batch)
 }
 
 #[test]
@@ -535,8 +520,7 @@ fn the_command_line_publishes_fetches_and_never_shows_the_secret() {
         assert!(!said.contains(secret), "{said}");
         (out.status.code(), said)
     };
-    let run = ["run", "pipeline.toml", "--date", NIGHT, "--device", "cpu"];
-    let (code, said) = recost(shop.path(), &run);
+    let (code, said) = recost(shop.path(), &RUN);
     assert_eq!(code, Some(0), "{said}");
     let there = published_there(&store).unwrap();
     let names = |files: &[(String, Vec<u8>)]| {

@@ -6,9 +6,9 @@ use std::process::Command;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::interrupt::{RUN, Working, is_in};
+use crate::interrupt::{Working, is_in};
 use crate::lineage::listener;
-use crate::shop::{NIGHT, Shop, text};
+use crate::shop::{NIGHT, RUN, STAGES, Shop, text};
 
 /// Path, head and body of what was sent.
 fn document(request: &str) -> (String, Value) {
@@ -104,19 +104,7 @@ fn a_collector_is_sent_a_span_for_the_run_and_for_each_stage_that_it_did() {
     assert_eq!(resource["recost.pipeline"], "Example shop");
     assert_eq!(resource["deployment.environment"], "test");
     let of_run = spans(&document);
-    assert_eq!(
-        names(&of_run),
-        [
-            "night",
-            "ingest",
-            "features",
-            "train",
-            "score",
-            "evaluate",
-            "attribute",
-            "check"
-        ]
-    );
+    assert_eq!(names(&of_run), [&["night"], &STAGES[..]].concat());
     assert_eq!(of_run[0]["traceId"], "0af7651916cd43dd8448eb211c80319c");
     assert_eq!(of_run[0]["parentSpanId"], "b7ad6b7169203331");
     let run = attributes(&of_run[0]);

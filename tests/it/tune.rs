@@ -2,19 +2,10 @@
 
 use chrono::Utc;
 
-use crate::shop::{NIGHT, Shop, text};
+use crate::shop::{NIGHT, Shop, run_of, text, tune_of};
 
 fn tune(shop: &Shop, date: &str) -> std::process::Output {
-    let args = [
-        "tune",
-        "pipeline.toml",
-        "home-als",
-        "--date",
-        date,
-        "--device",
-        "cpu",
-    ];
-    shop.recost(&args)
+    shop.recost(&tune_of(date))
 }
 
 fn words(bytes: &[u8]) -> String {
@@ -228,7 +219,7 @@ fn the_bill_of_the_machine_reaches_the_model_as_development() {
     assert!(made.status.success(), "{}", text(&made.stderr));
     small(&shop, "trials = 2\n");
     let run = || {
-        let out = shop.recost(&["run", "pipeline.toml", "--date", &night, "--device", "cpu"]);
+        let out = shop.recost(&run_of(&night));
         assert!(out.status.success(), "{}", text(&out.stderr));
     };
     run();

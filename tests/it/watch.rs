@@ -7,8 +7,8 @@ use recost::watch::metrics::METRICS;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::interrupt::{RUN, Working, is_in};
-use crate::shop::{NIGHT, Shop, text};
+use crate::interrupt::{Working, is_in};
+use crate::shop::{JSON, NIGHT, RUN, Shop, text, tune_of};
 
 const ALERTS: &str = include_str!("../../pipelines/examples/monitoring/alerts.yml");
 
@@ -115,7 +115,7 @@ fn a_log_and_the_metrics_say_the_same_of_runs_that_end_well_badly_or_not_at_all(
     let (shop, temp) = (watched(), TempDir::new().unwrap());
     shop.edit("name = \"Example shop\"", "name = 'Example \"shop\"'");
     let metrics = || std::fs::read_to_string(shop.file("textfile/recost.prom")).unwrap();
-    let json = [&RUN[..], &["--log-format", "json"]].concat();
+    let json = [&RUN[..], &JSON].concat();
 
     // A run before anything was published, which finds no export.
     let none = [
@@ -370,16 +370,7 @@ fn a_search_and_a_close_are_watched_as_a_night_is() {
     let out = shop.recost(&["tune", "pipeline.toml", "nobody"]);
     assert_eq!(out.status.code(), Some(2));
     assert_eq!(of("recost_last_run_exit_code", "tune", &[]), None);
-    let json = ["--log-format", "json"];
-    let tune = [
-        "tune",
-        "pipeline.toml",
-        "home-als",
-        "--date",
-        NIGHT,
-        "--device",
-        "cpu",
-    ];
+    let tune = tune_of(NIGHT);
     let close = ["close", "pipeline.toml", "2026-10"];
     let commands = [
         ("tune", &tune[..], "trials", 2),
@@ -387,7 +378,7 @@ fn a_search_and_a_close_are_watched_as_a_night_is() {
     ];
     let mut seen = told;
     for (kind, command, table, code) in commands {
-        let out = shop.recost(&[command, &json[..]].concat());
+        let out = shop.recost(&[command, &JSON[..]].concat());
         assert!(out.status.success(), "{}", text(&out.stderr));
         let events = log(&out.stderr);
         assert_eq!(events[0]["event"], kind);

@@ -14,7 +14,7 @@ use recost::pipeline::ledger::{Ledger, Status};
 use recost::warehouse::Warehouse;
 
 use super::world::World;
-use crate::shop::walk;
+use crate::shop::files_below;
 
 /// A snapshot: each file's bytes as a hash, or its rows without the columns that measure time.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,12 +27,8 @@ impl Tables {
         let Ok(dir) = root.join("current").canonicalize() else {
             return Tables(tables);
         };
-        walk(&dir, &mut |path| {
-            let name = path
-                .strip_prefix(&dir)
-                .unwrap()
-                .to_string_lossy()
-                .into_owned();
+        for (name, path) in files_below(&dir) {
+            let path = path.as_path();
             let table = name.split('/').next().unwrap();
             let (of, content) = if name.contains("/recost-run.") {
                 let stage = name.rsplit('.').nth(2).unwrap();
@@ -50,7 +46,7 @@ impl Tables {
             let known: &mut Vec<String> = tables.entry(of).or_default();
             known.extend(content);
             known.sort();
-        });
+        }
         Tables(tables)
     }
 
