@@ -381,29 +381,7 @@ pub static ORIGINS: &[(&str, &[Columns])] = &[
     ("late_allocations", ALLOCATIONS),
     (
         "allocation_days",
-        &[
-            (
-                &[
-                    "day",
-                    "currency",
-                    "target",
-                    "model_id",
-                    "model_version",
-                    "stage",
-                    "reason",
-                    "category",
-                    "charge_category",
-                    "rule",
-                    "rule_version",
-                    "driver",
-                    "basis",
-                    "billed",
-                    "effective",
-                ],
-                Copied("allocations"),
-            ),
-            (&["parts"], ROWS),
-        ],
+        &[(&["parts"], ROWS), (EVERY, Copied("allocations"))],
     ),
     (
         "largest_allocations",
