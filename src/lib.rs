@@ -24,6 +24,7 @@ pub mod model;
 pub mod money;
 pub mod pipeline;
 pub mod privacy;
+pub mod random;
 pub mod recommend;
 pub mod report;
 pub mod scratch;

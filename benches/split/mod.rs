@@ -32,12 +32,9 @@ pub fn read(folder: &Path, holdout: f64) -> Result<(Csr, Csr), Failure> {
     Ok((matrix(&train)?, matrix(&test)?))
 }
 
-/// SplitMix64.
+/// A random number for a place.
 pub fn mix(place: u64) -> u64 {
-    let mut z = (place ^ SEED).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^ (z >> 31)
+    recost::random::nth((place ^ SEED).wrapping_sub(1))
 }
 
 /// Every (user, item) of a file.

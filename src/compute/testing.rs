@@ -4,17 +4,17 @@
 use super::select::adapters;
 use super::{AlsSolve, GpuDevice, GpuLimits, Matrix, Query};
 use crate::features::csr::Csr;
+use crate::random::SplitMix64;
 
-/// SplitMix64.
-pub(crate) struct Random(pub u64);
+pub(crate) struct Random(SplitMix64);
 
 impl Random {
+    pub fn new(seed: u64) -> Self {
+        Random(SplitMix64(seed))
+    }
+
     pub fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
+        self.0.draw()
     }
 
     /// Uniform in [-1, 1).
@@ -28,7 +28,7 @@ impl Random {
 }
 
 pub(crate) fn matrix(rows: usize, cols: usize, seed: u64) -> Matrix {
-    let mut random = Random(seed);
+    let mut random = Random::new(seed);
     let data = (0..rows * cols).map(|_| random.float()).collect();
     Matrix::new(rows, cols, data).unwrap()
 }
@@ -42,7 +42,7 @@ pub(crate) fn small_matrix(rows: usize, cols: usize, seed: u64) -> Matrix {
 
 /// About `per_row` entries a row; every seventh row is empty.
 pub(crate) fn csr(rows: usize, cols: usize, per_row: usize, seed: u64) -> Csr {
-    let mut random = Random(seed);
+    let mut random = Random::new(seed);
     let mut triplets = Vec::new();
     for row in 0..rows {
         if row % 7 == 3 {

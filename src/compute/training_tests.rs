@@ -46,7 +46,7 @@ struct Drawn {
 }
 
 fn draw(samples: usize, negatives: usize, (users, items): (usize, usize), seed: u64) -> Drawn {
-    let mut random = Random(seed);
+    let mut random = Random::new(seed);
     let mut ids = |n: usize, below: usize| -> Vec<u32> {
         (0..n).map(|_| random.below(below) as u32).collect()
     };

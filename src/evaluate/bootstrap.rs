@@ -6,6 +6,8 @@
 
 use rayon::prelude::*;
 
+use crate::random::{SplitMix64, scatter};
+
 /// Seed with which models are judged: intervals are the same from run to run.
 pub const SEED: u64 = 20_080_401;
 
@@ -142,19 +144,11 @@ pub(super) fn bootstrap_of<T: Copy + Sync>(
 
 /// As many places below `count`, with replacement.
 fn draws(count: usize, seed: u64, resample: u64) -> impl Iterator<Item = usize> {
-    let mut state = mix(seed ^ mix(resample));
+    let mut random = SplitMix64(scatter(seed ^ scatter(resample)));
     (0..count).map(move |_| {
-        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
         // Lemire's multiply-shift: uniform to within 2⁻³² for any number of users that fits memory.
-        ((u128::from(mix(state)) * count as u128) >> 64) as usize
+        ((u128::from(random.draw()) * count as u128) >> 64) as usize
     })
-}
-
-/// SplitMix64's output function.
-fn mix(mut z: u64) -> u64 {
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^ (z >> 31)
 }
 
 #[cfg(test)]

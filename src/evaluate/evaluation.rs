@@ -8,7 +8,7 @@ use super::bootstrap::{Estimate, Resampled};
 use super::metric::{Metric, Similarity, User};
 use crate::compute::TopK;
 use crate::features::csr::Csr;
-use crate::model::random::split_mix;
+use crate::random::nth;
 
 /// Users at most for whom diversity and the area under the ROC curve are worked out: both cost more than a list. They are the
 /// same for every model.
@@ -55,7 +55,7 @@ impl<'a> Judged<'a> {
         let counts = |row: &usize| !self.relevant.row(*row).0.is_empty();
         let mut rows: Vec<usize> = (0..self.relevant.rows()).filter(counts).collect();
         if rows.len() > SAMPLE {
-            rows.sort_unstable_by_key(|&row| (split_mix(u64::from(self.user(row))), row));
+            rows.sort_unstable_by_key(|&row| (nth(u64::from(self.user(row))), row));
             rows.truncate(SAMPLE);
             rows.sort_unstable();
         }

@@ -14,7 +14,7 @@ use super::faults::{Fault, Malformed};
 use super::parquet_out::{field, timestamp};
 use super::serving::Model;
 use super::sessions::{Action, Event, Slice};
-use super::stream::mix;
+use crate::random::mix;
 
 /// Rows of one batch.
 pub(super) const BATCH: usize = 65_536;

@@ -1,8 +1,9 @@
 //! The items: latent vectors, popularity, prices and words, all fixed by the seed.
 
 use super::spec::Spec;
-use super::stream::{Alias, Domain, Stream, mix};
+use super::stream::{Alias, Domain, Stream};
 use super::words::{COLOURS, NICHES, PRAISE, SERVICE, niche_words};
+use crate::random::mix;
 
 /// Length of the latent vectors.
 pub(super) const DIM: usize = 16;

@@ -17,8 +17,9 @@ use super::catalogue::Catalogue;
 use super::error::GenerateError;
 use super::parquet_out::{Table, field};
 use super::spec::Spec;
-use super::stream::{Domain, Stream, mix};
+use super::stream::{Domain, Stream};
 use super::words::{AGE_BANDS, COUNTRIES, GENDERS, USER_TAGS};
+use crate::random::mix;
 
 const DAY: i64 = 86_400_000_000;
 /// Days from 0001-01-01 to 1970-01-01, to turn a day of the common era into Arrow's date.

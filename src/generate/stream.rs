@@ -4,6 +4,8 @@ use rand::Rng;
 use rand_distr::{Distribution, StandardNormal};
 use rand_pcg::Pcg64Mcg;
 
+use crate::random::mix;
+
 /// What a stream decides; part of its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u64)]
@@ -64,15 +66,6 @@ impl Stream {
     pub(super) fn wait(&mut self, mean: f64) -> f64 {
         -mean * (1.0 - self.unit()).ln()
     }
-}
-
-/// A bijection of 64-bit numbers that scatters them (the finaliser of SplitMix64, Steele et al. 2014). Ids made with it are
-/// unique because their numbers are.
-pub(super) fn mix(value: u64) -> u64 {
-    let mut z = value.wrapping_add(0x9E37_79B9_7F4A_7C15);
-    z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-    z ^ (z >> 31)
 }
 
 /// Draws an index with given weights in constant time (Walker's alias

@@ -8,13 +8,13 @@
 
 use super::contributions::Described;
 use super::fitted::{length, to_unit_length};
-use super::random::split_mix;
 use super::{Contributions, Factors, Fitted};
 use crate::compute::Matrix;
 use crate::error::{Error, Result};
 use crate::features::content::{Content, Contents};
 use crate::features::csr::Csr;
 use crate::features::ids::{places, union};
+use crate::random::nth;
 use rayon::prelude::*;
 
 /// λ is chosen among these.
@@ -159,7 +159,7 @@ impl<'a> Map<'a> {
         if known.is_empty() || features.nnz() == 0 {
             return None;
         }
-        let held = |row: &&(usize, usize)| split_mix(row.1 as u64).is_multiple_of(5);
+        let held = |row: &&(usize, usize)| nth(row.1 as u64).is_multiple_of(5);
         let (test, train): (Vec<_>, Vec<_>) = known.iter().partition(held);
         let lambda = LAMBDAS
             .into_iter()
@@ -355,8 +355,7 @@ mod tests {
             names: ids(0..15),
             features: Csr::from_triplets(100, 15, &cells).unwrap(),
         };
-        let embedding =
-            |f: usize, d: usize| (split_mix((f * 8 + d) as u64) >> 40) as f32 / 1e7 - 0.8;
+        let embedding = |f: usize, d: usize| (nth((f * 8 + d) as u64) >> 40) as f32 / 1e7 - 0.8;
         let mut table = Matrix::zeros(100, 4);
         for (row, vector) in table.data_mut().chunks_exact_mut(4).enumerate() {
             for (d, value) in vector.iter_mut().enumerate() {

@@ -111,14 +111,14 @@ mod tests {
     use crate::compute::CpuDevice;
     use crate::evaluate::protocol::testing::interactions;
     use crate::model::Family;
-    use crate::model::random::split_mix;
+    use crate::random::nth;
 
     /// Users and items of two kinds; users take items of their own kind, half of which hardly anybody takes.
     fn shop() -> (Interactions, Content) {
         let mut pairs = vec![];
         for user in 0..60u32 {
             for item in 0..80u32 {
-                let bits = split_mix(u64::from(user * 80 + item));
+                let bits = nth(u64::from(user * 80 + item));
                 let often = if item < 40 { 3 } else { 24 };
                 if user % 2 == item % 2 && bits.is_multiple_of(often) {
                     pairs.push((user, item));

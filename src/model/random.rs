@@ -1,14 +1,6 @@
-//! Random numbers from counters: a number depends on the seed and its place alone, never on what was drawn before it.
+//! Streams of random numbers: a number depends on the seed and its place alone, never on what was drawn before it.
 
-/// SplitMix64's output function (Steele, Lea, Flood, OOPSLA 2014) at a counter.
-pub(crate) fn split_mix(counter: u64) -> u64 {
-    let mut z = counter
-        .wrapping_mul(0x9e37_79b9_7f4a_7c15)
-        .wrapping_add(0x9e37_79b9_7f4a_7c15);
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^ (z >> 31)
-}
+use crate::random::nth;
 
 /// Numbers of one purpose: another `purpose` of the same seed gives others.
 #[derive(Debug, Clone, Copy)]
@@ -18,13 +10,13 @@ pub(crate) struct Stream {
 
 impl Stream {
     pub fn new(seed: u64, purpose: u64) -> Self {
-        let key = split_mix(split_mix(seed) ^ purpose);
+        let key = nth(nth(seed) ^ purpose);
         Self { key }
     }
 
     /// 64 random bits.
     pub fn bits(self, place: u64) -> u64 {
-        split_mix(self.key ^ split_mix(place))
+        nth(self.key ^ nth(place))
     }
 
     /// Uniform in `0..n`.

@@ -6,6 +6,7 @@ use recost::compute::CpuDevice;
 use recost::evaluate::binary::{Confusion, Example, auc, estimate};
 use recost::features::csr::Csr;
 use recost::model::{Examples, Family, Fitted};
+use recost::random::nth;
 
 use crate::shop::{Shop, run_of, text};
 
@@ -291,14 +292,6 @@ fn every_family_has_an_example_that_can_be_planned() {
     }
 }
 
-/// SplitMix64 at a counter.
-fn mix(place: u64) -> u64 {
-    let mut z = place.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^ (z >> 31)
-}
-
 /// Ten passes at batch 32 on four fifths of the pairs; judged on the others beside as many pairs that never were.
 #[test]
 fn logistic_embeddings_tell_what_users_take_up_from_what_they_do_not() {
@@ -321,8 +314,8 @@ fn logistic_embeddings_tell_what_users_take_up_from_what_they_do_not() {
     let taken: BTreeSet<(u32, u32)> = pairs.iter().copied().collect();
     let (test, train): (Vec<_>, Vec<_>) = pairs
         .iter()
-        .zip(0..)
-        .partition(|(_, at)| mix(*at).is_multiple_of(5));
+        .zip(0u64..)
+        .partition(|(_, at)| nth(at.wrapping_sub(1)).is_multiple_of(5));
     let cells: Vec<_> = train.iter().map(|&(&(u, i), _)| (u, i, 1.0)).collect();
     let weights = Csr::from_triplets(users, items, &cells).unwrap();
     let family: Family = "logistic".parse().unwrap();
@@ -352,8 +345,8 @@ fn logistic_embeddings_tell_what_users_take_up_from_what_they_do_not() {
     for &(&(user, item), _) in &test {
         judged.push(example(user, item, true));
         loop {
+            let other = (nth(place) % items as u64) as u32;
             place += 1;
-            let other = (mix(place) % items as u64) as u32;
             if !taken.contains(&(user, other)) {
                 judged.push(example(user, other, false));
                 break;

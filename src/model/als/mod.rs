@@ -9,13 +9,13 @@ mod fold_in;
 use super::contributions::{self, Solved};
 use super::fitted::check_finite;
 use super::normal::Normal;
-use super::random::split_mix;
 use super::{
     Contributions, Definition, Examples, Factors, Family, Fitted, Held, Learner, ModelError,
     Progress, check_weights, params, warm,
 };
 use crate::compute::{AlsSolve, Device, Matrix};
 use crate::features::csr::Csr;
+use crate::random::nth;
 use std::time::Instant;
 
 /// `als` in a pipeline file.
@@ -210,7 +210,7 @@ fn initial(rows: usize, params: &AlsParams) -> Matrix {
     let mut table = Matrix::zeros(rows, params.dim);
     let scale = 1.0 / (params.dim as f32).sqrt();
     for (at, value) in table.data_mut().iter_mut().enumerate() {
-        let bits = split_mix(params.seed.wrapping_add(at as u64)) >> 40;
+        let bits = nth(params.seed.wrapping_add(at as u64)) >> 40;
         *value = (bits as f32 / (1u32 << 24) as f32 - 0.5) * scale;
     }
     table

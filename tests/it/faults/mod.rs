@@ -14,8 +14,10 @@ mod together;
 mod week;
 mod world;
 
-/// Numbers that follow from a seed (splitmix64: <https://prng.di.unimi.it/splitmix64.c>).
-pub struct Dice(u64);
+use recost::random::SplitMix64;
+
+/// Numbers that follow from a seed.
+pub struct Dice(SplitMix64);
 
 impl Dice {
     /// Those of a test; which seed it has is said where it fails.
@@ -26,15 +28,13 @@ impl Dice {
             Err(_) => std::time::UNIX_EPOCH.elapsed().unwrap().as_secs(),
         };
         println!("RECOST_SEED={seed} ({test})");
-        Dice(seed ^ xxhash_rust::xxh3::xxh3_64(test.as_bytes()))
+        Dice(SplitMix64(
+            seed ^ xxhash_rust::xxh3::xxh3_64(test.as_bytes()),
+        ))
     }
 
     fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
+        self.0.draw()
     }
 
     /// Of 0 to `n` - 1.
