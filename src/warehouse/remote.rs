@@ -644,8 +644,23 @@ impl Client {
         let said = scrub(&error.to_string(), &self.secrets);
         let message = format!("cannot {doing} {}/{name}: {said}", self.url);
         let passing = Error::new(crate::error::Kind::Io, message.clone());
+        let answered = |codes: &[&str]| {
+            codes
+                .iter()
+                .any(|code| said.contains(&format!("status code: {code}")))
+        };
+        let denied = answered(&["401", "403"])
+            || matches!(
+                error,
+                Refused::PermissionDenied { .. } | Refused::Unauthenticated { .. }
+            );
         match error {
-            Refused::PermissionDenied { .. } | Refused::Unauthenticated { .. } => {
+            // Without any, clients ask the service by which a cloud gives its machines theirs.
+            Refused::Generic { .. } if METADATA.iter().any(|host| said.contains(host)) => passing.help(
+                "no credentials are set, and this machine could not get its own: set them in the environment or as `[store] options`; where it has a role or a managed identity, run the same command again",
+            ),
+            // What a listing or a batch is refused is told as anything else is.
+            _ if denied => {
                 Error::config(message).help(
                     "give credentials that may read, write, list and delete there, in the environment or as `[store] options`",
                 )
@@ -655,15 +670,11 @@ impl Client {
             _ if NO_BUCKET.iter().any(|code| said.contains(code)) => {
                 Error::config(message).help("make the bucket or container, or correct `[store] url`")
             }
-            // Without any, clients ask the service by which a cloud gives its machines theirs.
-            Refused::Generic { .. } if METADATA.iter().any(|host| said.contains(host)) => passing.help(
-                "no credentials are set, and this machine could not get its own: set them in the environment or as `[store] options`; where it has a role or a managed identity, run the same command again",
-            ),
             Refused::InvalidPath { .. } | Refused::UnknownConfigurationKey { .. } => Error::config(message),
             Refused::Generic { .. } if said.contains("redirect without LOCATION") => {
                 Error::config(message).help("set the bucket's region: `[store] options = { region = \"…\" }`")
             }
-            Refused::Generic { .. } if ["400", "404", "405", "411", "501"].iter().any(|code| said.contains(&format!("status code: {code}"))) => {
+            Refused::Generic { .. } if answered(&["400", "404", "405", "411", "501"]) => {
                 Error::config(message)
             }
             _ => passing.help("the store may answer again later: run the same command again"),

@@ -598,7 +598,11 @@ fn a_backfill_that_is_interrupted_is_told_so_after_its_night() {
         "cpu",
     ];
     let mut run = Working::start(&shop, &temp, &backfill);
-    run.until("training", || is_in(&shop, "train"));
+    let trains = || {
+        let told = std::fs::read_to_string(shop.file("lineage.jsonl"));
+        told.is_ok_and(|told| told.contains(".train\""))
+    };
+    run.until("training", trains);
     run.signal("-TERM");
     assert_eq!(run.end().status.code(), Some(130));
     let lines = std::fs::read_to_string(shop.file("lineage.jsonl")).unwrap();
