@@ -27,7 +27,6 @@ use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 use super::outcome_parts::{Part, Parts};
 use super::served::Shown;
 use super::work::contract;
-use crate::engine::rows::map;
 use crate::engine::spool::Spooled;
 use crate::engine::{Engine, Library, Options, compact, interval_end_us};
 use crate::error::{Error, Result};
@@ -39,6 +38,9 @@ const BYTES: usize = 1024;
 
 /// What part of the memory outcomes may take.
 const SHARE: usize = 4;
+
+/// What part of the memory they may take until it is known how many there are.
+const SET_ASIDE: usize = 16;
 
 /// Writes the table for every day of the window, a day being that of the impression. Impressions from before the window
 /// are looked at as far back as `last_touch` reaches, so that what was credited to them in earlier nights is not credited
@@ -66,20 +68,17 @@ pub async fn run(
         )
         .await?;
     let start = interval_end_us(window.0 - TimeDelta::days(1));
-    let count = engine
-        .collect(&format!(
-            "select count(*) as n from candidates where {}",
-            since(start)
-        ))
-        .await?;
-    let count = map(&count, |row| row.count("n"))?
-        .first()
-        .copied()
-        .unwrap_or(0);
-    let room = (options.memory / SHARE / BYTES).max(1) as u64;
-    let outcomes = engine
+    let mut outcomes = engine
         .stream(&format!("select * from candidates where {}", since(start)))
         .await?;
+    let mut read = engine.spool(outcomes.schema(), options.memory / SET_ASIDE);
+    let mut count = 0;
+    while let Some(batch) = outcomes.next().await {
+        let batch = batch?;
+        count += batch.num_rows();
+        read.push(&batch)?;
+    }
+    let outcomes = read.finish()?.rows()?;
     let impressions = engine
         .stream(library.get("attribution/impressions.sql")?)
         .await?;
@@ -100,11 +99,12 @@ pub async fn run(
         }
         Ok(credited)
     };
+    let room = (options.memory / SHARE / BYTES).max(1);
     if count <= room {
         let outcomes = Outcomes::of(outcomes, last_touch, vec![impressions]).await?;
         return write(0, outcomes);
     }
-    let parts = usize::try_from(count.div_ceil(room)).unwrap_or(usize::MAX);
+    let parts = count.div_ceil(room);
     let (parts, responses) = divided(&engine, parts, count, outcomes, impressions).await?;
     let mut credited = 0;
     for (number, part) in parts.into_iter().enumerate() {
@@ -119,12 +119,11 @@ pub async fn run(
 async fn divided(
     engine: &Engine,
     parts: usize,
-    count: u64,
+    count: usize,
     mut outcomes: SendableRecordBatchStream,
     mut impressions: SendableRecordBatchStream,
 ) -> Result<(Vec<Part>, Spooled)> {
     let schemas = (&outcomes.schema(), &impressions.schema());
-    let count = usize::try_from(count).unwrap_or(usize::MAX);
     let spool = |schema: &SchemaRef| engine.spool(Arc::clone(schema), 0);
     let mut divided = Parts::new(parts, count, schemas, spool);
     while let Some(batch) = outcomes.next().await {

@@ -32,6 +32,11 @@ impl Weights {
         self.lacking |= compute_ns == 0;
     }
 
+    /// How many recommendations there are.
+    pub fn count(&self) -> u64 {
+        self.count
+    }
+
     /// Adds those of another group.
     pub fn merge(&mut self, other: &Self) {
         self.count += other.count;

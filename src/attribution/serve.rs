@@ -4,28 +4,20 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
-use arrow::array::{
-    ArrayRef, AsArray, BooleanArray, Decimal128Array, RecordBatch, StringViewArray,
-};
-use arrow::compute::{cast, filter_record_batch};
-use arrow::datatypes::{DataType, Int64Type, SchemaRef};
+use arrow::array::{ArrayRef, Decimal128Array, RecordBatch, StringViewArray};
 use chrono::NaiveDate;
 use futures::StreamExt;
 
 use super::outcomes::valid;
 use super::recommendation::{ServedSplit, Weights};
-use super::served::each_day;
+use super::served::{Served, column, each, texts, times};
 use super::stage::restrict_days;
 use super::work::contract;
 use crate::engine::rows::map;
-use crate::engine::spool::Spool;
 use crate::engine::{Engine, Library, Options};
 use crate::error::{Error, Result};
 use crate::money::SCALE;
 use crate::warehouse::{TableWriter, Type, store};
-
-/// What part of the memory holds rows being sorted, and half as much again rows set aside.
-const HELD: usize = 4;
 
 /// The parts of what a model version cost on a day, units of 10⁻¹⁸; each is divided by itself.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -40,35 +32,37 @@ struct Cost {
 /// Day, model → currency → version → cost.
 type ModelDays = BTreeMap<(NaiveDate, String), BTreeMap<String, BTreeMap<Option<String>, Cost>>>;
 
-/// Writes the table for every day of the window, `threads` days at a time, and sets aside what one model served on a day, in
-/// memory or in a spill file, until it is known what all of it weighs. The session has the view `model_days`; `shown`
-/// are the days on which anything was shown. Returns the rows.
+/// Writes the table for every day of the window, `threads` days at a time, of what was shown on it. The session has the view
+/// `model_days`. Returns the rows.
 ///
 /// # Errors
 /// Those of SQL and of writing.
 pub async fn run(
     engine: &Engine,
-    library: &Library,
     snapshot: &Path,
-    (window, shown): ((NaiveDate, NaiveDate), &BTreeSet<NaiveDate>),
+    window: (NaiveDate, NaiveDate),
+    mut shown: BTreeMap<NaiveDate, Vec<Served>>,
     threads: usize,
 ) -> Result<u64> {
-    let budget = engine.memory() / HELD / threads.max(1);
-    let shown = Arc::new(shown.clone());
     let costs = Arc::new(Costs::read(engine).await?);
-    let sql = library.get("attribution/served.sql")?.to_string();
     let snapshot = snapshot.to_path_buf();
-    let served = each_day(engine, window, threads, move |engine, day| {
-        let (sql, snapshot) = (sql.clone(), snapshot.clone());
-        let (costs, shown) = (Arc::clone(&costs), Arc::clone(&shown));
+    let days = window.0.iter_days().take_while(|d| *d <= window.1);
+    let days = days.map(move |day| (day, shown.remove(&day)));
+    let served = each(engine, days, threads, move |_, (day, served)| {
+        let (snapshot, costs) = (snapshot.clone(), Arc::clone(&costs));
         async move {
             let table = contract("recommendation_costs")?;
             let dir = store::replace(&snapshot, table, &day.to_string())?;
-            if !shown.contains(&day) {
+            let Some(served) = served else {
                 return Ok(0);
+            };
+            let mut writer = TableWriter::create(table, &dir.join("part-0.parquet"))?;
+            let mut count = 0;
+            for of_model in served {
+                count += write(of_model, &costs, day, &mut writer).await?;
             }
-            let file = dir.join("part-0.parquet");
-            day_of(&engine, &sql, &file, &costs, (day, budget)).await
+            writer.finish()?;
+            Ok(count)
         }
     })
     .await?;
@@ -115,39 +109,6 @@ pub async fn stale_from(
     Ok(days.min().unwrap_or(window.0))
 }
 
-/// Writes one day's file. Returns the recommendations that were served.
-async fn day_of(
-    engine: &Engine,
-    sql: &str,
-    file: &Path,
-    costs: &Costs,
-    (day, budget): (NaiveDate, usize),
-) -> Result<u64> {
-    let of_day = ("event_time", day);
-    let mut stream = engine.between(sql, of_day, budget).await?;
-    let mut writer = TableWriter::create(contract("recommendation_costs")?, file)?;
-    let mut served: Option<Served> = None;
-    let mut count = 0;
-    while let Some(batch) = stream.next().await {
-        for (model, rows) in by_model(&batch?)? {
-            if served.as_ref().is_none_or(|s| s.model != model) {
-                let begun = Served::new(engine, model, rows.schema(), budget / 2);
-                if let Some(done) = served.replace(begun) {
-                    count += done.write(costs, day, &mut writer).await?;
-                }
-            }
-            if let Some(served) = &mut served {
-                served.add(&rows)?;
-            }
-        }
-    }
-    if let Some(done) = served {
-        count += done.write(costs, day, &mut writer).await?;
-    }
-    writer.finish()?;
-    Ok(count)
-}
-
 /// What models cost on each day, and in which currencies.
 #[derive(Default)]
 struct Costs {
@@ -192,96 +153,31 @@ impl Costs {
     }
 }
 
-/// The rows of each model, of a batch sorted by model.
-fn by_model(batch: &RecordBatch) -> Result<Vec<(String, RecordBatch)>> {
-    let models = texts(batch, "model_id")?;
-    let mut found = vec![];
-    let mut start = 0;
-    for end in 1..=batch.num_rows() {
-        if end == batch.num_rows() || models.value(end) != models.value(start) {
-            let rows = batch.slice(start, end - start);
-            found.push((models.value(start).to_string(), rows));
-            start = end;
-        }
-    }
-    Ok(found)
-}
-
-/// What one model served on a day, each recommendation once.
-struct Served {
-    model: String,
-    rows: Spool,
-    count: u64,
-    /// Request and item of the last row.
-    last: Option<(String, String)>,
-    of_version: BTreeMap<Option<String>, Weights>,
-}
-
-impl Served {
-    fn new(engine: &Engine, model: String, schema: SchemaRef, budget: usize) -> Self {
-        Served {
-            model,
-            rows: engine.spool(schema, budget),
-            count: 0,
-            last: None,
-            of_version: BTreeMap::new(),
-        }
-    }
-
-    /// Adds rows in the order of `served.sql`. Only the first that shows an item in a request counts; others are retries.
-    fn add(&mut self, rows: &RecordBatch) -> Result<()> {
-        let (requests, items) = (texts(rows, "request_id")?, texts(rows, "item_id")?);
-        let key = |row: usize| (requests.value(row), items.value(row));
-        let is_first = |row: usize| match (row.checked_sub(1), &self.last) {
-            (Some(before), _) => key(row) != key(before),
-            (None, Some((request, item))) => key(row) != (request.as_str(), item.as_str()),
-            (None, None) => true,
-        };
-        let first: BooleanArray = (0..rows.num_rows()).map(|r| Some(is_first(r))).collect();
-        if let Some(row) = rows.num_rows().checked_sub(1) {
-            let (request, item) = key(row);
-            self.last = Some((request.to_string(), item.to_string()));
-        }
-        let rows = filter_record_batch(rows, &first)?;
-        self.count += rows.num_rows() as u64;
-        let (versions, times) = (texts(&rows, "model_version")?, times(&rows)?);
-        for (row, compute_ns) in times.into_iter().enumerate() {
-            let version = valid(&versions, row);
-            match self.of_version.get_mut(&version.map(str::to_string)) {
-                Some(weights) => weights.add(compute_ns),
-                None => {
-                    let mut weights = Weights::default();
-                    weights.add(compute_ns);
-                    let version = version.map(str::to_string);
-                    self.of_version.insert(version, weights);
-                }
-            }
-        }
-        self.rows.push(&rows)
-    }
-
-    /// Writes what each recommendation cost. Returns how many there are.
-    async fn write(self, costs: &Costs, day: NaiveDate, writer: &mut TableWriter) -> Result<u64> {
-        let rows = self.rows.finish()?;
-        let nothing = BTreeMap::new();
-        let of_day = costs.days.get(&(day, self.model.clone()));
-        for currency in costs.currencies(&self.model) {
-            let costs = of_day.and_then(|c| c.get(currency)).unwrap_or(&nothing);
-            let mut parts = Parts::new(&self.of_version, costs);
-            while !parts.is_settled() {
-                let mut pass = rows.rows()?;
-                while let Some(batch) = pass.next().await {
-                    parts.see(&batch?)?;
-                }
-                parts.end_pass();
-            }
-            let mut pass = rows.rows()?;
+/// Writes what each recommendation of a model on a day cost. Returns how many there are.
+async fn write(
+    served: Served,
+    costs: &Costs,
+    day: NaiveDate,
+    writer: &mut TableWriter,
+) -> Result<u64> {
+    let nothing = BTreeMap::new();
+    let of_day = costs.days.get(&(day, served.model.clone()));
+    for currency in costs.currencies(&served.model) {
+        let costs = of_day.and_then(|c| c.get(currency)).unwrap_or(&nothing);
+        let mut parts = Parts::new(&served.of_version, costs);
+        while !parts.is_settled() {
+            let mut pass = served.rows.rows()?;
             while let Some(batch) = pass.next().await {
-                writer.write(&parts.of(&batch?, currency)?)?;
+                parts.see(&batch?)?;
             }
+            parts.end_pass();
         }
-        Ok(self.count)
+        let mut pass = served.rows.rows()?;
+        while let Some(batch) = pass.next().await {
+            writer.write(&parts.of(&batch?, currency)?)?;
+        }
     }
+    Ok(served.of_version.values().map(Weights::count).sum())
 }
 
 /// How what a model cost on a day in one currency is divided over what it served.
@@ -407,24 +303,4 @@ impl Parts {
             ("full_cost", money(full), false),
         ])?)
     }
-}
-
-/// The computing time of each row, in ns; 0 where none was measured.
-fn times(rows: &RecordBatch) -> Result<Vec<u64>> {
-    let times = column(rows, "compute_ns")?.as_primitive::<Int64Type>();
-    Ok(times
-        .iter()
-        .map(|ns| ns.unwrap_or(0).unsigned_abs())
-        .collect())
-}
-
-fn texts(batch: &RecordBatch, name: &str) -> Result<StringViewArray> {
-    let found = cast(column(batch, name)?, &DataType::Utf8View)?;
-    Ok(found.as_string_view().clone())
-}
-
-fn column<'a>(batch: &'a RecordBatch, name: &str) -> Result<&'a ArrayRef> {
-    batch
-        .column_by_name(name)
-        .ok_or_else(|| Error::config(format!("attribution/served.sql gives no column {name}")))
 }

@@ -1,36 +1,51 @@
-//! `served_days`: what each model version showed on each day.
+//! What each model version showed on each day: `served_days`, and the recommendations themselves, each once and set aside
+//! until it is known what they cost.
 //!
-//! A showing is hashed to 128 bits of its request within its model and 64 bits of its item (XXH3), 48 bytes in memory, so
-//! that a day of millions is counted in one pass without sorting texts. Two requests of a model that share a hash would be
-//! needed for a wrong count: of a billion requests a day, one in 10²⁰ days has such a pair.
-//!
-//! Where a day's showings take more than their share of the memory they are read in rounds, each of the requests whose hash
-//! falls to it: counts of requests add up.
+//! The events of a day are read once, in the order of `served.sql`: showings of an item in a request of a model follow each
+//! other, the first ahead of its retries, and so do the items of a request.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch, StringViewArray};
-use arrow::compute::cast;
-use arrow::datatypes::{DataType, Int32Type, TimestampMicrosecondType};
+use arrow::array::{ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch, StringViewArray};
+use arrow::compute::{cast, filter_record_batch};
+use arrow::datatypes::{DataType, Int64Type, SchemaRef};
 use chrono::NaiveDate;
 use futures::{StreamExt, TryStreamExt};
 use xxhash_rust::xxh3::{xxh3_64, xxh3_128_with_seed};
 
+use super::outcomes::valid;
+use super::recommendation::Weights;
 use super::work::contract;
 use crate::engine::rows::map;
+use crate::engine::spool::{Spool, Spooled};
 use crate::engine::{Engine, Library};
 use crate::error::{Error, Result};
-use crate::warehouse::{TableWriter, Type, store};
+use crate::warehouse::{TableWriter, store};
 
 /// What models showed in the window.
 #[derive(Debug, Default)]
 pub struct Shown {
-    /// Days on which they showed anything.
-    pub days: BTreeSet<NaiveDate>,
+    /// Each day on which they showed anything, and what each showed.
+    pub days: BTreeMap<NaiveDate, Vec<Served>>,
     /// What was shown again with another version or on another surface: as it was shown first. These are few.
     repeated: HashMap<(NaiveDate, u128, u64), Arc<Group>>,
+}
+
+/// Version and surface.
+type Group = (Option<String>, Option<String>);
+
+/// Hashes of a request and an item that were shown again otherwise, and how they were shown first.
+type Repeated = ((u128, u64), Arc<Group>);
+
+/// What one model showed on a day.
+#[derive(Debug)]
+pub struct Served {
+    pub(super) model: String,
+    /// The recommendations, each once, in the order of `served.sql`.
+    pub(super) rows: Spooled,
+    pub(super) of_version: BTreeMap<Option<String>, Weights>,
 }
 
 impl Shown {
@@ -41,7 +56,7 @@ impl Shown {
         (model, request, item): (&str, &str, &str),
     ) -> Option<(Option<&str>, Option<&str>)> {
         let (request, item) = hashes(model, request, item);
-        let (_, version, surface) = &**self.repeated.get(&(day, request, item))?;
+        let (version, surface) = &**self.repeated.get(&(day, request, item))?;
         Some((version.as_deref(), surface.as_deref()))
     }
 }
@@ -51,7 +66,7 @@ impl Shown {
     fn with_repeated(day: NaiveDate, repeated: Vec<Repeated>) -> Self {
         let of_day = |((request, item), group)| ((day, request, item), group);
         Shown {
-            days: [day].into(),
+            days: BTreeMap::new(),
             repeated: repeated.into_iter().map(of_day).collect(),
         }
     }
@@ -62,24 +77,28 @@ impl Shown {
         (model, request, item): (&str, &str, &str),
         (version, surface): (&str, &str),
     ) -> Self {
-        let group = (
-            model.to_string(),
-            Some(version.into()),
-            Some(surface.into()),
-        );
+        let group = (Some(version.into()), Some(surface.into()));
         let repeated = (hashes(model, request, item), Arc::new(group));
         Self::with_repeated(day, vec![repeated])
     }
 }
 
-/// A request within its model, and an item.
+/// A request within its model, and an item: 192 bits (XXH3). Two requests of a model that share a hash would be needed for a
+/// wrong answer: of a billion requests a day, one in 10²⁰ days has such a pair.
 fn hashes(model: &str, request: &str, item: &str) -> (u128, u64) {
     let seed = xxh3_64(model.as_bytes());
     let request = xxh3_128_with_seed(request.as_bytes(), seed);
     (request, xxh3_64(item.as_bytes()))
 }
 
-/// Writes the table for every day of the window. The session has the events of the window. Returns what was shown.
+/// What part of the memory holds rows being sorted.
+const SORTED: usize = 4;
+
+/// What part of the memory holds recommendations set aside.
+const SET_ASIDE: usize = 8;
+
+/// Writes the table for every day of the window, `threads` days at a time. The session has the events of the window. Returns
+/// what was shown, in memory or in spill files.
 ///
 /// # Errors
 /// Those of SQL and of writing.
@@ -90,74 +109,65 @@ pub async fn run(
     window: (NaiveDate, NaiveDate),
     threads: usize,
 ) -> Result<Shown> {
-    let shown = Arc::new(days_shown(engine).await?);
-    let room = engine.memory() / HELD / threads.max(1) / size_of::<Showing>();
-    let room = room.max(1) as u64;
+    let with_any = Arc::new(days_shown(engine).await?);
+    let budgets = (
+        engine.memory() / SORTED / threads.max(1),
+        engine.memory() / SET_ASIDE / with_any.len().max(1),
+    );
     let (sql, place) = (
         library.get("attribution/served.sql")?.to_string(),
         snapshot.to_path_buf(),
     );
-    let days = Arc::clone(&shown);
-    let repeated = each_day(engine, window, threads, move |engine, day| {
-        let (sql, place, shown) = (sql.clone(), place.clone(), Arc::clone(&days));
+    let days = window.0.iter_days().take_while(|d| *d <= window.1);
+    let found = each(engine, days, threads, move |engine, day| {
+        let (sql, place, with_any) = (sql.clone(), place.clone(), Arc::clone(&with_any));
         async move {
             let table = contract("served_days")?;
             let dir = store::replace(&place, table, &day.to_string())?;
-            let Some(rows) = shown.get(&day) else {
-                return Ok((day, vec![]));
-            };
-            let rounds = rows.div_ceil(room);
-            let mut showings = Showings::default();
-            let mut repeated = vec![];
-            for round in 0..rounds {
-                let mut stream = engine.unordered_between(&sql, "event_time", day).await?;
-                while let Some(batch) = stream.next().await {
-                    showings.add(&batch?, (round, rounds))?;
-                }
-                repeated.extend(showings.count());
+            if !with_any.contains(&day) {
+                return Ok(None);
             }
+            let found = Day::read(&engine, &sql, day, budgets).await?;
             let mut writer = TableWriter::create(table, &dir.join("part-0.parquet"))?;
-            writer.write(&showings.counted()?)?;
+            writer.write(&found.counted()?)?;
             writer.finish()?;
-            Ok((day, repeated))
+            Ok(Some((day, found.served, found.repeated)))
         }
     })
     .await?;
-    let of_day = |(day, repeated): (NaiveDate, Vec<Repeated>)| {
-        let key = move |((request, item), group)| ((day, request, item), group);
-        repeated.into_iter().map(key)
-    };
-    Ok(Shown {
-        days: shown.keys().copied().collect(),
-        repeated: repeated.into_iter().flat_map(of_day).collect(),
-    })
+    let mut shown = Shown::default();
+    for (day, served, repeated) in found.into_iter().flatten() {
+        shown.days.insert(day, served);
+        let of_day = |((request, item), group)| ((day, request, item), group);
+        shown.repeated.extend(repeated.into_iter().map(of_day));
+    }
+    Ok(shown)
 }
 
-/// Does `work` for each day of the window, `threads` of them at a time, each with a session of one thread; gives what it
-/// gives, in the order of days.
+/// Does `work` for each of some things, `threads` at a time, each with a session of one thread; gives what it gives, in
+/// their order.
 ///
 /// # Errors
 /// The first of `work`.
-pub async fn each_day<T, F, Fut>(
+pub async fn each<I, T, F, Fut>(
     engine: &Engine,
-    window: (NaiveDate, NaiveDate),
+    things: impl IntoIterator<Item = I>,
     threads: usize,
     work: F,
 ) -> Result<Vec<T>>
 where
+    I: Send + 'static,
     T: Send + 'static,
-    F: Fn(Engine, NaiveDate) -> Fut + Send + Sync + 'static,
+    F: Fn(Engine, I) -> Fut + Send + Sync + 'static,
     Fut: Future<Output = Result<T>>,
 {
     let work = Arc::new(work);
-    let days = window.0.iter_days().take_while(|d| *d <= window.1);
-    let days: Vec<NaiveDate> = days.collect();
-    futures::stream::iter(days)
-        .map(|day| {
+    futures::stream::iter(things)
+        .map(|thing| {
             let (engine, work) = (engine.single(), Arc::clone(&work));
             let runtime = tokio::runtime::Handle::current();
             async move {
-                tokio::task::spawn_blocking(move || runtime.block_on(work(engine, day)))
+                tokio::task::spawn_blocking(move || runtime.block_on(work(engine, thing)))
                     .await
                     .map_err(|e| Error::unexpected(format!("a worker ended early: {e}")))?
             }
@@ -167,196 +177,235 @@ where
         .await
 }
 
-/// Impressions of each day that has any: asking each day of a long window alone would take far longer than asking once.
-async fn days_shown(engine: &Engine) -> Result<BTreeMap<NaiveDate, u64>> {
-    let sql = "select cast(event_time as date) as day, count(*) as n from events
-               where event_type = 'impression' and model_id is not null and request_id is not null
-               group by 1";
+/// The days that have any impression: asking each day of a long window alone would take far longer than asking once.
+async fn days_shown(engine: &Engine) -> Result<BTreeSet<NaiveDate>> {
+    let sql = "select distinct cast(event_time as date) as day from events
+               where event_type = 'impression' and model_id is not null and request_id is not null";
     let days = engine.collect(sql).await?;
-    let days = map(&days, |row| Ok((row.day("day")?, row.count("n")?)))?;
-    Ok(days
-        .into_iter()
-        .filter_map(|(day, n)| Some((day?, n)))
+    let days = map(&days, |row| row.day("day"))?;
+    Ok(days.into_iter().flatten().collect())
+}
+
+/// What was shown on a day.
+#[derive(Default)]
+struct Day {
+    served: Vec<Served>,
+    /// Recommendations and requests by model, version and surface; in the order of the contract, nulls first.
+    counts: BTreeMap<(String, Group), (i64, i64)>,
+    repeated: Vec<Repeated>,
+}
+
+impl Day {
+    /// Reads a day, with so many bytes in memory of rows being sorted, and of those set aside.
+    async fn read(
+        engine: &Engine,
+        sql: &str,
+        day: NaiveDate,
+        (sorted, mut room): (usize, usize),
+    ) -> Result<Self> {
+        let mut stream = engine.between(sql, ("event_time", day), sorted).await?;
+        let mut found = Day::default();
+        let mut model: Option<Model> = None;
+        while let Some(batch) = stream.next().await {
+            for (name, rows) in by_model(&batch?)? {
+                if model.as_ref().is_none_or(|m| m.name != name) {
+                    room -= found.end(model.take())?.min(room);
+                    model = Some(Model::new(engine, name, rows.schema(), room));
+                }
+                if let Some(model) = &mut model {
+                    model.add(&rows)?;
+                }
+            }
+        }
+        found.end(model)?;
+        Ok(found)
+    }
+
+    /// Ends a model's rows. Returns the bytes that they take in memory.
+    fn end(&mut self, model: Option<Model>) -> Result<usize> {
+        let Some(model) = model else { return Ok(0) };
+        let rows = model.rows.finish()?;
+        let held = rows.bytes();
+        let mut of_version: BTreeMap<Option<String>, Weights> = BTreeMap::new();
+        for (group, counted) in model.groups {
+            let version = of_version.entry(group.0.clone()).or_default();
+            version.merge(&counted.weights);
+            let key = (model.name.clone(), Arc::unwrap_or_clone(group));
+            self.counts.insert(key, (counted.served, counted.requests));
+        }
+        self.served.push(Served {
+            model: model.name,
+            rows,
+            of_version,
+        });
+        self.repeated.extend(model.repeated);
+        Ok(held)
+    }
+
+    /// The rows of `served_days`.
+    fn counted(&self) -> Result<RecordBatch> {
+        // A group whose every showing is a repetition of another's has shown nothing.
+        let kept = || self.counts.iter().filter(|(_, count)| count.0 > 0);
+        let text = |f: fn(&(String, Group)) -> Option<&str>| -> ArrayRef {
+            Arc::new(kept().map(|(of, _)| f(of)).collect::<StringViewArray>())
+        };
+        let number = |f: fn(&(i64, i64)) -> i64| -> ArrayRef {
+            Arc::new(Int64Array::from_iter_values(kept().map(|(_, n)| f(n))))
+        };
+        Ok(RecordBatch::try_from_iter_with_nullable([
+            ("model_id", text(|(model, _)| Some(model)), false),
+            ("model_version", text(|(_, (v, _))| v.as_deref()), true),
+            ("surface", text(|(_, (_, s))| s.as_deref()), true),
+            ("served", number(|n| n.0), false),
+            ("requests", number(|n| n.1), false),
+        ])?)
+    }
+}
+
+/// The rows of each model, of a batch sorted by model.
+fn by_model(batch: &RecordBatch) -> Result<Vec<(String, RecordBatch)>> {
+    let models = texts(batch, "model_id")?;
+    let mut found = vec![];
+    let mut start = 0;
+    for end in 1..=batch.num_rows() {
+        if end == batch.num_rows() || models.value(end) != models.value(start) {
+            let rows = batch.slice(start, end - start);
+            found.push((models.value(start).to_string(), rows));
+            start = end;
+        }
+    }
+    Ok(found)
+}
+
+/// What a model showed on a day, as far as it was read.
+struct Model {
+    name: String,
+    rows: Spool,
+    groups: Vec<(Arc<Group>, Counted)>,
+    /// Request and item of the last row.
+    last: Option<(String, String)>,
+    /// Group of the first showing of that item in that request, and those of the request so far.
+    first: usize,
+    of_request: Vec<usize>,
+    repeated: Vec<Repeated>,
+}
+
+/// What was counted of a group.
+#[derive(Default)]
+struct Counted {
+    served: i64,
+    requests: i64,
+    weights: Weights,
+}
+
+impl Model {
+    fn new(engine: &Engine, name: String, schema: SchemaRef, budget: usize) -> Self {
+        Model {
+            name,
+            rows: engine.spool(schema, budget),
+            groups: vec![],
+            last: None,
+            first: 0,
+            of_request: vec![],
+            repeated: vec![],
+        }
+    }
+
+    /// The number of a group; they are few.
+    fn group(&mut self, version: Option<&str>, surface: Option<&str>) -> usize {
+        let is = |(group, _): &(Arc<Group>, Counted)| {
+            (group.0.as_deref(), group.1.as_deref()) == (version, surface)
+        };
+        self.groups.iter().position(is).unwrap_or_else(|| {
+            let group = (version.map(str::to_string), surface.map(str::to_string));
+            self.groups.push((Arc::new(group), Counted::default()));
+            self.groups.len() - 1
+        })
+    }
+
+    /// Adds rows in the order of `served.sql`. Only the first that shows an item in a request counts; others are retries.
+    fn add(&mut self, rows: &RecordBatch) -> Result<()> {
+        let [requests, items] = ["request_id", "item_id"].map(|name| texts(rows, name));
+        let (requests, items) = (requests?, items?);
+        let [versions, surfaces] = ["model_version", "surface"].map(|name| texts(rows, name));
+        let (versions, surfaces) = (versions?, surfaces?);
+        let times = times(rows)?;
+        let mut first = Vec::with_capacity(rows.num_rows());
+        // Rows of one response follow each other, so the group is mostly that of the row before.
+        let mut of: Option<(Option<&str>, Option<&str>, usize)> = None;
+        for row in 0..rows.num_rows() {
+            let (request, item) = (requests.value(row), items.value(row));
+            let before = match row.checked_sub(1) {
+                Some(before) => Some((requests.value(before), items.value(before))),
+                None => self.last.as_ref().map(|(r, i)| (r.as_str(), i.as_str())),
+            };
+            let is_same_request = before.is_some_and(|before| before.0 == request);
+            let is_retry = is_same_request && before.is_some_and(|before| before.1 == item);
+            let (version, surface) = (valid(&versions, row), valid(&surfaces, row));
+            let group = match of {
+                Some((v, s, group)) if v == version && s == surface => group,
+                _ => self.group(version, surface),
+            };
+            of = Some((version, surface, group));
+            first.push(!is_retry);
+            if is_retry {
+                if group != self.first {
+                    let hashes = hashes(&self.name, request, item);
+                    let first = Arc::clone(&self.groups[self.first].0);
+                    self.repeated.push((hashes, first));
+                }
+                continue;
+            }
+            self.first = group;
+            if !is_same_request {
+                self.of_request.clear();
+            }
+            let counted = &mut self.groups[group].1;
+            counted.served += 1;
+            counted.weights.add(times[row]);
+            if !self.of_request.contains(&group) {
+                self.of_request.push(group);
+                counted.requests += 1;
+            }
+        }
+        if let Some(row) = rows.num_rows().checked_sub(1) {
+            self.last = Some((requests.value(row).into(), items.value(row).into()));
+        }
+        let rows = filter_record_batch(rows, &BooleanArray::from(first))?;
+        self.rows.push(&rows)
+    }
+}
+
+/// The computing time of each row, in ns; 0 where none was measured.
+pub(super) fn times(rows: &RecordBatch) -> Result<Vec<u64>> {
+    let times = column(rows, "compute_ns")?.as_primitive::<Int64Type>();
+    Ok(times
+        .iter()
+        .map(|ns| ns.unwrap_or(0).unsigned_abs())
         .collect())
 }
 
-/// Model, version and surface.
-type Group = (String, Option<String>, Option<String>);
-
-/// Hashes of a request and an item that were shown again otherwise, and how they were shown first.
-type Repeated = ((u128, u64), Arc<Group>);
-
-/// In the order of `served.sql` within a model.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Showing {
-    request: u128,
-    item: u64,
-    /// µs
-    time: i64,
-    rank: i32,
-    group: u32,
+pub(super) fn texts(batch: &RecordBatch, name: &str) -> Result<StringViewArray> {
+    let found = cast(column(batch, name)?, &DataType::Utf8View)?;
+    Ok(found.as_string_view().clone())
 }
 
-/// What part of the memory holds showings.
-const HELD: usize = 8;
-
-/// The showings of one round of a day, and what was counted in the rounds before.
-#[derive(Debug, Default)]
-struct Showings {
-    rows: Vec<Showing>,
-    groups: HashMap<Group, u32>,
-    /// Showings and requests of each group.
-    counts: Vec<(i64, i64)>,
-}
-
-impl Showings {
-    /// Adds the rows of one of so many rounds.
-    fn add(&mut self, batch: &RecordBatch, (round, rounds): (u64, u64)) -> Result<()> {
-        let column = |name: &str, ty: &DataType| -> Result<ArrayRef> {
-            let found = batch.column_by_name(name).ok_or_else(|| {
-                Error::config(format!("attribution/served.sql gives no column {name}"))
-            })?;
-            Ok(cast(found, ty)?)
-        };
-        let text = |name: &str| -> Result<StringViewArray> {
-            Ok(column(name, &DataType::Utf8View)?.as_string_view().clone())
-        };
-        let (model, version) = (text("model_id")?, text("model_version")?);
-        let (surface, request, item) = (text("surface")?, text("request_id")?, text("item_id")?);
-        let rank = column("rank", &DataType::Int32)?;
-        let rank = rank.as_primitive::<Int32Type>();
-        let time = column("event_time", &Type::Timestamp.arrow())?;
-        let time = time.as_primitive::<TimestampMicrosecondType>();
-        let at = |texts: &StringViewArray, row| {
-            texts.is_valid(row).then(|| texts.value(row).to_string())
-        };
-        // Rows of one response follow each other, so the group is mostly that of the row before.
-        let mut last: Option<(usize, u32)> = None;
-        for row in 0..batch.num_rows() {
-            let same = |texts: &StringViewArray, other: usize| {
-                texts.is_valid(row) == texts.is_valid(other)
-                    && (texts.is_null(row) || texts.value(row) == texts.value(other))
-            };
-            let group = match last {
-                Some((other, group))
-                    if same(&model, other) && same(&version, other) && same(&surface, other) =>
-                {
-                    group
-                }
-                _ => {
-                    let key = (
-                        model.value(row).to_string(),
-                        at(&version, row),
-                        at(&surface, row),
-                    );
-                    let next = u32::try_from(self.groups.len())
-                        .map_err(|_| Error::check("too many versions and surfaces on one day"))?;
-                    *self.groups.entry(key).or_insert(next)
-                }
-            };
-            last = Some((row, group));
-            let (request, item) = hashes(model.value(row), request.value(row), item.value(row));
-            if (request >> 64) as u64 % rounds != round {
-                continue;
-            }
-            self.rows.push(Showing {
-                request,
-                item,
-                time: time.value(row),
-                rank: rank.value(row),
-                group,
-            });
-        }
-        Ok(())
-    }
-
-    /// The groups in the order in which `served.sql` puts them, with their numbers.
-    fn sorted(&self) -> Vec<(&Group, u32)> {
-        let mut groups: Vec<(&Group, u32)> = self.groups.iter().map(|(g, n)| (g, *n)).collect();
-        // Nulls last, as SQL orders them.
-        groups.sort_by(|(a, _), (b, _)| {
-            let key = |g: &Group| (g.1.is_none(), g.1.clone(), g.2.is_none(), g.2.clone());
-            a.0.cmp(&b.0).then_with(|| key(a).cmp(&key(b)))
-        });
-        groups
-    }
-
-    /// Ends a round: counts each showing once, in the group in which `served.sql` puts it first; gives what was shown again
-    /// in another group.
-    fn count(&mut self) -> Vec<Repeated> {
-        let mut rows = std::mem::take(&mut self.rows);
-        let mut counts = std::mem::take(&mut self.counts);
-        counts.resize(self.groups.len(), (0, 0));
-        let groups = self.sorted();
-        let mut place = vec![0_u32; groups.len()];
-        for (at, (_, number)) in (0_u32..).zip(&groups) {
-            place[*number as usize] = at;
-        }
-        for row in &mut rows {
-            row.group = place[row.group as usize];
-        }
-        rows.sort_unstable();
-        let firsts = rows.chunk_by(|a, b| (a.request, a.item) == (b.request, b.item));
-        let mut of_request: BTreeSet<u32> = BTreeSet::new();
-        let mut request = None;
-        let mut repeated = vec![];
-        let mut shared: HashMap<u32, Arc<Group>> = HashMap::new();
-        for (first, again) in firsts.filter_map(<[Showing]>::split_first) {
-            let (group, number) = groups[first.group as usize];
-            if again.iter().any(|showing| showing.group != first.group) {
-                let group = shared
-                    .entry(number)
-                    .or_insert_with(|| Arc::new(group.clone()));
-                repeated.push(((first.request, first.item), Arc::clone(group)));
-            }
-            if request != Some(first.request) {
-                of_request.clear();
-                request = Some(first.request);
-            }
-            let (served, requests) = &mut counts[number as usize];
-            *served += 1;
-            *requests += i64::from(of_request.insert(number));
-        }
-        rows.clear();
-        (self.rows, self.counts) = (rows, counts);
-        repeated
-    }
-
-    /// One row per model, version and surface: what was counted.
-    fn counted(&self) -> Result<RecordBatch> {
-        // In the order of the contract, nulls first.
-        let groups: BTreeMap<&Group, u32> = self.groups.iter().map(|(g, n)| (g, *n)).collect();
-        let counted = groups
-            .into_iter()
-            .map(|(group, number)| (group, self.counts[number as usize]));
-        // A group whose every showing is a repetition of another's has shown nothing.
-        let kept: Vec<(&Group, (i64, i64))> = counted.filter(|(_, count)| count.0 > 0).collect();
-        let text = |f: &dyn Fn(&Group) -> Option<&str>| -> ArrayRef {
-            let texts: StringViewArray = kept.iter().map(|(group, _)| f(group)).collect();
-            Arc::new(texts)
-        };
-        let number = |f: &dyn Fn((i64, i64)) -> i64| -> ArrayRef {
-            Arc::new(Int64Array::from_iter_values(
-                kept.iter().map(|(_, count)| f(*count)),
-            ))
-        };
-        Ok(RecordBatch::try_from_iter_with_nullable([
-            ("model_id", text(&|g| Some(&g.0)), false),
-            ("model_version", text(&|g| g.1.as_deref()), true),
-            ("surface", text(&|g| g.2.as_deref()), true),
-            ("served", number(&|c| c.0), false),
-            ("requests", number(&|c| c.1), false),
-        ])?)
-    }
+pub(super) fn column<'a>(batch: &'a RecordBatch, name: &str) -> Result<&'a ArrayRef> {
+    batch
+        .column_by_name(name)
+        .ok_or_else(|| Error::config(format!("attribution/served.sql gives no column {name}")))
 }
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use arrow::array::{Int32Array, TimestampMicrosecondArray};
+    use crate::engine::Options;
+    use crate::warehouse::table;
+    use arrow::array::{Int32Array, TimestampMicrosecondArray, new_null_array};
     use arrow::util::display::array_value_to_string;
 
+    /// Model, version, surface, request, item, second of the day, rank.
     type Row<'a> = (
         &'a str,
         Option<&'a str>,
@@ -367,38 +416,65 @@ mod tests {
         i32,
     );
 
-    /// What is counted in so many rounds, and what was shown again.
-    fn gathered(rows: &[Row<'_>], rounds: u64) -> (RecordBatch, Vec<Repeated>) {
-        let mut showings = Showings::default();
-        let mut repeated = vec![];
-        for round in 0..rounds {
-            add(&mut showings, rows, (round, rounds));
-            repeated.extend(showings.count());
-        }
-        (showings.counted().unwrap(), repeated)
+    const DAY: NaiveDate = NaiveDate::from_ymd_opt(2026, 10, 31).unwrap();
+
+    fn events(rows: &[Row<'_>]) -> RecordBatch {
+        let start = DAY.and_time(chrono::NaiveTime::MIN).and_utc();
+        let text = |f: &dyn Fn(&Row<'_>) -> Option<String>| -> ArrayRef {
+            Arc::new(rows.iter().map(f).collect::<StringViewArray>())
+        };
+        let us = |r: &Row<'_>| start.timestamp_micros() + r.5 * 1_000_000;
+        let times = TimestampMicrosecondArray::from_iter_values(rows.iter().map(us));
+        let ranks = Int32Array::from_iter_values(rows.iter().map(|r| r.6));
+        let schema = table("events").unwrap().schema();
+        let column = |field: &arrow::datatypes::FieldRef| -> ArrayRef {
+            match field.name().as_str() {
+                "event_type" => text(&|_| Some("impression".into())),
+                "model_id" => text(&|r| Some(r.0.into())),
+                "model_version" => text(&|r| r.1.map(str::to_string)),
+                "surface" => text(&|r| r.2.map(str::to_string)),
+                "request_id" => text(&|r| Some(r.3.into())),
+                "item_id" => text(&|r| Some(r.4.into())),
+                "event_time" => Arc::new(times.clone().with_timezone("UTC")),
+                "rank" => Arc::new(ranks.clone()),
+                _ => new_null_array(field.data_type(), rows.len()),
+            }
+        };
+        let columns = schema.fields().iter().map(|f| {
+            let values = column(f);
+            (f.name(), cast(&values, f.data_type()).unwrap(), true)
+        });
+        RecordBatch::try_from_iter_with_nullable(columns).unwrap()
     }
 
-    fn add(showings: &mut Showings, rows: &[Row<'_>], round: (u64, u64)) {
-        // One row a batch: what is counted must not depend on how rows are gathered.
-        for row in rows {
-            let text = |t: Option<&str>| -> ArrayRef { Arc::new(StringViewArray::from(vec![t])) };
-            let time = TimestampMicrosecondArray::from(vec![row.5]).with_timezone("UTC");
-            let batch = RecordBatch::try_from_iter_with_nullable([
-                ("event_time", Arc::new(time) as ArrayRef, true),
-                ("model_id", text(Some(row.0)), true),
-                ("model_version", text(row.1), true),
-                ("surface", text(row.2), true),
-                ("request_id", text(Some(row.3)), true),
-                ("item_id", text(Some(row.4)), true),
-                ("rank", Arc::new(Int32Array::from(vec![row.6])) as _, true),
-            ]);
-            showings.add(&batch.unwrap(), round).unwrap();
-        }
+    fn read(rows: &[Row<'_>], budgets: (usize, usize)) -> Day {
+        let options = Options {
+            memory: 64 << 20,
+            threads: 1,
+            spill: None,
+            spill_limit: 1 << 30,
+            settings: BTreeMap::new(),
+            date: DAY,
+            month: None,
+        };
+        let engine = Engine::open(&options, None, None).unwrap();
+        engine.context().deregister_table("events").unwrap();
+        engine
+            .context()
+            .register_batch("events", events(rows))
+            .unwrap();
+        let sql = include_str!("../../sql/attribution/served.sql");
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        runtime
+            .block_on(Day::read(&engine, sql, DAY, budgets))
+            .unwrap()
     }
 
+    /// What is counted, whether rows fit the memory or not.
     fn count(rows: &[Row<'_>]) -> Vec<String> {
-        let [counted, in_rounds] = [1, 3].map(|rounds| gathered(rows, rounds).0);
-        assert_eq!(counted, in_rounds);
+        let counted = |budget| read(rows, (budget, budget)).counted().unwrap();
+        let [counted, again] = [usize::MAX, 0].map(counted);
+        assert_eq!(counted, again);
         let cell = |c: &ArrayRef, row| array_value_to_string(c, row).unwrap();
         (0..counted.num_rows())
             .map(|row| {
@@ -438,19 +514,18 @@ mod tests {
         let (v1, v2) = (Some("v1"), Some("v2"));
         let mut rows = vec![
             // First at the end of a list; again a second later, higher, by another version, elsewhere.
-            ("als", v2, Some("home"), "r1", "shoe", 1_000_000, 9),
-            ("als", v1, Some("cart"), "r1", "shoe", 2_000_000, 1),
-            ("als", v1, Some("cart"), "r1", "hat", 2_000_000, 2),
-            ("als", v1, Some("cart"), "r1", "hat", 3_000_000, 2),
+            ("als", v2, Some("home"), "r1", "shoe", 1, 9),
+            ("als", v1, Some("cart"), "r1", "shoe", 2, 1),
+            ("als", v1, Some("cart"), "r1", "hat", 2, 2),
+            ("als", v1, Some("cart"), "r1", "hat", 3, 2),
         ];
         let expected = ["als v1 cart 1 1", "als v2 home 1 1"];
         assert_eq!(count(&rows), expected);
         rows.reverse();
         assert_eq!(count(&rows), expected);
 
-        let (_, repeated) = gathered(&rows, 2);
-        let day = NaiveDate::default();
-        let shown = Shown::with_repeated(day, repeated);
+        let day = DAY;
+        let shown = Shown::with_repeated(day, read(&rows, (0, 0)).repeated);
         let first = shown.as_first(day, ("als", "r1", "shoe"));
         assert_eq!(first, Some((v2, Some("home"))));
         for other in [

@@ -147,13 +147,14 @@ async fn days(mut work: Work<'_>, summary: &mut Summary) -> Result<()> {
         work.window.0 = from;
         let engine = work.session()?;
         engine.restrict_to(work.window).await?;
+        drop(shown);
         shown = served::run(&engine, library, snapshot, work.window, threads).await?;
     }
 
     let window = work.window;
     let engine = with_model_days(&work).await?;
-    summary.recommendations =
-        serve::run(&engine, library, snapshot, (window, &shown.days), threads).await?;
+    let served = std::mem::take(&mut shown.days);
+    summary.recommendations = serve::run(&engine, snapshot, window, served, threads).await?;
 
     heap::give_back();
     let last_touch = work.pipeline.attribution.last_touch.0;

@@ -161,6 +161,11 @@ impl Spooled {
         &self.schema
     }
 
+    /// Bytes that they take in memory.
+    pub fn bytes(&self) -> usize {
+        self.held.iter().map(get_record_batch_memory_size).sum()
+    }
+
     /// The rows as they came, as often as wanted.
     ///
     /// # Errors

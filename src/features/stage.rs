@@ -81,9 +81,13 @@ impl Making<'_> {
         }
     }
 
+    fn steps(&self) -> impl DoubleEndedIterator<Item = &Sql<'_>> {
+        self.files.iter().filter(|(name, _)| table(name).is_none())
+    }
+
     /// Makes the steps views of what the session has now.
     async fn view_steps(&self) -> Result<()> {
-        for (name, sql) in self.files.iter().filter(|(name, _)| table(name).is_none()) {
+        for (name, sql) in self.steps() {
             let view = self.engine.query(sql).await;
             let view = view.and_then(|frame| self.engine.replace_with(name, frame));
             view.map_err(|e| e.context(self.place(name)))?;
@@ -91,11 +95,32 @@ impl Making<'_> {
         Ok(())
     }
 
+    /// Works out the steps that files read, be it through others, and holds them in memory: several may read one.
+    async fn hold_steps(&self, files: &[Sql<'_>]) -> Result<()> {
+        let mut read = BTreeSet::new();
+        for (_, sql) in files {
+            read.extend(self.engine.inputs(sql)?);
+        }
+        for (name, sql) in self.steps().rev() {
+            if read.contains(*name) {
+                read.extend(self.engine.inputs(sql)?);
+            }
+        }
+        for (name, sql) in self.steps().filter(|(name, _)| read.contains(*name)) {
+            let failed = |e: Error| e.context(self.place(name));
+            let rows = self.engine.query(sql).await.map_err(failed)?.cache().await;
+            let rows = rows.map_err(|e| failed(e.into()))?;
+            self.engine.replace_with(name, rows).map_err(failed)?;
+        }
+        Ok(())
+    }
+
     /// Files that read nothing of each other run side by side: sorting and writing of one keeps one core busy.
     async fn at_once(&self) -> Result<Written> {
         let mut written = vec![];
+        self.view_steps().await?;
         for wave in waves(&self.engine, &self.files)? {
-            self.view_steps().await?;
+            self.hold_steps(&wave).await?;
             let mut works = vec![];
             for (name, sql) in &wave {
                 let place = self.place(name);
