@@ -95,6 +95,7 @@ pub async fn run(args: &Args, printer: &mut Printer) -> Result<()> {
     if pipeline.report.after_run {
         report::prepare(&pipeline.report.out)?;
     }
+    printer.begin_backfill(&pipeline, range);
     let started = Instant::now();
     let mut error = None;
     for (n, step) in backfill.steps.iter().enumerate() {
@@ -114,6 +115,7 @@ pub async fn run(args: &Args, printer: &mut Printer) -> Result<()> {
             }
         }
     }
+    printer.end_backfill(error.as_ref());
     let head = format!(
         "Backfill of {} to {}: {} run, {} skipped, {:.1} s",
         range.0,

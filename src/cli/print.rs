@@ -4,15 +4,17 @@ use std::io::{IsTerminal, Write};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use chrono::NaiveDate;
 use indicatif::{ProgressBar, ProgressStyle};
 use miette::MietteHandlerOpts;
 use tracing_subscriber::EnvFilter;
 
 use super::LogFormat;
+use crate::config::Pipeline;
 use crate::error::Error;
 use crate::privacy::secrets::{Hiding, hidden};
 use crate::watch::event::{Event, Failed, Warned};
-use crate::watch::lineage::{Run, State, Told};
+use crate::watch::lineage::{Backfill, Run, State, Told};
 use crate::watch::metrics::Watch;
 use crate::watch::trace;
 
@@ -125,6 +127,35 @@ impl Printer {
                 error: Some(&why),
                 ..Told::of(stage, state)
             });
+        }
+    }
+
+    /// Tells that a backfill of these nights begins, of which the runs from now on are parts.
+    pub fn begin_backfill(&mut self, pipeline: &Pipeline, nights: (NaiveDate, NaiveDate)) {
+        let mut watch = self.watch();
+        watch.backfill = Some(Backfill::begin(nights));
+        watch.of(pipeline);
+        drop(watch);
+        self.tell_backfill(&Told::of(None, State::Start));
+    }
+
+    /// Tells how the backfill ended, if one goes on.
+    pub fn end_backfill(&mut self, error: Option<&Error>) {
+        let why = error.map(Error::to_string);
+        self.tell_backfill(&Told {
+            error: why.as_deref(),
+            ..Told::of(None, error.map_or(State::Complete, State::of))
+        });
+        self.watch().backfill = None;
+    }
+
+    fn tell_backfill(&mut self, told: &Told<'_>) {
+        let watch = self.watch();
+        let lineage = watch.backfill.as_ref().and(watch.lineage.clone());
+        // Sending may take a while.
+        drop(watch);
+        if let Some(Err(e)) = lineage.map(|lineage| lineage.tell_backfill(told)) {
+            self.warning(&format!("the lineage event is not sent: {e}"));
         }
     }
 

@@ -85,6 +85,7 @@ fn leave_saying(error: &Error, _held: MutexGuard<'static, Runs>, mut printer: Pr
     if unpublished {
         printer.tell_end(error);
     }
+    printer.end_backfill(Some(error));
     printer.account();
     leave(error.kind())
 }

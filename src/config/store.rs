@@ -71,6 +71,7 @@ pub fn is_secret(key: &str) -> bool {
         "private",
         "access_key",
         "account_key",
+        "master_key",
         "service_account_key",
     ];
     let harmless = ["_id", "_file", "_path", "_uri", "_url"];
@@ -116,6 +117,7 @@ mod tests {
             "AWS_SESSION_TOKEN",
             "azure_storage_sas_token",
             "account_key",
+            "azure_storage_master_key",
             "google_service_account_key",
             "password",
         ] {

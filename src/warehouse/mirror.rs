@@ -19,7 +19,7 @@ use std::fs;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::UNIX_EPOCH;
+use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use chrono::{TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
@@ -267,24 +267,36 @@ impl Mirror {
         let (copied, sent): (Vec<_>, Vec<_>) = missing
             .into_iter()
             .partition(|file| file.bytes < COPIED && have.binary_search(file).is_ok());
-        self.remote.copy(&from, &to, copied)?;
+        self.remote.copy(&from, &to, copied.clone())?;
         self.remote.upload(&dir, &to, sent)?;
-
-        let present = self.listed(&to)?;
-        if let Some(file) = manifest
-            .files
-            .iter()
-            .find(|f| present.get(&listed_as(&f.path)) != Some(&f.bytes))
-        {
-            let message = format!(
-                "{}/{to}/{} was written and is not there as it was",
-                self.remote.url(),
-                file.path
-            );
-            return Err(Error::new(Kind::Io, message));
-        }
+        self.confirm(&to, &manifest.files, &copied)?;
         self.remote
             .put(&format!("{to}/{}", manifest::NAME), manifest.to_bytes()?)
+    }
+
+    /// Whether all files are in a folder of the store. Those that it was to copy may take their time: Azure answers before a
+    /// copy is done, and has an empty object there until it is.
+    fn confirm(&self, folder: &str, files: &[Entry], copied: &[Entry]) -> Result<()> {
+        let begun = Instant::now();
+        let mut pause = Duration::from_millis(100);
+        loop {
+            let present = self.listed(folder)?;
+            let lacks = |file: &&Entry| present.get(&listed_as(&file.path)) != Some(&file.bytes);
+            let mut lacking = files.iter().filter(lacks).peekable();
+            let Some(first) = lacking.peek().copied() else {
+                return Ok(());
+            };
+            let hopeless = lacking.any(|file| copied.binary_search(file).is_err());
+            if hopeless || begun.elapsed() > self.remote.patience() {
+                let url = self.remote.url();
+                let path = &first.path;
+                let message =
+                    format!("{url}/{folder}/{path} was written and is not there as it was");
+                return Err(Error::new(Kind::Io, message));
+            }
+            std::thread::sleep(pause);
+            pause = (pause * 2).min(Duration::from_secs(5));
+        }
     }
 
     /// The files that the store has of a snapshot as its manifest says, sorted.

@@ -13,7 +13,7 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::{StreamExt, TryFutureExt, TryStreamExt, stream};
 use object_store::aws::AmazonS3Builder;
 use object_store::azure::MicrosoftAzureBuilder;
 use object_store::gcp::GoogleCloudStorageBuilder;
@@ -21,7 +21,7 @@ use object_store::local::LocalFileSystem;
 use object_store::path::Path as Key;
 use object_store::{
     Error as Refused, ObjectStore, ObjectStoreExt, ObjectStoreScheme, PutMode, PutOptions,
-    PutPayload, RetryConfig, UpdateVersion, WriteMultipart,
+    PutPayload, RetryConfig, UpdateVersion,
 };
 use sha2::{Digest, Sha256};
 use tokio::runtime::Runtime;
@@ -41,6 +41,10 @@ const PART: usize = 8 << 20;
 const PARTS: usize = 2;
 /// How often a conditional write is begun again whose answer was lost.
 const SWAPS: u32 = 4;
+/// What stores say where there is no such bucket, or container.
+const NO_BUCKET: [&str; 2] = ["NoSuchBucket", "ContainerNotFound"];
+/// Where a cloud's machines get credentials of their own.
+const METADATA: [&str; 2] = ["169.254.169.254", "metadata.google.internal"];
 /// Longest that one request may take.
 const REQUEST: &str = "120s";
 
@@ -75,6 +79,7 @@ pub struct Remote {
     client: Arc<Client>,
     /// Taken when this is dropped.
     runtime: Option<Runtime>,
+    patience: Duration,
 }
 
 /// The asynchronous side of a [`Remote`].
@@ -100,13 +105,16 @@ impl Remote {
         let wrong = |what: &str| Error::config(format!("[store] url: {what}"));
         let url =
             reqwest::Url::parse(&location).map_err(|e| wrong(&format!("this is no URL: {e}")))?;
-        if !url.username().is_empty() || url.password().is_some() || url.query().is_some() {
+        // abfss://container@account.dfs.core.windows.net/prefix
+        let container = url.scheme().starts_with("abfs");
+        let user = !url.username().is_empty() && !container;
+        if user || url.password().is_some() || url.query().is_some() {
             return Err(wrong("it holds more than a place")
                 .help("give credentials in the environment or under `[store] options`"));
         }
         let (scheme, prefix) = ObjectStoreScheme::parse(&url).map_err(|_| {
             wrong(&format!("`{}` is no store that is known", url.scheme()))
-                .help("write s3://bucket/prefix, gs://bucket/prefix, az://container/prefix or file:///folder")
+                .help("write s3://bucket/prefix, gs://bucket/prefix, az://container/prefix, abfss://container@account.dfs.core.windows.net/prefix or file:///folder")
         })?;
         let secrets = secrets(&options);
         let patience = config.patience.0.to_std().unwrap_or_default();
@@ -117,7 +125,13 @@ impl Remote {
         };
         let refused = |e: Refused| {
             let said = scrub(&e.to_string(), &secrets);
-            Error::config(format!("[store]: {said}"))
+            let error = Error::config(format!("[store]: {said}"));
+            match said.contains("Account must be specified") {
+                true => error.help(
+                    "set AZURE_STORAGE_ACCOUNT_NAME, or `account_name` in `[store] options`, or write abfss://container@account.dfs.core.windows.net/prefix",
+                ),
+                false => error,
+            }
         };
         // Each client has its own type of key.
         macro_rules! client {
@@ -161,6 +175,7 @@ impl Remote {
             prefix,
             folder,
             secrets,
+            patience,
         )
     }
 
@@ -170,6 +185,7 @@ impl Remote {
         prefix: Key,
         folder: Option<PathBuf>,
         secrets: Vec<String>,
+        patience: Duration,
     ) -> Result<Remote> {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
@@ -187,6 +203,7 @@ impl Remote {
         Ok(Remote {
             client: Arc::new(client),
             runtime: Some(runtime),
+            patience,
         })
     }
 
@@ -194,12 +211,26 @@ impl Remote {
     #[cfg(test)]
     pub fn in_memory() -> Remote {
         let store = Box::new(object_store::memory::InMemory::new());
-        Self::with("memory:".into(), store, Key::default(), None, vec![]).unwrap()
+        let patience = Duration::from_secs(1);
+        Self::with(
+            "memory:".into(),
+            store,
+            Key::default(),
+            None,
+            vec![],
+            patience,
+        )
+        .unwrap()
     }
 
     /// The URL, as messages name it.
     pub fn url(&self) -> &str {
         &self.client.url
+    }
+
+    /// How long something that does not work is tried again.
+    pub fn patience(&self) -> Duration {
+        self.patience
     }
 
     /// The asynchronous side, for what goes on beside the caller.
@@ -541,48 +572,46 @@ impl Client {
     async fn upload(&self, path: &Path, name: &str, file: &Entry) -> Result<()> {
         let io = |e| Error::io("cannot read", path, &e);
         let failed = |e| self.failed("write", name, &e);
-        let mut source = File::open(path).map_err(io)?;
+        let source = File::open(path).map_err(io)?;
         let mut hash = Sha256::new();
-        let mut buffer = vec![0; PART.min(usize::try_from(file.bytes).unwrap_or(PART)) + 1];
         let mut next = || -> Result<Option<Vec<u8>>> {
-            let mut filled = 0;
-            while filled < buffer.len() {
-                match source.read(&mut buffer[filled..]).map_err(io)? {
-                    0 => break,
-                    read => filled += read,
-                }
-            }
-            hash.update(&buffer[..filled]);
-            Ok((filled > 0).then(|| buffer[..filled].to_vec()))
+            let mut part = vec![];
+            let mut more = (&source).take(PART as u64);
+            more.read_to_end(&mut part).map_err(io)?;
+            hash.update(&part);
+            Ok((!part.is_empty()).then_some(part))
         };
         let key = self.key(name);
-        if file.bytes <= PART as u64 {
+        if file.bytes < PART as u64 {
             let bytes = next()?.unwrap_or_default();
             file.confirm(bytes.len() as u64, &hex(&hash.finalize()), &path.display())?;
             return self.put(name, bytes).await;
         }
-        let upload = self.store.put_multipart(&key).await.map_err(failed)?;
-        let mut upload = WriteMultipart::new_with_chunk_size(upload, PART);
+        let mut upload = self.store.put_multipart(&key).await.map_err(failed)?;
         let mut sent = 0;
-        let sending = async {
-            while let Some(bytes) = next()? {
-                upload.wait_for_capacity(PARTS).await.map_err(failed)?;
-                sent += bytes.len() as u64;
-                upload.write(&bytes);
-            }
-            Ok::<_, Error>(())
-        };
-        let ended = sending.await;
-        let ended =
-            ended.and_then(|()| file.confirm(sent, &hex(&hash.finalize()), &path.display()));
-        if let Err(e) = ended {
-            // Parts of an upload that was never completed cost money until a rule of the bucket removes them.
-            if let Err(e) = upload.abort().await {
-                tracing::warn!(error = %self.failed("abandon", name, &e), "parts of an upload stay");
-            }
-            return Err(e);
+        let parts = stream::iter(std::iter::from_fn(|| next().transpose()));
+        let sending = parts
+            .map_ok(|part| {
+                sent += part.len() as u64;
+                upload.put_part(part.into()).map_err(failed)
+            })
+            .try_buffer_unordered(PARTS)
+            .try_collect::<Vec<()>>();
+        let mut ended = sending.await.map(drop);
+        if ended.is_ok() {
+            ended = file.confirm(sent, &hex(&hash.finalize()), &path.display());
         }
-        upload.finish().await.map(drop).map_err(failed)
+        if ended.is_ok() {
+            ended = upload.complete().await.map(drop).map_err(failed);
+        }
+        // Parts of an upload that was never completed cost money until a rule of the bucket removes them.
+        if ended.is_err()
+            && let Err(e) = upload.abort().await
+            && !matches!(e, Refused::NotFound { .. })
+        {
+            tracing::warn!(error = %self.failed("abandon", name, &e), "parts of an upload stay");
+        }
+        ended
     }
 
     async fn download(&self, name: &str, path: &Path, file: &Entry) -> Result<()> {
@@ -615,22 +644,37 @@ impl Client {
         let said = scrub(&error.to_string(), &self.secrets);
         let message = format!("cannot {doing} {}/{name}: {said}", self.url);
         let passing = Error::new(crate::error::Kind::Io, message.clone());
+        let answered = |codes: &[&str]| {
+            codes
+                .iter()
+                .any(|code| said.contains(&format!("status code: {code}")))
+        };
+        let denied = answered(&["401", "403"])
+            || matches!(
+                error,
+                Refused::PermissionDenied { .. } | Refused::Unauthenticated { .. }
+            );
         match error {
-            Refused::PermissionDenied { .. } | Refused::Unauthenticated { .. } => {
+            // Without any, clients ask the service by which a cloud gives its machines theirs.
+            Refused::Generic { .. } if METADATA.iter().any(|host| said.contains(host)) => passing.help(
+                "no credentials are set, and this machine could not get its own: set them in the environment or as `[store] options`; where it has a role or a managed identity, run the same command again",
+            ),
+            // What a listing or a batch is refused is told as anything else is.
+            _ if denied => {
                 Error::config(message).help(
                     "give credentials that may read, write, list and delete there, in the environment or as `[store] options`",
                 )
             }
             Refused::NotImplemented { .. } | Refused::NotSupported { .. } => Error::config(message)
                 .help("publishing needs a store that replaces an object only where it is still the one that was read"),
-            Refused::NotFound { .. } if said.contains("NoSuchBucket") => {
-                Error::config(message).help("make the bucket, or correct `[store] url`")
+            _ if NO_BUCKET.iter().any(|code| said.contains(code)) => {
+                Error::config(message).help("make the bucket or container, or correct `[store] url`")
             }
             Refused::InvalidPath { .. } | Refused::UnknownConfigurationKey { .. } => Error::config(message),
             Refused::Generic { .. } if said.contains("redirect without LOCATION") => {
                 Error::config(message).help("set the bucket's region: `[store] options = { region = \"…\" }`")
             }
-            Refused::Generic { .. } if ["400", "404", "405", "411", "501"].iter().any(|code| said.contains(&format!("status code: {code}"))) => {
+            Refused::Generic { .. } if answered(&["400", "404", "405", "411", "501"]) => {
                 Error::config(message)
             }
             _ => passing.help("the store may answer again later: run the same command again"),
@@ -662,6 +706,16 @@ fn scrub(message: &str, secrets: &[String]) -> String {
     for secret in secrets {
         message = message.replace(secret.as_str(), "…");
     }
+    // A signature of Azure is part of a URL, where it may be written in other ways than it was given.
+    let ends = |c: char| c == '&' || c.is_whitespace();
+    let mut shown = String::new();
+    while let Some((before, after)) = message.split_once("sig=") {
+        shown += &format!("{before}sig=…");
+        message = after
+            .find(ends)
+            .map_or_else(String::new, |end| after[end..].to_string());
+    }
+    message = shown + &message;
     match message.char_indices().nth(500) {
         Some((end, _)) => format!("{}…", &message[..end]),
         None => message,

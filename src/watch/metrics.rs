@@ -13,7 +13,7 @@ use std::path::PathBuf;
 use chrono::{DateTime, Utc};
 
 use super::counts::{Counts, End};
-use super::lineage::Lineage;
+use super::lineage::{Backfill, Lineage};
 use super::standing::Standing;
 use super::trace::Trace;
 use crate::config::Pipeline;
@@ -134,6 +134,8 @@ pub struct Watch {
     pub standing: Option<Standing>,
     /// Who tells of the datasets, where it is asked for.
     pub lineage: Option<Lineage>,
+    /// The backfill that the runs are parts of, as long as it goes on.
+    pub backfill: Option<Backfill>,
     /// Who sends traces.
     pub trace: Option<Trace>,
     target: Option<Target>,
@@ -151,7 +153,7 @@ struct Target {
 impl Watch {
     /// From now on it is of the runs of `pipeline`.
     pub fn of(&mut self, pipeline: &Pipeline) {
-        self.lineage = Lineage::of(pipeline);
+        self.lineage = Lineage::of(pipeline, self.backfill.as_ref());
         self.trace = Some(Trace::of(pipeline));
         self.target = pipeline.run.metrics.clone().map(|file| Target {
             file,

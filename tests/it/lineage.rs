@@ -10,7 +10,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::interrupt::{Working, is_in};
-use crate::shop::{RUN, STAGES, Shop, text};
+use crate::shop::{NIGHT, RUN, STAGES, Shop, text};
 
 /// What every event must have: <https://openlineage.io/spec/2-0-2/OpenLineage.json>, `RunEvent` and what it refers to.
 fn valid(event: &Value) {
@@ -443,4 +443,174 @@ fn events_are_posted_with_a_token_that_nobody_else_sees_and_trouble_fails_no_run
     let out = run(&[]);
     assert_eq!(out.status.code(), Some(2));
     assert!(text(&out.stderr).contains("`[lineage] token` is a secret and is written in the file"));
+}
+
+/// Namespace, job and run of a parent, or of its root.
+fn named(of: &Value) -> [&str; 3] {
+    let job = |part| of["job"][part].as_str().unwrap();
+    [
+        job("namespace"),
+        job("name"),
+        of["run"]["runId"].as_str().unwrap(),
+    ]
+}
+
+#[test]
+fn nights_are_parts_of_their_backfill_and_that_of_the_schedulers_run() {
+    let shop = Shop::new();
+    shop.edit("[run]", "[lineage]\nfile = \"lineage.jsonl\"\n\n[run]");
+    let (task, dag) = (
+        "01890a5d-ac96-774b-bcce-b302099a8057",
+        "01890a5d-aaaa-774b-bcce-b302099a8057",
+    );
+    let recost = |args: &[&str], parent: &str, root: &str| {
+        let out = Command::new(env!("CARGO_BIN_EXE_recost"))
+            .args(args)
+            .current_dir(shop.path())
+            .env("OPENLINEAGE_PARENT_ID", parent)
+            .env("OPENLINEAGE_ROOT_PARENT_ID", root)
+            .output()
+            .unwrap();
+        let lines = std::fs::read_to_string(shop.file("lineage.jsonl")).unwrap_or_default();
+        let events = lines
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap());
+        let events: Vec<Value> = events.inspect(valid).collect();
+        let _ = std::fs::remove_file(shop.file("lineage.jsonl"));
+        (out, events)
+    };
+    let of_job = |events: &[Value], job: &str| -> Vec<Value> {
+        let of = events.iter().filter(|event| event["job"]["name"] == job);
+        of.cloned().collect()
+    };
+    let parent = |event: &Value| event["run"]["facets"]["parent"].clone();
+    let backfill = [
+        "backfill",
+        "pipeline.toml",
+        "--from",
+        NIGHT,
+        "--to",
+        NIGHT,
+        "--device",
+        "cpu",
+    ];
+    let outer = (
+        format!("airflow://eu/shop.run/{task}"),
+        format!("airflow://eu/shop/{dag}"),
+    );
+
+    // A night that fails, and so does the backfill.
+    let check = shop.file("sql/checks/never.sql");
+    std::fs::create_dir_all(check.parent().unwrap()).unwrap();
+    std::fs::write(&check, "select 1 as wrong").unwrap();
+    let (out, events) = recost(&backfill, &outer.0, &outer.1);
+    assert_eq!(out.status.code(), Some(3), "{}", text(&out.stderr));
+    let name = events[0]["job"]["name"].as_str().unwrap();
+    let (whole, night) = (
+        of_job(&events, name),
+        name.strip_suffix(".backfill").unwrap(),
+    );
+    assert_eq!(types(&whole), ["START", "FAIL"]);
+    assert_eq!(whole[0]["run"]["runId"], whole[1]["run"]["runId"]);
+    let why = whole[1]["run"]["facets"]["errorMessage"]["message"]
+        .as_str()
+        .unwrap();
+    assert!(
+        why.contains(&format!("stopped at the night of {NIGHT}")),
+        "{why}"
+    );
+    for event in &whole {
+        let parent = parent(event);
+        assert_eq!(named(&parent), ["airflow://eu", "shop.run", task]);
+        assert_eq!(named(&parent["root"]), ["airflow://eu", "shop", dag]);
+    }
+    let nights = of_job(&events, night);
+    assert_eq!(types(&nights), ["START", "FAIL"]);
+    let run = whole[0]["run"]["runId"].as_str().unwrap();
+    for event in &nights {
+        assert_eq!(named(&parent(event)), ["recost", name, run]);
+    }
+    let stages = events.iter().filter(|event| {
+        let job = event["job"]["name"].as_str().unwrap();
+        job != night && job != name
+    });
+    let run = nights[0]["run"]["runId"].as_str().unwrap();
+    for event in stages.clone() {
+        assert_eq!(named(&parent(event)), ["recost", night, run]);
+        assert_eq!(named(&parent(event)["root"]), ["airflow://eu", "shop", dag]);
+    }
+    assert!(stages.count() > 10);
+    std::fs::remove_file(&check).unwrap();
+
+    // What cannot be read is warned of, and the backfill is then the root.
+    let (out, events) = recost(&backfill, "airflow/nightly", "");
+    let said = text(&out.stderr);
+    assert!(out.status.success(), "{said}");
+    assert_eq!(
+        said.matches("no `namespace/job/run-id`").count(),
+        1,
+        "{said}"
+    );
+    let whole = of_job(&events, name);
+    assert_eq!(types(&whole), ["START", "COMPLETE"]);
+    assert!(parent(&whole[0]).is_null());
+    let run = whole[0]["run"]["runId"].as_str().unwrap();
+    let nights = of_job(&events, night);
+    assert_eq!(types(&nights), ["START", "COMPLETE"]);
+    assert_eq!(named(&parent(&nights[1])["root"]), ["recost", name, run]);
+    // Nothing to run, nothing to tell.
+    assert!(recost(&backfill, &outer.0, "").1.is_empty());
+
+    // A night by itself; its scheduler is the root where it names no other.
+    let night_alone = [&RUN[..], &["--force"]].concat();
+    let (out, events) = recost(&night_alone, &outer.0, "");
+    assert!(out.status.success(), "{}", text(&out.stderr));
+    assert!(of_job(&events, name).is_empty());
+    for event in of_job(&events, night) {
+        let parent = parent(&event);
+        assert_eq!(named(&parent), ["airflow://eu", "shop.run", task]);
+        assert_eq!(named(&parent["root"]), named(&parent));
+    }
+}
+
+#[test]
+fn a_backfill_that_is_interrupted_is_told_so_after_its_night() {
+    let (shop, temp) = (Shop::new(), TempDir::new().unwrap());
+    shop.edit("[run]", "[lineage]\nfile = \"lineage.jsonl\"\n\n[run]");
+    shop.edit("iterations = 10", "iterations = 10000");
+    let backfill = [
+        "backfill",
+        "pipeline.toml",
+        "--from",
+        NIGHT,
+        "--to",
+        NIGHT,
+        "--device",
+        "cpu",
+    ];
+    let mut run = Working::start(&shop, &temp, &backfill);
+    let trains = || {
+        let told = std::fs::read_to_string(shop.file("lineage.jsonl"));
+        told.is_ok_and(|told| told.contains(".train\""))
+    };
+    run.until("training", trains);
+    run.signal("-TERM");
+    assert_eq!(run.end().status.code(), Some(130));
+    let lines = std::fs::read_to_string(shop.file("lineage.jsonl")).unwrap();
+    let events = lines
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap());
+    let events: Vec<Value> = events.inspect(valid).collect();
+    let [.., night, whole] = events.as_slice() else {
+        panic!("{lines}")
+    };
+    assert_eq!(
+        (&night["eventType"], &whole["eventType"]),
+        (&"ABORT".into(), &"ABORT".into())
+    );
+    assert_eq!(
+        night["run"]["facets"]["parent"]["run"]["runId"],
+        whole["run"]["runId"]
+    );
+    assert_eq!(whole["run"]["runId"], events[0]["run"]["runId"]);
 }

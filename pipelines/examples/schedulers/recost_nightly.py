@@ -4,6 +4,7 @@ Copy this file into the DAGs folder. The night is the day on which the data inte
 on, or that someone clears, covers the night it was meant for.
 """
 
+import os
 from datetime import datetime, timedelta, timezone
 
 from airflow.providers.standard.hooks.subprocess import SubprocessHook
@@ -13,6 +14,18 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException
 SHOP = "/srv/shop"
 # A source that is not there yet, a lock, passing trouble with files, an interrupt; and 137 and 143, a process that was killed.
 PASSING = {6, 7, 9, 130, 137, 143}
+
+
+def parent(context):
+    """Variables by which recost's run is a part of this task in a catalogue of lineage; none without Airflow's provider for it."""
+    try:
+        from airflow.providers.openlineage.plugins import macros
+    except ImportError:
+        return {}
+    return {
+        "OPENLINEAGE_PARENT_ID": macros.lineage_parent_id(context["ti"]),
+        "OPENLINEAGE_ROOT_PARENT_ID": macros.lineage_root_parent_id(context["ti"]),
+    }
 
 
 class Recost(BaseOperator):
@@ -26,7 +39,8 @@ class Recost(BaseOperator):
         self.hook = SubprocessHook()
 
     def execute(self, context):
-        code = self.hook.run_command(["recost", *self.arguments], cwd=SHOP).exit_code
+        env = {**os.environ, **parent(context)}
+        code = self.hook.run_command(["recost", *self.arguments], env=env, cwd=SHOP).exit_code
         # A process that a signal ended has the signal's number, negative.
         code = 128 - code if code < 0 else code
         if code in PASSING:

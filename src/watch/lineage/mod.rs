@@ -1,12 +1,13 @@
 //! OpenLineage events of runs: what was read, what was published, and which columns came from which.
 //!
 //! A run is a START and one of COMPLETE, FAIL, ABORT, of one job, the pipeline; a stage is so, too, of a job of its own whose
-//! parent is the run. What a stage made is told when the run has published, by an event OTHER, for before it no reader sees
+//! parent is the run, as a run of a backfill or of a scheduler is a part of that one ([`parent`]). What a stage made is told when the run has published, by an event OTHER, for before it no reader sees
 //! it. Spec: <https://openlineage.io/spec/2-0-2/OpenLineage.json>. An event that cannot be sent is a warning, never a failed run.
 
 pub mod columns;
 mod datasets;
 mod fields;
+mod parent;
 
 use std::fs::OpenOptions;
 use std::io::Write;
@@ -17,6 +18,7 @@ use chrono::{NaiveDate, SecondsFormat, Utc};
 use serde_json::{Value, json};
 
 pub use datasets::{of_stage, outputs};
+use parent::{Named, Parent};
 
 use super::post::post;
 use crate::config::Pipeline;
@@ -76,6 +78,22 @@ pub struct Run {
     pub date: NaiveDate,
 }
 
+/// Nights that are run one after the other: a run of its own, of which those of the nights are parts. The ledger has none.
+#[derive(Debug, Clone)]
+pub struct Backfill {
+    id: String,
+    nights: (NaiveDate, NaiveDate),
+}
+
+impl Backfill {
+    /// One of the nights from the first to the last that begins now.
+    pub fn begin(nights: (NaiveDate, NaiveDate)) -> Self {
+        let (now, process) = (Utc::now(), std::process::id());
+        let id = format!("backfill/{}-{process}", now.format("%Y%m%dT%H%M%S%3fZ"));
+        Backfill { id, nights }
+    }
+}
+
 /// What is told of a run or of a stage of it.
 #[derive(Debug, Clone)]
 pub struct Told<'a> {
@@ -111,31 +129,44 @@ pub struct Lineage {
     config: Config,
     pipeline: String,
     sources: Value,
+    /// The backfill that the runs are parts of.
+    backfill: Option<Backfill>,
     /// Whether the last event that was to be posted was taken. Stages are not told of to an endpoint that takes nothing.
     taken: Arc<AtomicBool>,
 }
 
+/// What an event is of.
+struct Subject {
+    run: Named,
+    parent: Option<Parent>,
+    kind: &'static str,
+    nights: (NaiveDate, NaiveDate),
+}
+
 impl Lineage {
-    /// Of the runs of `pipeline`, where its file asks for it.
-    pub fn of(pipeline: &Pipeline) -> Option<Self> {
+    /// Of the runs of `pipeline`, where its file asks for it; of those of a backfill, if they are.
+    pub fn of(pipeline: &Pipeline, backfill: Option<&Backfill>) -> Option<Self> {
         let config = &pipeline.lineage;
         (config.file.is_some() || config.url.is_some()).then(|| Lineage {
             pipeline: pipeline.name.clone(),
             sources: datasets::inputs(pipeline),
             config: config.clone(),
+            backfill: backfill.cloned(),
             taken: Arc::new(AtomicBool::new(true)),
         })
     }
 
-    /// Namespace and name of a job: the pipeline, what else than a night is done with it, and a stage.
-    fn job(&self, job: Job, stage: Option<&str>) -> Value {
-        let what = (job != Job::Night).then_some(job.as_str());
+    /// A run by its id, of a job: the pipeline, what else than a night is done with it, and a stage.
+    fn named(&self, id: &str, what: Option<&str>, stage: Option<&str>) -> Named {
         let parts = [Some(self.pipeline.as_str()), what, stage];
-        let name: Vec<&str> = parts.into_iter().flatten().collect();
-        json!({
-            "namespace": self.config.namespace.as_deref().unwrap_or("recost"),
-            "name": name.join("."),
-        })
+        let job: Vec<&str> = parts.into_iter().flatten().collect();
+        let namespace = self.config.namespace.as_deref().unwrap_or("recost");
+        let id = stage.map_or_else(|| id.to_string(), |stage| format!("{id}/{stage}"));
+        Named {
+            namespace: namespace.to_string(),
+            job: job.join("."),
+            run: uuid(&id),
+        }
     }
 
     /// Tells of a run.
@@ -147,11 +178,68 @@ impl Lineage {
             // It is the whole run.
             return Ok(());
         }
+        let outer = Parent::from_env();
+        let above = match &self.backfill {
+            Some(all) => Some(Parent::to_parts(self.of_backfill(all), outer.as_ref())),
+            None => outer,
+        };
+        let what = (run.job != Job::Night).then_some(run.job.as_str());
+        let whole = self.named(&run.id, what, None);
+        let nights = (run.date, run.date);
+        let (subject, reads_sources) = match told.stage {
+            Some(stage) => {
+                let subject = Subject {
+                    run: self.named(&run.id, what, Some(stage)),
+                    parent: Some(Parent::to_parts(whole, above.as_ref())),
+                    kind: "TASK",
+                    nights,
+                };
+                (subject, stage == Stage::Ingest.name())
+            }
+            None => {
+                let subject = Subject {
+                    run: whole,
+                    parent: above,
+                    kind: "PIPELINE",
+                    nights,
+                };
+                (subject, run.job == Job::Night)
+            }
+        };
+        let inputs = match reads_sources {
+            true => &self.sources,
+            false => &told.inputs,
+        };
+        self.send(&subject, told, inputs)
+    }
+
+    /// Tells of the backfill.
+    ///
+    /// # Errors
+    /// Those of writing the file and of sending.
+    pub fn tell_backfill(&self, told: &Told<'_>) -> Result<()> {
+        let Some(backfill) = &self.backfill else {
+            return Ok(());
+        };
+        let subject = Subject {
+            run: self.of_backfill(backfill),
+            parent: Parent::from_env(),
+            kind: "PIPELINE",
+            nights: backfill.nights,
+        };
+        self.send(&subject, told, &told.inputs)
+    }
+
+    fn of_backfill(&self, backfill: &Backfill) -> Named {
+        self.named(&backfill.id, Some("backfill"), None)
+    }
+
+    fn send(&self, of: &Subject, told: &Told<'_>, inputs: &Value) -> Result<()> {
         let time = |at: chrono::DateTime<Utc>| at.to_rfc3339_opts(SecondsFormat::Millis, true);
         let mut facets = json!({
             "nominalTime": facet("1-0-1/NominalTimeRunFacet", json!({
-                "nominalStartTime": time(end_of(run.date) - chrono::TimeDelta::days(1)),
-                "nominalEndTime": time(end_of(run.date)),
+                "nominalStartTime": time(end_of(of.nights.0) - chrono::TimeDelta::days(1)),
+                "nominalEndTime": time(end_of(of.nights.1)),
             })),
             "processing_engine": facet("1-1-1/ProcessingEngineRunFacet", json!({
                 "name": "recost", "version": env!("CARGO_PKG_VERSION"),
@@ -165,38 +253,23 @@ impl Lineage {
                 }),
             );
         }
-        let mut job = self.job(run.job, told.stage);
-        let kind = match told.stage {
-            Some(_) => "TASK",
-            None => "PIPELINE",
-        };
-        job["facets"] = json!({"jobType": facet("2-0-3/JobTypeJobFacet", json!({
-            "processingType": "BATCH", "integration": "RECOST", "jobType": kind,
-        }))});
-        let id = match told.stage {
-            Some(stage) => {
-                facets["parent"] = facet(
-                    "1-1-0/ParentRunFacet",
-                    json!({
-                        "run": {"runId": uuid(&run.id)}, "job": self.job(run.job, None),
-                    }),
-                );
-                uuid(&format!("{}/{stage}", run.id))
-            }
-            None => uuid(&run.id),
-        };
-        let reads_sources = match told.stage {
-            Some(stage) => stage == Stage::Ingest.name(),
-            None => run.job == Job::Night,
-        };
+        if let Some(parent) = &of.parent {
+            facets["parent"] = parent.facet();
+        }
+        let job_type = facet(
+            "2-0-3/JobTypeJobFacet",
+            json!({"processingType": "BATCH", "integration": "RECOST", "jobType": of.kind}),
+        );
         let event = json!({
             "eventType": told.state.as_str(),
             "eventTime": time(Utc::now()),
             "producer": PRODUCER,
             "schemaURL": "https://openlineage.io/spec/2-0-2/OpenLineage.json#/$defs/RunEvent",
-            "run": {"runId": id, "facets": facets},
-            "job": job,
-            "inputs": if reads_sources { &self.sources } else { &told.inputs },
+            "run": {"runId": of.run.run, "facets": facets},
+            "job": {
+                "namespace": of.run.namespace, "name": of.run.job, "facets": {"jobType": job_type},
+            },
+            "inputs": inputs,
             "outputs": told.outputs,
         });
         let line = hidden(&event.to_string()).into_owned();

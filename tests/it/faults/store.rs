@@ -9,9 +9,9 @@ use super::kills::When;
 use super::oracle::{self, Tables};
 use super::world::{NIGHTS, World, twin};
 use super::{Dice, budget};
-use crate::s3::{Fault, S3};
 use crate::shop::{tables_below, text};
 use crate::store::published_there;
+use crate::stores::{Fault, Kind, Server};
 
 /// What becomes of some requests in a row.
 #[derive(Debug, Clone, Copy)]
@@ -36,21 +36,21 @@ pub const TROUBLES: [Trouble; 8] = [
 
 /// A store, and what of it is a day old.
 pub struct Store {
-    pub s3: S3,
+    pub server: Server,
     aged: BTreeSet<String>,
 }
 
 impl Store {
     pub fn start() -> Self {
-        let (s3, aged) = (S3::start(), BTreeSet::new());
-        Store { s3, aged }
+        let (server, aged) = (Server::start(Kind::S3), BTreeSet::new());
+        Store { server, aged }
     }
 
     /// Has a project publish there.
     pub fn join(&self, world: &World) {
         let file = world.file("pipeline.toml");
         let text = std::fs::read_to_string(&file).unwrap();
-        std::fs::write(file, text + &self.s3.config("2s")).unwrap();
+        std::fs::write(file, text + &self.server.config("2s")).unwrap();
     }
 
     /// The same, and has it bring what it has.
@@ -66,7 +66,7 @@ impl Store {
         let first = dice.below(250);
         let many = *dice.of_these(&[1, 2, 5, 400]);
         let mut count = 0;
-        self.s3.rule(move |request| {
+        self.server.rule(move |request| {
             let writes = request.method == "PUT";
             let (fault, counts) = match trouble {
                 Trouble::Fault(fault) => (fault, true),
@@ -88,24 +88,25 @@ impl Store {
 
     /// The store's pointer leads to a whole snapshot; nothing that was sent in parts lies about.
     pub fn whole(&self, fault: &str) {
-        published_there(&self.s3).unwrap_or_else(|| panic!("after {fault} nothing is published"));
+        published_there(&self.server)
+            .unwrap_or_else(|| panic!("after {fault} nothing is published"));
     }
 
     /// The store has what the folder has, and nothing that was there a day ago and is not needed.
     pub fn settled(&mut self, root: &Path, fault: &str) {
-        let there = published_there(&self.s3).unwrap();
+        let there = published_there(&self.server).unwrap();
         let dir = root.join("current").canonicalize().unwrap();
         assert!(
             tables_below(&dir) == there,
             "after {fault} the store has other files than the folder"
         );
-        assert_eq!(self.s3.uploads(), 0, "after {fault}");
-        let pointer = self.s3.get("shop/current.json").unwrap();
+        assert_eq!(self.server.uploads(), 0, "after {fault}");
+        let pointer = self.server.get("shop/current.json").unwrap();
         let pointer: serde_json::Value = serde_json::from_slice(&pointer).unwrap();
         let mut held: Vec<&str> = vec![pointer["run"].as_str().unwrap()];
         let previous = pointer["previous"].as_array().unwrap();
         held.extend(previous.iter().map(|p| p["run"].as_str().unwrap()));
-        let keys = self.s3.keys();
+        let keys = self.server.keys();
         let folders = keys.iter().filter_map(|key| {
             let (run, _) = key.strip_prefix("shop/snapshots/")?.split_once('/')?;
             (!held.contains(&run)).then(|| run.to_string())
@@ -113,7 +114,7 @@ impl Store {
         let loose: BTreeSet<String> = folders.collect();
         let stay: Vec<_> = loose.intersection(&self.aged).collect();
         assert!(stay.is_empty(), "after {fault} in the store: {stay:?}");
-        self.s3
+        self.server
             .age("shop/snapshots/", Duration::from_secs(25 * 60 * 60));
         self.aged = loose;
     }
@@ -129,7 +130,7 @@ pub fn run(
 ) -> (String, Output) {
     let said = store.befall(trouble, dice);
     let out = world.run(NIGHTS[n]);
-    store.s3.heal();
+    store.server.heal();
     let said = format!(
         "{said} in the night of {}: {}",
         NIGHTS[n],
@@ -188,14 +189,14 @@ fn a_night_is_killed_while_it_sends_and_another_machine_or_the_same_goes_on() {
         let was = here.current();
         // Sending takes its time.
         store
-            .s3
+            .server
             .rule(|request| (request.method == "PUT").then_some(Fault::Slow(2)));
         let when = match dice.below(2) {
             0 => When::any(&mut dice),
             _ => When::After(twin().took.mul_f64(1.0 + dice.share())),
         };
         let out = super::kills::kill(&here, n, when);
-        store.s3.heal();
+        store.server.heal();
         let said = format!(
             "SIGKILL {when:?} in the night of {}: {}",
             NIGHTS[n],
@@ -212,7 +213,7 @@ fn a_night_is_killed_while_it_sends_and_another_machine_or_the_same_goes_on() {
         store.whole(&said);
         if fault % 2 == 0 {
             // The lease of one that died passes.
-            store.s3.age("shop/lock", Duration::from_secs(300));
+            store.server.age("shop/lock", Duration::from_secs(300));
             there.make_good_elsewhere(n, &said);
             store.settled(&there.warehouse(), &said);
             // The first machine comes back, and fetches what it missed.
@@ -245,7 +246,7 @@ fn a_night_that_lost_its_lease_to_another_machine_publishes_nothing() {
         assert!(sent.unwrap().success());
     };
     signal("-STOP");
-    store.s3.age("shop/lock", Duration::from_secs(300));
+    store.server.age("shop/lock", Duration::from_secs(300));
     there.make_good_elsewhere(1, "a lease that was lost");
     signal("-CONT");
     let out = slow.end();
