@@ -329,11 +329,10 @@ impl Model {
         let (requests, items) = (requests?, items?);
         let [versions, surfaces] = ["model_version", "surface"].map(|name| texts(rows, name));
         let (versions, surfaces) = (versions?, surfaces?);
-        let times = times(rows)?;
         let mut first = Vec::with_capacity(rows.num_rows());
         // Rows of one response follow each other, so the group is mostly that of the row before.
         let mut of: Option<(Option<&str>, Option<&str>, usize)> = None;
-        for row in 0..rows.num_rows() {
+        for (row, compute_ns) in times(rows)?.into_iter().enumerate() {
             let (request, item) = (requests.value(row), items.value(row));
             let before = match row.checked_sub(1) {
                 Some(before) => Some((requests.value(before), items.value(before))),
@@ -362,7 +361,7 @@ impl Model {
             }
             let counted = &mut self.groups[group].1;
             counted.served += 1;
-            counted.weights.add(times[row]);
+            counted.weights.add(compute_ns);
             if !self.of_request.contains(&group) {
                 self.of_request.push(group);
                 counted.requests += 1;

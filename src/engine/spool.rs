@@ -1,18 +1,21 @@
 //! Rows that are read more than once, or later, however many: in memory as long as they fit, else in a spill file.
 
+use std::fs::File;
 use std::sync::Arc;
 
 use arrow::array::{RecordBatch, UInt32Array};
 use arrow::compute::{concat_batches, take_record_batch};
 use arrow::datatypes::SchemaRef;
+use arrow::ipc::reader::StreamReader;
 use datafusion::common::config::SpillCompression;
 use datafusion::common::utils::memory::get_record_batch_memory_size;
+use datafusion::error::DataFusionError;
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::execution::spill_file::SpillFile;
 use datafusion::physical_plan::SpillManager;
 use datafusion::physical_plan::metrics::{ExecutionPlanMetricsSet, SpillMetrics};
-use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use datafusion::physical_plan::stream::{RecordBatchReceiverStream, RecordBatchStreamAdapter};
 use futures::stream;
 
 use super::ordered::compact;
@@ -178,13 +181,44 @@ impl Spooled {
         let schema = Arc::clone(&self.schema);
         Ok(Box::pin(RecordBatchStreamAdapter::new(schema, rows)))
     }
+
+    /// Some columns of the rows; of the others in a spill file nothing is unpacked.
+    ///
+    /// # Errors
+    /// When the spill file cannot be read.
+    pub fn rows_of(&self, columns: Vec<usize>) -> Result<SendableRecordBatchStream> {
+        let schema = Arc::new(self.schema.project(&columns)?);
+        let Some(file) = self.file.as_ref() else {
+            let held = self.held.iter().map(|batch| batch.project(&columns));
+            let held: Vec<RecordBatch> = held.collect::<Result<_, _>>()?;
+            let rows = stream::iter(held.into_iter().map(Ok));
+            return Ok(Box::pin(RecordBatchStreamAdapter::new(schema, rows)));
+        };
+        // The engine's own reader of spill files unpacks all columns.
+        let file = Arc::clone(file);
+        let mut reader = RecordBatchReceiverStream::builder(schema, 2);
+        let sink = reader.tx();
+        reader.spawn_blocking(move || {
+            let path = file.path().ok_or_else(|| {
+                DataFusionError::Internal("a spill file that lies nowhere".into())
+            })?;
+            let batches = StreamReader::try_new_buffered(File::open(path)?, Some(columns))?;
+            for batch in batches {
+                if sink.blocking_send(Ok(batch?)).is_err() {
+                    break;
+                }
+            }
+            Ok(())
+        });
+        Ok(reader.build())
+    }
 }
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use arrow::array::{ArrayRef, StringViewArray};
+    use arrow::array::{ArrayRef, Int64Array, StringViewArray};
     use datafusion::execution::runtime_env::RuntimeEnvBuilder;
     use futures::TryStreamExt;
 
@@ -194,7 +228,12 @@ mod tests {
             let texts =
                 (start..start + 1000).map(|n| Some(format!("a text too long to inline {n}")));
             let texts: ArrayRef = Arc::new(texts.collect::<StringViewArray>());
-            RecordBatch::try_from_iter_with_nullable([("text", texts, true)]).unwrap()
+            let numbers = Int64Array::from_iter_values(start as i64..start as i64 + 1000);
+            RecordBatch::try_from_iter_with_nullable([
+                ("text", texts, true),
+                ("number", Arc::new(numbers) as _, false),
+            ])
+            .unwrap()
         };
         let all: Vec<RecordBatch> = (0..20).map(|n| batch(n * 1000)).collect();
         let schema = all[0].schema();
@@ -212,6 +251,10 @@ mod tests {
                 let rows = arrow::compute::concat_batches(&schema, &rows).unwrap();
                 assert_eq!(rows, expected);
             }
+            let second = spooled.rows_of(vec![1]).unwrap();
+            let second: Vec<_> = second.try_collect().await.unwrap();
+            let second = arrow::compute::concat_batches(&second[0].schema(), &second).unwrap();
+            assert_eq!(second, expected.project(&[1]).unwrap());
         }
         let limit = RuntimeEnvBuilder::new().with_max_temp_directory_size(1000);
         let mut spool = Spool::new(limit.build_arc().unwrap(), Arc::clone(&schema), 0);

@@ -21,7 +21,8 @@ use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::logical_expr::{LogicalPlan, col, lit};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::streaming::PartitionStream;
-use futures::{Stream, StreamExt, TryStreamExt, stream};
+use futures::future::try_join_all;
+use futures::{FutureExt, Stream, StreamExt, TryStreamExt, stream};
 
 use crate::engine::Engine;
 use crate::engine::rows::map;
@@ -55,7 +56,7 @@ pub struct Divided {
     /// Where the second and each further range begins.
     first: Arc<Vec<String>>,
     /// Rows of each range.
-    tables: BTreeMap<String, Vec<Arc<Spooled>>>,
+    tables: BTreeMap<String, Vec<Vec<Arc<Spooled>>>>,
 }
 
 impl Divided {
@@ -97,8 +98,8 @@ impl Divided {
             columns.retain(|column| has.schema().has_column_with_unqualified_name(column));
             let columns: Vec<String> = columns.into_iter().collect();
             let sql = format!("select {} from {table}", columns.join(", "));
-            let rows = engine.stream(&sql).await?;
-            divided.put(table, rows).await?;
+            let rows = engine.query(&sql).await?.execute_stream_partitioned();
+            divided.put(table, rows.await?).await?;
         }
         Ok(divided)
     }
@@ -107,21 +108,19 @@ impl Divided {
         self.first.len() + 1
     }
 
-    /// Divides the rows of a stream, which stand for the table `name` from now on.
-    async fn put(&mut self, name: &str, mut rows: SendableRecordBatchStream) -> Result<()> {
-        let mut spools = self.spools(&rows.schema());
-        while let Some(batch) = rows.next().await {
-            let batch = batch?;
-            let users = users(&batch)?;
-            let mut of_range: Vec<Vec<u32>> = vec![vec![]; spools.len()];
-            for row in 0..batch.num_rows() {
-                let user = users.value(row);
-                let range = self.first.partition_point(|first| first.as_str() <= user);
-                of_range[range].push(row as u32);
+    /// Divides rows, which stand for the table `name` from now on, one thread for each stream of them.
+    async fn put(&mut self, name: &str, rows: Vec<SendableRecordBatchStream>) -> Result<()> {
+        let works = rows.into_iter().map(|rows| {
+            let (first, spools) = (Arc::clone(&self.first), self.spools(&rows.schema()));
+            tokio::spawn(spooled(rows, first, spools)).map(|done| done.map_err(ended)?)
+        });
+        let mut ranges = vec![vec![]; self.ranges()];
+        for of_stream in try_join_all(works).await? {
+            for (range, rows) in ranges.iter_mut().zip(of_stream) {
+                range.push(rows);
             }
-            divide(&batch, of_range, &mut spools)?;
         }
-        self.keep(name, spools)
+        self.keep(name, ranges)
     }
 
     fn spools(&self, schema: &SchemaRef) -> Vec<Spool> {
@@ -129,19 +128,15 @@ impl Divided {
         (0..self.ranges()).map(spool).collect()
     }
 
-    fn keep(&mut self, name: &str, spools: Vec<Spool>) -> Result<()> {
-        let rows: Vec<Arc<Spooled>> = spools
-            .into_iter()
-            .map(|spool| Ok(Arc::new(spool.finish()?)))
-            .collect::<Result<_>>()?;
+    fn keep(&mut self, name: &str, ranges: Vec<Vec<Arc<Spooled>>>) -> Result<()> {
         // Files that are not divided read the ranges one after the other.
         if !SOURCES.contains(&name) {
             self.engine.context().deregister_table(name)?;
             self.engine
                 .context()
-                .register_table(name, as_table(&rows)?)?;
+                .register_table(name, as_table(ranges.concat(), None)?)?;
         }
-        self.tables.insert(name.to_string(), rows);
+        self.tables.insert(name.to_string(), ranges);
         Ok(())
     }
 
@@ -152,18 +147,18 @@ impl Divided {
     pub async fn step(&mut self, name: &str, sql: &str) -> Result<()> {
         if !is_divided(sql) {
             let rows = self.engine.spilling_joins().stream(sql).await?;
-            return self.put(name, rows).await;
+            return self.put(name, vec![rows]).await;
         }
         let schema = Arc::clone(self.engine.query(sql).await?.schema().inner());
-        let mut spools = vec![];
-        let mut ranges = self.each(sql, None);
+        let mut made = vec![];
+        let mut ranges = self.each(sql, None).await?;
         while let Some(rows) = ranges.next().await {
             let mut spool = self.engine.spool(Arc::clone(&schema), 0);
             rows?.iter().try_for_each(|batch| spool.push(batch))?;
-            spools.push(spool);
+            made.push(vec![Arc::new(spool.finish()?)]);
         }
         drop(ranges);
-        self.keep(name, spools)
+        self.keep(name, made)
     }
 
     /// Runs a divided file into one file of `dir`, in the order of `table`'s contract. Returns the rows.
@@ -172,7 +167,7 @@ impl Divided {
     /// As [`Engine::write`].
     pub async fn write(&self, sql: &str, table: &'static Table, dir: &Path) -> Result<u64> {
         let mut writer = TableWriter::create(table, &dir.join("part-0.parquet"))?;
-        let mut ranges = self.each(sql, Some(table));
+        let mut ranges = self.each(sql, Some(table)).await?;
         while let Some(rows) = ranges.next().await {
             rows?.iter().try_for_each(|batch| writer.write(batch))?;
         }
@@ -180,33 +175,41 @@ impl Divided {
     }
 
     /// The rows that a file makes of each range, in the order of ranges.
-    fn each(
+    async fn each(
         &self,
         sql: &str,
         table: Option<&'static Table>,
-    ) -> impl Stream<Item = Result<Vec<RecordBatch>>> + Unpin {
-        let (divided, sql) = (self.clone(), sql.to_string());
+    ) -> Result<impl Stream<Item = Result<Vec<RecordBatch>>> + Unpin> {
+        let plan = self.engine.query(sql).await?.into_optimized_plan()?;
+        let mut inputs = BTreeMap::new();
+        for input in self.engine.inputs(sql)? {
+            let read = columns(&plan, &input)?;
+            inputs.insert(input, read);
+        }
+        let (divided, inputs, sql) = (self.clone(), Arc::new(inputs), sql.to_string());
         let works = stream::iter(0..self.ranges()).map(move |range| {
-            let (divided, sql) = (divided.clone(), sql.clone());
-            tokio::spawn(async move { divided.range(range, &sql, table).await })
+            let (divided, inputs, sql) = (divided.clone(), Arc::clone(&inputs), sql.clone());
+            tokio::spawn(async move { divided.range(range, &inputs, &sql, table).await })
         });
-        works
+        Ok(works
             .buffered(self.threads.max(1))
-            .map(|done| done.map_err(ended)?)
+            .map(|done| done.map_err(ended)?))
     }
 
+    /// What a file, which reads these columns of its inputs, makes of a range.
     async fn range(
         &self,
         range: usize,
+        inputs: &BTreeMap<String, BTreeSet<String>>,
         sql: &str,
         table: Option<&'static Table>,
     ) -> Result<Vec<RecordBatch>> {
         let session = self.engine.detached(None)?;
-        for input in self.engine.inputs(sql)? {
-            let rows: Arc<dyn TableProvider> = match self.tables.get(&input) {
-                Some(ranges) => as_table(&ranges[range..=range])?,
+        for (input, read) in inputs {
+            let rows: Arc<dyn TableProvider> = match self.tables.get(input) {
+                Some(ranges) => as_table(ranges[range].clone(), Some(read))?,
                 None => {
-                    let frame = self.engine.context().table(&input).await?;
+                    let frame = self.engine.context().table(input).await?;
                     let by_user = frame.schema().has_column_with_unqualified_name(BY);
                     match by_user {
                         true => self.within(frame, range)?.into_view(),
@@ -214,7 +217,7 @@ impl Divided {
                     }
                 }
             };
-            session.context().register_table(&input, rows)?;
+            session.context().register_table(input, rows)?;
         }
         let frame = match table {
             Some(table) => session.fitting(sql, table).await?,
@@ -235,31 +238,72 @@ impl Divided {
     }
 }
 
-/// Ranges of rows as a table of one partition.
-fn as_table(ranges: &[Arc<Spooled>]) -> Result<Arc<dyn TableProvider>> {
-    let schema = ranges.first().map(|rows| Arc::clone(rows.schema()));
+/// Divides the rows of a stream over spools, one for each range, of which the second and each further begins with `first`.
+async fn spooled(
+    mut rows: SendableRecordBatchStream,
+    first: Arc<Vec<String>>,
+    mut spools: Vec<Spool>,
+) -> Result<Vec<Arc<Spooled>>> {
+    while let Some(batch) = rows.next().await {
+        let batch = batch?;
+        let users = users(&batch)?;
+        let mut of_range: Vec<Vec<u32>> = vec![vec![]; spools.len()];
+        for row in 0..batch.num_rows() {
+            let user = users.value(row);
+            let range = first.partition_point(|first| first.as_str() <= user);
+            of_range[range].push(row as u32);
+        }
+        divide(&batch, of_range, &mut spools)?;
+    }
+    let spools = spools.into_iter();
+    spools.map(|spool| Ok(Arc::new(spool.finish()?))).collect()
+}
+
+/// Rows as a table of one partition, with those of its columns that are read, or all.
+fn as_table(
+    rows: Vec<Arc<Spooled>>,
+    read: Option<&BTreeSet<String>>,
+) -> Result<Arc<dyn TableProvider>> {
+    let schema = rows.first().map(|rows| Arc::clone(rows.schema()));
     let schema = schema.unwrap_or_else(|| Arc::new(Schema::empty()));
-    let chain = Chain(Arc::clone(&schema), ranges.to_vec());
+    let is_read = |name: &String| read.is_none_or(|read| read.contains(name) || name == BY);
+    let columns: Vec<usize> = (0..schema.fields().len())
+        .filter(|column| is_read(schema.field(*column).name()))
+        .collect();
+    let schema = Arc::new(schema.project(&columns)?);
+    let chain = Chain {
+        schema: Arc::clone(&schema),
+        rows,
+        columns,
+    };
     Ok(Arc::new(StreamingTable::try_new(
         schema,
         vec![Arc::new(chain)],
     )?))
 }
 
-/// Rows of one spool after those of another.
+/// Some columns of the rows of one spool after those of another.
 #[derive(Debug)]
-struct Chain(SchemaRef, Vec<Arc<Spooled>>);
+struct Chain {
+    schema: SchemaRef,
+    rows: Vec<Arc<Spooled>>,
+    columns: Vec<usize>,
+}
 
 impl PartitionStream for Chain {
     fn schema(&self) -> &SchemaRef {
-        &self.0
+        &self.schema
     }
 
     fn execute(&self, _: Arc<TaskContext>) -> SendableRecordBatchStream {
-        let rows =
-            stream::iter(self.1.clone()).map(|spooled| Ok::<_, DataFusionError>(spooled.rows()?));
+        let columns = self.columns.clone();
+        let rows = stream::iter(self.rows.clone());
+        let rows = rows.map(move |rows| Ok::<_, DataFusionError>(rows.rows_of(columns.clone())?));
         let rows = rows.try_flatten();
-        Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&self.0), rows))
+        Box::pin(RecordBatchStreamAdapter::new(
+            Arc::clone(&self.schema),
+            rows,
+        ))
     }
 }
 
