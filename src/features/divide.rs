@@ -36,8 +36,8 @@ const BY: &str = "user_id";
 /// The tables that sources feed and that have the column, in no order of it.
 const SOURCES: [&str; 2] = ["events", "users"];
 
-/// Bytes of memory for each event of a range, as the largest of our files needs them, on two threads.
-const BYTES: usize = 512;
+/// Bytes of memory for each event of a range, as the largest of our files needs them.
+const BYTES: usize = 256;
 
 /// Users of each day by which the ranges are found.
 const SAMPLE: usize = 20_000;
@@ -52,7 +52,8 @@ pub fn is_divided(sql: &str) -> bool {
 #[derive(Clone)]
 pub struct Divided {
     engine: Engine,
-    threads: usize,
+    /// Ranges in memory: one for each thread, and one that is being written.
+    at_once: usize,
     /// Where the second and each further range begins.
     first: Arc<Vec<String>>,
     /// Rows of each range.
@@ -73,10 +74,11 @@ impl Divided {
         let count = engine.collect("select count(*) as n from events").await?;
         let count = map(&count, |row| row.count("n"))?;
         let events = usize::try_from(count.iter().sum::<u64>()).unwrap_or(usize::MAX);
-        let ranges = events.div_ceil(engine.memory() / BYTES).max(1);
+        let at_once = threads + 1;
+        let ranges = events.div_ceil(engine.memory() / at_once / BYTES).max(1);
         let mut divided = Divided {
             engine: engine.clone(),
-            threads,
+            at_once,
             first: Arc::new(starts(engine, window, ranges).await?),
             tables: BTreeMap::new(),
         };
@@ -192,7 +194,7 @@ impl Divided {
             tokio::spawn(async move { divided.range(range, &inputs, &sql, table).await })
         });
         Ok(works
-            .buffered(self.threads.max(1))
+            .buffered(self.at_once)
             .map(|done| done.map_err(ended)?))
     }
 
