@@ -79,6 +79,12 @@ fn a_query_sees_one_run_however_often_others_are_published() {
         let of = |what: &str| count[what].as_u64().unwrap();
         assert_eq!(of("torn"), 0, "{way}: {counts}");
         assert!(of("one run") > 0, "{way}: {counts}");
+        // DuckDB asks for the kind of each file that it lists, by its path, and leaves out what is gone by then.
+        let may_be_short = match way.as_str() {
+            "duckdb, current" => 1 + of("one run") / 100,
+            _ => 0,
+        };
+        assert!(of("short") <= may_be_short, "{way}: {counts}");
         if !way.ends_with("current") {
             assert_eq!(of("gone"), 0, "{way}: {counts}");
         }
