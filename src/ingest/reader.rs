@@ -110,6 +110,13 @@ impl SourceFile {
             ))
             .help("exports end in .parquet, .csv or .csv.gz; narrow the source's path to those"));
         };
+        if columns.column_with_name(ROW).is_some() {
+            return Err(Error::contract(format!(
+                "{} has a column `{ROW}`, which is what the number of a row is called here",
+                input.path.display()
+            ))
+            .help("give the column another name in the export, or leave it out"));
+        }
         let mut fields: Vec<Field> = columns
             .fields()
             .iter()

@@ -197,3 +197,17 @@ fn a_csv_whose_rows_or_columns_have_no_end_is_a_broken_contract() {
     assert_eq!(batches.iter().map(RecordBatch::num_rows).sum::<usize>(), 4);
     assert!(batches.len() > 1, "not all in one batch");
 }
+
+#[test]
+fn a_column_that_is_called_as_ours_is_refused_with_what_to_do() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a.csv");
+    std::fs::write(&path, "event_id,_row\ne1,7\n").unwrap();
+    let error = open(&path).unwrap_err();
+    assert_eq!(error.kind(), crate::error::Kind::Contract);
+    assert!(
+        error.to_string().contains("a.csv has a column `_row`"),
+        "{error}"
+    );
+    assert!(error.remedy().unwrap().contains("another name"));
+}
