@@ -11,7 +11,8 @@ use arrow::compute::take_record_batch;
 use arrow::datatypes::SchemaRef;
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::outcomes::{pair, texts_of, valid};
+use super::outcomes::{pair, texts_of};
+use crate::engine::rows::valid;
 use crate::engine::spool::{Spool, Spooled, divide};
 use crate::error::Result;
 

@@ -28,10 +28,13 @@ use super::outcome_parts::{Part, Parts};
 use super::served::Shown;
 use super::work::contract;
 use crate::disk::make_dir;
+use crate::engine::rows::{self, valid};
 use crate::engine::spool::Spooled;
 use crate::engine::{Engine, Library, Options, compact, interval_end_us};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::warehouse::{TableWriter, Type, store};
+
+const SQL: &str = "the SQL of outcomes";
 
 /// Bytes that an outcome takes in memory, about: its row, its best impressions, its places in three hash tables, and its row
 /// in the table.
@@ -238,8 +241,7 @@ pub(super) fn pair(a: &str, b: &str) -> u64 {
 }
 
 pub(super) fn texts_of(batch: &RecordBatch, name: &str) -> Result<StringViewArray> {
-    let found = column(batch, name)?;
-    Ok(cast(found, &DataType::Utf8View)?.as_string_view().clone())
+    rows::texts(batch, SQL, name)
 }
 
 fn times_of(batch: &RecordBatch) -> Result<TimestampMicrosecondArray> {
@@ -248,13 +250,7 @@ fn times_of(batch: &RecordBatch) -> Result<TimestampMicrosecondArray> {
 }
 
 fn column<'a>(batch: &'a RecordBatch, name: &str) -> Result<&'a ArrayRef> {
-    batch
-        .column_by_name(name)
-        .ok_or_else(|| Error::config(format!("the SQL of outcomes gives no column {name}")))
-}
-
-pub(super) fn valid(texts: &StringViewArray, row: usize) -> Option<&str> {
-    texts.is_valid(row).then(|| texts.value(row))
+    rows::column(batch, SQL, name)
 }
 
 impl Outcomes {

@@ -8,12 +8,11 @@ use arrow::array::{ArrayRef, Decimal128Array, RecordBatch, StringViewArray};
 use chrono::NaiveDate;
 use futures::StreamExt;
 
-use super::outcomes::valid;
 use super::recommendation::{ServedSplit, Weights};
 use super::served::{Served, column, each, texts, times};
 use super::stage::restrict_days;
 use super::work::contract;
-use crate::engine::rows::map;
+use crate::engine::rows::{map, valid};
 use crate::engine::{Engine, Library, Options};
 use crate::error::{Error, Result};
 use crate::money::SCALE;
@@ -48,7 +47,7 @@ pub async fn run(
     let snapshot = snapshot.to_path_buf();
     let days = window.0.iter_days().take_while(|d| *d <= window.1);
     let days = days.map(move |day| (day, shown.remove(&day)));
-    let served = each(engine, days, threads, move |_, (day, served)| {
+    let served = each(days, threads, move |(day, served)| {
         let (snapshot, costs) = (snapshot.clone(), Arc::clone(&costs));
         async move {
             let table = contract("recommendation_costs")?;

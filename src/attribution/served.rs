@@ -9,20 +9,21 @@ use std::path::Path;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch, StringViewArray};
-use arrow::compute::{cast, filter_record_batch};
-use arrow::datatypes::{DataType, Int64Type, SchemaRef};
+use arrow::compute::filter_record_batch;
+use arrow::datatypes::{Int64Type, SchemaRef};
 use chrono::NaiveDate;
 use futures::{StreamExt, TryStreamExt};
 use xxhash_rust::xxh3::{xxh3_64, xxh3_128_with_seed};
 
-use super::outcomes::valid;
 use super::recommendation::Weights;
 use super::work::contract;
-use crate::engine::rows::map;
+use crate::engine::rows::{self, map, valid};
 use crate::engine::spool::{Spool, Spooled};
 use crate::engine::{Engine, Library};
 use crate::error::{Error, Result};
 use crate::warehouse::{TableWriter, store};
+
+const SQL: &str = "attribution/served.sql";
 
 /// What models showed in the window.
 #[derive(Debug, Default)]
@@ -114,12 +115,11 @@ pub async fn run(
         engine.memory() / SORTED / threads.max(1),
         engine.memory() / SET_ASIDE / with_any.len().max(1),
     );
-    let (sql, place) = (
-        library.get("attribution/served.sql")?.to_string(),
-        snapshot.to_path_buf(),
-    );
+    let (sql, place) = (library.get(SQL)?.to_string(), snapshot.to_path_buf());
     let days = window.0.iter_days().take_while(|d| *d <= window.1);
-    let found = each(engine, days, threads, move |engine, day| {
+    let engine = engine.clone();
+    let found = each(days, threads, move |day| {
+        let engine = engine.single();
         let (sql, place, with_any) = (sql.clone(), place.clone(), Arc::clone(&with_any));
         async move {
             let table = contract("served_days")?;
@@ -144,13 +144,11 @@ pub async fn run(
     Ok(shown)
 }
 
-/// Does `work` for each of some things, `threads` at a time, each with a session of one thread; gives what it gives, in
-/// their order.
+/// Does `work` for each of some things, `threads` at a time, each on a thread of its own; gives what it gives, in their order.
 ///
 /// # Errors
 /// The first of `work`.
 pub async fn each<I, T, F, Fut>(
-    engine: &Engine,
     things: impl IntoIterator<Item = I>,
     threads: usize,
     work: F,
@@ -158,16 +156,16 @@ pub async fn each<I, T, F, Fut>(
 where
     I: Send + 'static,
     T: Send + 'static,
-    F: Fn(Engine, I) -> Fut + Send + Sync + 'static,
+    F: Fn(I) -> Fut + Send + Sync + 'static,
     Fut: Future<Output = Result<T>>,
 {
     let work = Arc::new(work);
     futures::stream::iter(things)
         .map(|thing| {
-            let (engine, work) = (engine.single(), Arc::clone(&work));
+            let work = Arc::clone(&work);
             let runtime = tokio::runtime::Handle::current();
             async move {
-                tokio::task::spawn_blocking(move || runtime.block_on(work(engine, thing)))
+                tokio::task::spawn_blocking(move || runtime.block_on(work(thing)))
                     .await
                     .map_err(|e| Error::unexpected(format!("a worker ended early: {e}")))?
             }
@@ -385,14 +383,11 @@ pub(super) fn times(rows: &RecordBatch) -> Result<Vec<u64>> {
 }
 
 pub(super) fn texts(batch: &RecordBatch, name: &str) -> Result<StringViewArray> {
-    let found = cast(column(batch, name)?, &DataType::Utf8View)?;
-    Ok(found.as_string_view().clone())
+    rows::texts(batch, SQL, name)
 }
 
 pub(super) fn column<'a>(batch: &'a RecordBatch, name: &str) -> Result<&'a ArrayRef> {
-    batch
-        .column_by_name(name)
-        .ok_or_else(|| Error::config(format!("attribution/served.sql gives no column {name}")))
+    rows::column(batch, SQL, name)
 }
 
 #[cfg(test)]
@@ -402,6 +397,7 @@ mod tests {
     use crate::engine::Options;
     use crate::warehouse::table;
     use arrow::array::{Int32Array, TimestampMicrosecondArray, new_null_array};
+    use arrow::compute::cast;
     use arrow::util::display::array_value_to_string;
 
     /// Model, version, surface, request, item, second of the day, rank.

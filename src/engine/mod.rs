@@ -189,20 +189,6 @@ impl Engine {
         }
     }
 
-    /// [`Engine::between`] without the order that the query asks for, for those who need none.
-    ///
-    /// # Errors
-    /// As [`Engine::query`].
-    pub async fn unordered_between(
-        &self,
-        sql: &str,
-        column: &str,
-        day: NaiveDate,
-    ) -> Result<SendableRecordBatchStream> {
-        let (frame, _) = unsorted(self.query(sql).await?);
-        Ok(on_day(frame, column, day)?.execute_stream().await?)
-    }
-
     /// A session without tables and with one thread, sharing this one's memory pool and functions, in which `month` is
     /// ingested.
     ///

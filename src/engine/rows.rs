@@ -1,6 +1,6 @@
 //! Reads the rows of small results by column name.
 
-use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StringViewArray};
 use arrow::compute::cast;
 use arrow::datatypes::{
     DataType, Date32Type, Decimal128Type, Float64Type, Int64Type, TimeUnit,
@@ -28,6 +28,30 @@ pub fn map<T>(batches: &[RecordBatch], make: impl Fn(&Row<'_>) -> Result<T>) -> 
         }
     }
     Ok(out)
+}
+
+/// A column of what `sql` gives.
+///
+/// # Errors
+/// `Kind::Config` when there is none of that name.
+pub fn column<'a>(batch: &'a RecordBatch, sql: &str, name: &str) -> Result<&'a ArrayRef> {
+    batch
+        .column_by_name(name)
+        .ok_or_else(|| Error::config(format!("{sql} gives no column {name}")))
+}
+
+/// A text column of what `sql` gives, whatever its type in memory.
+///
+/// # Errors
+/// As [`column`].
+pub fn texts(batch: &RecordBatch, sql: &str, name: &str) -> Result<StringViewArray> {
+    let found = cast(column(batch, sql, name)?, &DataType::Utf8View)?;
+    Ok(found.as_string_view().clone())
+}
+
+/// The text of a row, where it has one.
+pub fn valid(texts: &StringViewArray, row: usize) -> Option<&str> {
+    texts.is_valid(row).then(|| texts.value(row))
 }
 
 /// A batch with its decimals as text: most JSON parsers read a number as a double, which cannot hold an amount.

@@ -113,7 +113,6 @@ impl Spool {
         };
         Ok(Spooled {
             schema: self.schema,
-            spill: self.spill,
             held: self.held,
             file,
         })
@@ -147,7 +146,6 @@ pub fn divide(batch: &RecordBatch, of: Vec<Vec<u32>>, spools: &mut [Spool]) -> R
 /// Rows set aside.
 pub struct Spooled {
     schema: SchemaRef,
-    spill: SpillManager,
     held: Vec<RecordBatch>,
     file: Option<Arc<dyn SpillFile>>,
 }
@@ -174,12 +172,7 @@ impl Spooled {
     /// # Errors
     /// When the spill file cannot be read.
     pub fn rows(&self) -> Result<SendableRecordBatchStream> {
-        if let Some(file) = &self.file {
-            return Ok(self.spill.read_spill_as_stream(Arc::clone(file), None)?);
-        }
-        let rows = stream::iter(self.held.clone().into_iter().map(Ok));
-        let schema = Arc::clone(&self.schema);
-        Ok(Box::pin(RecordBatchStreamAdapter::new(schema, rows)))
+        self.rows_of((0..self.schema.fields().len()).collect())
     }
 
     /// Some columns of the rows; of the others in a spill file nothing is unpacked.

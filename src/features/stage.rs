@@ -118,7 +118,6 @@ impl Making<'_> {
     /// Files that read nothing of each other run side by side: sorting and writing of one keeps one core busy.
     async fn at_once(&self) -> Result<Written> {
         let mut written = vec![];
-        self.view_steps().await?;
         for wave in waves(&self.engine, &self.files)? {
             self.hold_steps(&wave).await?;
             let mut works = vec![];

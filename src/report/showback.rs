@@ -22,7 +22,7 @@ use crate::attribution::Basis;
 use crate::attribution::split;
 use crate::config::Pipeline;
 use crate::disk::make_dir;
-use crate::engine::{Engine, Library, Options};
+use crate::engine::{Engine, Library, Options, rows};
 use crate::error::{Error, Result};
 use crate::money::{Money, SCALE};
 use crate::warehouse::{Warehouse, store, table};
@@ -168,9 +168,7 @@ fn schema(given: &SchemaRef) -> Result<SchemaRef> {
 }
 
 fn column<'a>(batch: &'a RecordBatch, name: &str) -> Result<&'a ArrayRef> {
-    batch
-        .column_by_name(name)
-        .ok_or_else(|| Error::config(format!("{SQL} gives no column {name}")))
+    rows::column(batch, SQL, name)
 }
 
 fn texts(batch: &RecordBatch, name: &str) -> Result<StringArray> {

@@ -10,7 +10,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::interrupt::{Working, is_in};
-use crate::shop::{NIGHT, RUN, STAGES, Shop, text};
+use crate::shop::{BACKFILL, NIGHT, RUN, STAGES, Shop, text};
 
 /// What every event must have: <https://openlineage.io/spec/2-0-2/OpenLineage.json>, `RunEvent` and what it refers to.
 fn valid(event: &Value) {
@@ -484,16 +484,6 @@ fn nights_are_parts_of_their_backfill_and_that_of_the_schedulers_run() {
         of.cloned().collect()
     };
     let parent = |event: &Value| event["run"]["facets"]["parent"].clone();
-    let backfill = [
-        "backfill",
-        "pipeline.toml",
-        "--from",
-        NIGHT,
-        "--to",
-        NIGHT,
-        "--device",
-        "cpu",
-    ];
     let outer = (
         format!("airflow://eu/shop.run/{task}"),
         format!("airflow://eu/shop/{dag}"),
@@ -503,7 +493,7 @@ fn nights_are_parts_of_their_backfill_and_that_of_the_schedulers_run() {
     let check = shop.file("sql/checks/never.sql");
     std::fs::create_dir_all(check.parent().unwrap()).unwrap();
     std::fs::write(&check, "select 1 as wrong").unwrap();
-    let (out, events) = recost(&backfill, &outer.0, &outer.1);
+    let (out, events) = recost(&BACKFILL, &outer.0, &outer.1);
     assert_eq!(out.status.code(), Some(3), "{}", text(&out.stderr));
     let name = events[0]["job"]["name"].as_str().unwrap();
     let (whole, night) = (
@@ -543,7 +533,7 @@ fn nights_are_parts_of_their_backfill_and_that_of_the_schedulers_run() {
     std::fs::remove_file(&check).unwrap();
 
     // What cannot be read is warned of, and the backfill is then the root.
-    let (out, events) = recost(&backfill, "airflow/nightly", "");
+    let (out, events) = recost(&BACKFILL, "airflow/nightly", "");
     let said = text(&out.stderr);
     assert!(out.status.success(), "{said}");
     assert_eq!(
@@ -559,7 +549,7 @@ fn nights_are_parts_of_their_backfill_and_that_of_the_schedulers_run() {
     assert_eq!(types(&nights), ["START", "COMPLETE"]);
     assert_eq!(named(&parent(&nights[1])["root"]), ["recost", name, run]);
     // Nothing to run, nothing to tell.
-    assert!(recost(&backfill, &outer.0, "").1.is_empty());
+    assert!(recost(&BACKFILL, &outer.0, "").1.is_empty());
 
     // A night by itself; its scheduler is the root where it names no other.
     let night_alone = [&RUN[..], &["--force"]].concat();
@@ -578,17 +568,7 @@ fn a_backfill_that_is_interrupted_is_told_so_after_its_night() {
     let (shop, temp) = (Shop::new(), TempDir::new().unwrap());
     shop.edit("[run]", "[lineage]\nfile = \"lineage.jsonl\"\n\n[run]");
     shop.edit("iterations = 10", "iterations = 10000");
-    let backfill = [
-        "backfill",
-        "pipeline.toml",
-        "--from",
-        NIGHT,
-        "--to",
-        NIGHT,
-        "--device",
-        "cpu",
-    ];
-    let mut run = Working::start(&shop, &temp, &backfill);
+    let mut run = Working::start(&shop, &temp, &BACKFILL);
     let trains = || {
         let told = std::fs::read_to_string(shop.file("lineage.jsonl"));
         told.is_ok_and(|told| told.contains(".train\""))

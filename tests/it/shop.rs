@@ -25,6 +25,18 @@ pub fn tune_of(night: &str) -> Vec<&str> {
     [&["tune", "pipeline.toml", "home-als"], &run_of(night)[2..]].concat()
 }
 
+/// Arguments of a backfill of [`NIGHT`] alone; the CPU computes.
+pub const BACKFILL: [&str; 8] = [
+    "backfill",
+    "pipeline.toml",
+    "--from",
+    NIGHT,
+    "--to",
+    NIGHT,
+    "--device",
+    "cpu",
+];
+
 /// Has the program log as JSON, which no terminal's width breaks into lines.
 pub const JSON: [&str; 2] = ["--log-format", "json"];
 

@@ -1,8 +1,8 @@
 //! OpenLineage events of runs: what was read, what was published, and which columns came from which.
 //!
 //! A run is a START and one of COMPLETE, FAIL, ABORT, of one job, the pipeline; a stage is so, too, of a job of its own whose
-//! parent is the run, as a run of a backfill or of a scheduler is a part of that one ([`parent`]). What a stage made is told when the run has published, by an event OTHER, for before it no reader sees
-//! it. Spec: <https://openlineage.io/spec/2-0-2/OpenLineage.json>. An event that cannot be sent is a warning, never a failed run.
+//! parent is the run, as a run of a backfill or of a scheduler is a part of that one ([`parent`]). What a stage made is told when
+//! the run has published, by an event OTHER, for before it no reader sees it. Spec: <https://openlineage.io/spec/2-0-2/OpenLineage.json>. An event that cannot be sent is a warning, never a failed run.
 
 pub mod columns;
 mod datasets;
