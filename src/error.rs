@@ -96,6 +96,7 @@ struct Inner {
     help: Option<String>,
     span: Option<Span>,
     device_failed: bool,
+    short_of_memory: bool,
     /// Whether it stays until somebody does something, though its kind is one that passes.
     lasting: bool,
 }
@@ -112,6 +113,7 @@ impl Error {
             help: None,
             span: None,
             device_failed: false,
+            short_of_memory: false,
             lasting: false,
         };
         Error {
@@ -122,6 +124,11 @@ impl Error {
     /// Whether a device failed at what another may do.
     pub fn is_device_failure(&self) -> bool {
         self.inner.device_failed
+    }
+
+    /// Whether a query would have taken more than `[engine] memory`.
+    pub fn is_short_of_memory(&self) -> bool {
+        self.inner.short_of_memory
     }
 
     /// A wrong command line or pipeline file.
@@ -230,6 +237,7 @@ impl From<datafusion::error::DataFusionError> for Error {
                 if let Some(own) = e.downcast_ref::<Error>() {
                     let mut copy = Error::new(own.kind(), own.to_string());
                     copy.inner.device_failed = own.inner.device_failed;
+                    copy.inner.short_of_memory = own.inner.short_of_memory;
                     copy.inner.lasting = own.inner.lasting;
                     copy.inner.help.clone_from(&own.inner.help);
                     copy.inner.span.clone_from(&own.inner.span);
@@ -244,8 +252,11 @@ impl From<datafusion::error::DataFusionError> for Error {
                 P::ParserError(message) | P::TokenizerError(message) => message.clone(),
                 P::RecursionLimitExceeded => "it is nested too deeply".into(),
             }),
-            D::ResourcesExhausted(message) => Error::unexpected(message.clone())
-                .help("raise `[engine] memory` in the pipeline file"),
+            D::ResourcesExhausted(message) => {
+                let mut error = Error::unexpected(message.clone());
+                error.inner.short_of_memory = true;
+                error.help("raise `[engine] memory` in the pipeline file")
+            }
             other => Error::unexpected(other.strip_backtrace()),
         }
     }

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     recost::heap::share_arenas();
+    recost::descriptors::allow_all();
     quiet_vulkan();
     recost::cli::main()
 }

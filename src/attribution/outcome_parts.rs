@@ -13,13 +13,16 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::outcomes::{pair, texts_of};
 use crate::engine::rows::valid;
-use crate::engine::spool::{Spool, Spooled, divide};
+use crate::engine::spool::{Dividing, Spool, Spooled};
 use crate::error::Result;
+
+/// Bytes of outcomes, and of impressions, that are held at a time.
+const HELD: usize = 8 << 20;
 
 /// Outcomes and impressions on their way into parts. All outcomes come before the first impression.
 pub struct Parts {
-    outcomes: Vec<Spool>,
-    impressions: Vec<Spool>,
+    outcomes: Dividing,
+    impressions: Dividing,
     responses: Spool,
     /// Request and item, user and item.
     pairs: Filter,
@@ -42,7 +45,7 @@ impl Parts {
         schemas: (&SchemaRef, &SchemaRef),
         spool: impl Fn(&SchemaRef) -> Spool,
     ) -> Self {
-        let spools = |schema| (0..parts).map(|_| spool(schema)).collect();
+        let spools = |schema| Dividing::over((0..parts).map(|_| spool(schema)).collect(), HELD);
         Parts {
             outcomes: spools(schemas.0),
             impressions: spools(schemas.1),
@@ -60,17 +63,17 @@ impl Parts {
         let [user, item, request] =
             ["user_id", "item_id", "request_id"].map(|n| texts_of(batch, n));
         let (user, item, request) = (user?, item?, request?);
-        let mut of_part = vec![vec![]; self.outcomes.len()];
+        let parts = self.outcomes.len();
         for row in 0..batch.num_rows() {
             let of = item.value(row);
-            of_part[part(of, self.outcomes.len())].push(row as u32);
+            self.outcomes.place(row, part(of, parts));
             self.pairs.insert(pair(user.value(row), of));
             if let Some(request) = valid(&request, row) {
                 self.pairs.insert(pair(request, of));
                 self.requests.insert(xxh3_64(request.as_bytes()));
             }
         }
-        divide(batch, of_part, &mut self.outcomes)
+        self.outcomes.push(batch.clone())
     }
 
     /// Adds those of the impressions that can matter.
@@ -81,7 +84,7 @@ impl Parts {
         let [user, item, request] =
             ["user_id", "item_id", "request_id"].map(|n| texts_of(batch, n));
         let (user, item, request, model) = (user?, item?, request?, texts_of(batch, "model_id")?);
-        let mut of_part = vec![vec![]; self.impressions.len()];
+        let parts = self.impressions.len();
         let mut responses: Vec<u32> = vec![];
         let mut last: Option<&str> = None;
         for row in 0..batch.num_rows() {
@@ -97,10 +100,10 @@ impl Parts {
                 && (self.pairs.contains(pair(named, of))
                     || self.pairs.contains(pair(user.value(row), of)));
             if matters {
-                of_part[part(of, self.impressions.len())].push(row as u32);
+                self.impressions.place(row, part(of, parts));
             }
         }
-        divide(batch, of_part, &mut self.impressions)?;
+        self.impressions.push(batch.clone())?;
         if responses.is_empty() {
             return Ok(());
         }
@@ -117,17 +120,13 @@ impl Parts {
     /// # Errors
     /// When they cannot be written.
     pub fn finish(self) -> Result<(Vec<Part>, Spooled)> {
-        let both = self.outcomes.into_iter().zip(self.impressions);
-        let part = |(outcomes, impressions): (Spool, Spool)| {
-            Ok(Part {
-                outcomes: outcomes.finish()?,
-                impressions: impressions.finish()?,
-            })
-        };
-        Ok((
-            both.map(part).collect::<Result<_>>()?,
-            self.responses.finish()?,
-        ))
+        let outcomes = self.outcomes.finish()?.into_iter();
+        let parts = outcomes.zip(self.impressions.finish()?);
+        let parts = parts.map(|(outcomes, impressions)| Part {
+            outcomes,
+            impressions,
+        });
+        Ok((parts.collect(), self.responses.finish()?))
     }
 }
 

@@ -81,6 +81,7 @@ pub const SHIPPED: &[(&str, &str)] = shipped![
     "features/price_bands.sql",
     "features/seen_prices.sql",
     "features/sessions.sql",
+    "features/user_counts.sql",
     "features/user_features.sql",
     "reports/bridge.sql",
     "reports/closes.sql",
@@ -223,6 +224,11 @@ impl Library {
     pub fn files(&self) -> impl Iterator<Item = (&str, &str)> {
         let files = self.files.iter();
         files.map(|(path, file)| (path.as_str(), file.text.as_str()))
+    }
+
+    /// Whether the file at `path` is of the user's project.
+    pub fn is_own(&self, path: &str) -> bool {
+        self.files.get(path).is_some_and(|file| file.own.is_some())
     }
 
     /// Where the file at `path` lies, for messages: the project's own path, or the shipped one.

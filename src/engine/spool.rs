@@ -3,8 +3,8 @@
 use std::fs::File;
 use std::sync::Arc;
 
-use arrow::array::{RecordBatch, UInt32Array};
-use arrow::compute::{concat_batches, take_record_batch};
+use arrow::array::RecordBatch;
+use arrow::compute::{concat_batches, interleave_record_batch};
 use arrow::datatypes::SchemaRef;
 use arrow::ipc::reader::StreamReader;
 use datafusion::common::config::SpillCompression;
@@ -73,7 +73,7 @@ impl Spool {
             self.few.push(compact(&batch.slice(start, rows))?);
             self.few_rows += rows;
             start += rows;
-            if self.few_rows == BATCH_ROWS {
+            if self.few_rows >= BATCH_ROWS / 2 {
                 self.keep()?;
             }
         }
@@ -130,17 +130,78 @@ fn append(spill: &SpillManager) -> Result<Append> {
     }))
 }
 
-/// Adds to each spool those rows of a batch that are listed for it.
-///
-/// # Errors
-/// When a spill file cannot be written.
-pub fn divide(batch: &RecordBatch, of: Vec<Vec<u32>>, spools: &mut [Spool]) -> Result<()> {
-    for (rows, spool) in of.into_iter().zip(spools) {
-        if !rows.is_empty() {
-            spool.push(&take_record_batch(batch, &UInt32Array::from(rows))?)?;
+/// Rows being divided over spools: many batches at a time, so that each spool gets many rows at once.
+pub struct Dividing {
+    spools: Vec<Spool>,
+    /// Bytes that may be held.
+    budget: usize,
+    held: Vec<RecordBatch>,
+    /// Bytes held; what batches share counts for each.
+    bytes: usize,
+    rows: usize,
+    /// Batch and row of what each spool gets of those held.
+    of_spool: Vec<Vec<(usize, usize)>>,
+}
+
+impl Dividing {
+    /// None yet, of which about `budget` bytes are to be held at a time.
+    pub fn over(spools: Vec<Spool>, budget: usize) -> Self {
+        Dividing {
+            budget,
+            held: vec![],
+            bytes: 0,
+            rows: 0,
+            of_spool: vec![vec![]; spools.len()],
+            spools,
         }
     }
-    Ok(())
+
+    /// How many spools there are.
+    pub fn len(&self) -> usize {
+        self.spools.len()
+    }
+
+    /// Adds a row of a batch that is [pushed](Self::push) afterwards to a spool.
+    pub fn place(&mut self, row: usize, spool: usize) {
+        self.of_spool[spool].push((self.held.len(), row));
+        self.rows += 1;
+    }
+
+    /// Adds the rows of a batch that were given places.
+    ///
+    /// # Errors
+    /// When a spill file cannot be written.
+    pub fn push(&mut self, batch: RecordBatch) -> Result<()> {
+        self.bytes += get_record_batch_memory_size(&batch);
+        self.held.push(batch);
+        let enough = self.rows >= BATCH_ROWS / 2 * self.spools.len();
+        match enough || self.bytes > self.budget {
+            true => self.divide(),
+            false => Ok(()),
+        }
+    }
+
+    fn divide(&mut self) -> Result<()> {
+        let held: Vec<&RecordBatch> = self.held.iter().collect();
+        for (places, spool) in self.of_spool.iter_mut().zip(&mut self.spools) {
+            if !places.is_empty() {
+                spool.push(&interleave_record_batch(&held, places)?)?;
+                places.clear();
+            }
+        }
+        self.held.clear();
+        (self.rows, self.bytes) = (0, 0);
+        Ok(())
+    }
+
+    /// What lies in the spools, when there is no more.
+    ///
+    /// # Errors
+    /// When a spill file cannot be written.
+    pub fn finish(mut self) -> Result<Vec<Spooled>> {
+        self.divide()?;
+        self.spools.into_iter().map(Spool::finish).collect()
+    }
 }
 
 /// Rows set aside.

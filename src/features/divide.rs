@@ -2,15 +2,15 @@
 //!
 //! A file that says `-- Divided by: user_id.` makes the rows of a user from that user's rows alone, so what it makes of each
 //! range, put one after the other, is what it makes of all. Events and users are divided over spill files once; of what
-//! comes in order of users, as the feature tables do, a range is looked up.
+//! comes in order of users, as the feature tables do, a range is looked up. Files that read nothing of each other pass over
+//! the ranges together: what several of them read of a range is unpacked once.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::PathBuf;
 use std::sync::Arc;
 
-use arrow::array::{AsArray, RecordBatch, StringViewArray};
-use arrow::compute::cast;
-use arrow::datatypes::{DataType, Schema, SchemaRef};
+use arrow::array::{RecordBatch, StringViewArray};
+use arrow::datatypes::{Schema, SchemaRef};
 use chrono::NaiveDate;
 use datafusion::catalog::TableProvider;
 use datafusion::catalog::streaming::StreamingTable;
@@ -23,10 +23,11 @@ use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::streaming::PartitionStream;
 use futures::future::try_join_all;
 use futures::{FutureExt, Stream, StreamExt, TryStreamExt, stream};
+use tokio::sync::Semaphore;
 
 use crate::engine::Engine;
-use crate::engine::rows::map;
-use crate::engine::spool::{Spool, Spooled, divide};
+use crate::engine::rows::{self, map};
+use crate::engine::spool::{Dividing, Spooled};
 use crate::error::{Error, Result};
 use crate::warehouse::{Table, TableWriter};
 
@@ -36,8 +37,12 @@ const BY: &str = "user_id";
 /// The tables that sources feed and that have the column, in no order of it.
 const SOURCES: [&str; 2] = ["events", "users"];
 
-/// Bytes of memory for each event of a range, as the largest of our files needs them.
-const BYTES: usize = 256;
+/// Bytes of memory for each event of a range: the event itself, what our files make of it, and the hash table of one of
+/// them.
+const BYTES: usize = 512;
+
+/// The share of the memory that rows on their way into ranges take, on each thread.
+const DIVIDING: usize = 16;
 
 /// Users of each day by which the ranges are found.
 const SAMPLE: usize = 20_000;
@@ -52,8 +57,8 @@ pub fn is_divided(sql: &str) -> bool {
 #[derive(Clone)]
 pub struct Divided {
     engine: Engine,
-    /// Ranges in memory: one for each thread, and one that is being written.
-    at_once: usize,
+    /// Ranges that files run over at a time.
+    threads: usize,
     /// Where the second and each further range begins.
     first: Arc<Vec<String>>,
     /// Rows of each range.
@@ -74,11 +79,12 @@ impl Divided {
         let count = engine.collect("select count(*) as n from events").await?;
         let count = map(&count, |row| row.count("n"))?;
         let events = usize::try_from(count.iter().sum::<u64>()).unwrap_or(usize::MAX);
-        let at_once = threads + 1;
-        let ranges = events.div_ceil(engine.memory() / at_once / BYTES).max(1);
+        let ranges = events
+            .div_ceil(engine.memory() / (threads + 1) / BYTES)
+            .max(1);
         let mut divided = Divided {
             engine: engine.clone(),
-            at_once,
+            threads,
             first: Arc::new(starts(engine, window, ranges).await?),
             tables: BTreeMap::new(),
         };
@@ -113,21 +119,18 @@ impl Divided {
     /// Divides rows, which stand for the table `name` from now on, one thread for each stream of them.
     async fn put(&mut self, name: &str, rows: Vec<SendableRecordBatchStream>) -> Result<()> {
         let works = rows.into_iter().map(|rows| {
-            let (first, spools) = (Arc::clone(&self.first), self.spools(&rows.schema()));
-            tokio::spawn(spooled(rows, first, spools)).map(|done| done.map_err(ended)?)
+            let (first, schema) = (Arc::clone(&self.first), rows.schema());
+            let spools = (0..self.ranges()).map(|_| self.engine.spool(Arc::clone(&schema), 0));
+            let dividing = Dividing::over(spools.collect(), self.engine.memory() / DIVIDING);
+            tokio::spawn(divided(rows, first, dividing)).map(|done| done.map_err(ended)?)
         });
         let mut ranges = vec![vec![]; self.ranges()];
         for of_stream in try_join_all(works).await? {
             for (range, rows) in ranges.iter_mut().zip(of_stream) {
-                range.push(rows);
+                range.push(Arc::new(rows));
             }
         }
         self.keep(name, ranges)
-    }
-
-    fn spools(&self, schema: &SchemaRef) -> Vec<Spool> {
-        let spool = |_| self.engine.spool(Arc::clone(schema), 0);
-        (0..self.ranges()).map(spool).collect()
     }
 
     fn keep(&mut self, name: &str, ranges: Vec<Vec<Arc<Spooled>>>) -> Result<()> {
@@ -142,90 +145,122 @@ impl Divided {
         Ok(())
     }
 
-    /// Makes a step that others read: range by range, or as a whole where its file is not divided.
+    /// Makes a step by a file that is not divided.
     ///
     /// # Errors
     /// Those of SQL and of spill files.
     pub async fn step(&mut self, name: &str, sql: &str) -> Result<()> {
-        if !is_divided(sql) {
-            let rows = self.engine.spilling_joins().stream(sql).await?;
-            return self.put(name, vec![rows]).await;
-        }
-        let schema = Arc::clone(self.engine.query(sql).await?.schema().inner());
-        let mut made = vec![];
-        let mut ranges = self.each(sql, None).await?;
-        while let Some(rows) = ranges.next().await {
-            let mut spool = self.engine.spool(Arc::clone(&schema), 0);
-            rows?.iter().try_for_each(|batch| spool.push(batch))?;
-            made.push(vec![Arc::new(spool.finish()?)]);
-        }
-        drop(ranges);
-        self.keep(name, made)
+        let rows = self.engine.spilling_joins().stream(sql).await?;
+        self.put(name, vec![rows]).await
     }
 
-    /// Runs a divided file into one file of `dir`, in the order of `table`'s contract. Returns the rows.
+    /// Runs divided files that read nothing of each other over one range after another. Of those that make tables, returns
+    /// the rows.
     ///
     /// # Errors
-    /// As [`Engine::write`].
-    pub async fn write(&self, sql: &str, table: &'static Table, dir: &Path) -> Result<u64> {
-        let mut writer = TableWriter::create(table, &dir.join("part-0.parquet"))?;
-        let mut ranges = self.each(sql, Some(table)).await?;
-        while let Some(rows) = ranges.next().await {
-            rows?.iter().try_for_each(|batch| writer.write(batch))?;
+    /// As [`Engine::write`], and those of spill files.
+    pub async fn pass(&mut self, files: Vec<File>) -> Result<Vec<(String, u64)>> {
+        if files.is_empty() {
+            return Ok(vec![]);
         }
-        writer.finish()
+        let mut made = vec![];
+        for file in &files {
+            made.push(
+                Made::by(file, &self.engine)
+                    .await
+                    .map_err(|e| file.failed(e))?,
+            );
+        }
+        let mut ranges = self.each(files).await?;
+        while let Some(of_range) = ranges.next().await {
+            for (made, rows) in made.iter_mut().zip(of_range?) {
+                made.add(&rows, &self.engine)?;
+            }
+        }
+        drop(ranges);
+        let mut written = vec![];
+        for made in made {
+            match made {
+                Made::Table(name, writer) => written.push((name, writer.finish()?)),
+                Made::Step(name, _, ranges) => self.keep(&name, ranges)?,
+            }
+        }
+        Ok(written)
     }
 
-    /// The rows that a file makes of each range, in the order of ranges.
+    /// What each of the files makes of each range, in the order of ranges.
     async fn each(
         &self,
-        sql: &str,
-        table: Option<&'static Table>,
-    ) -> Result<impl Stream<Item = Result<Vec<RecordBatch>>> + Unpin> {
-        let plan = self.engine.query(sql).await?.into_optimized_plan()?;
-        let mut inputs = BTreeMap::new();
-        for input in self.engine.inputs(sql)? {
-            let read = columns(&plan, &input)?;
-            inputs.insert(input, read);
+        files: Vec<File>,
+    ) -> Result<impl Stream<Item = Result<Vec<Vec<RecordBatch>>>> + Unpin> {
+        let mut inputs: BTreeMap<String, Input> = BTreeMap::new();
+        for file in &files {
+            let plan = self.engine.query(&file.sql).await?.into_optimized_plan()?;
+            for name in self.engine.inputs(&file.sql)? {
+                let read = columns(&plan, &name)?;
+                let input = inputs.entry(name).or_default();
+                input.columns.extend(read);
+                input.readers += 1;
+            }
         }
-        let (divided, inputs, sql) = (self.clone(), Arc::new(inputs), sql.to_string());
+        let (divided, inputs, files) = (self.clone(), Arc::new(inputs), Arc::new(files));
+        // What is made of one more range waits, or is being written.
+        let (running, at_once) = (Arc::new(Semaphore::new(self.threads)), self.threads + 1);
         let works = stream::iter(0..self.ranges()).map(move |range| {
-            let (divided, inputs, sql) = (divided.clone(), Arc::clone(&inputs), sql.clone());
-            tokio::spawn(async move { divided.range(range, &inputs, &sql, table).await })
+            let (divided, inputs, files) =
+                (divided.clone(), Arc::clone(&inputs), Arc::clone(&files));
+            let running = Arc::clone(&running);
+            tokio::spawn(async move {
+                let _one = running.acquire().await;
+                divided.range(range, &inputs, &files).await
+            })
         });
-        Ok(works
-            .buffered(self.at_once)
-            .map(|done| done.map_err(ended)?))
+        Ok(works.buffered(at_once).map(|done| done.map_err(ended)?))
     }
 
-    /// What a file, which reads these columns of its inputs, makes of a range.
+    /// What each of the files makes of a range.
     async fn range(
         &self,
         range: usize,
-        inputs: &BTreeMap<String, BTreeSet<String>>,
-        sql: &str,
-        table: Option<&'static Table>,
-    ) -> Result<Vec<RecordBatch>> {
+        inputs: &BTreeMap<String, Input>,
+        files: &[File],
+    ) -> Result<Vec<Vec<RecordBatch>>> {
         let session = self.engine.detached(None)?;
-        for (input, read) in inputs {
-            let rows: Arc<dyn TableProvider> = match self.tables.get(input) {
-                Some(ranges) => as_table(ranges[range].clone(), Some(read))?,
-                None => {
-                    let frame = self.engine.context().table(input).await?;
-                    let by_user = frame.schema().has_column_with_unqualified_name(BY);
-                    match by_user {
-                        true => self.within(frame, range)?.into_view(),
-                        false => frame.into_view(),
-                    }
+        for (name, input) in inputs {
+            let rows = match self.tables.get(name) {
+                Some(ranges) => {
+                    let rows = as_table(ranges[range].clone(), Some(&input.columns))?;
+                    session.context().read_table(rows)?
                 }
+                None => self.looked_up(name, range).await?,
             };
-            session.context().register_table(input, rows)?;
+            let rows = match input.readers {
+                1 => rows,
+                _ => rows.cache().await?,
+            };
+            session.context().register_table(name, rows.into_view())?;
         }
-        let frame = match table {
-            Some(table) => session.fitting(sql, table).await?,
-            None => session.query(sql).await?,
-        };
-        Ok(frame.collect().await?)
+        let mut made = vec![];
+        for file in files {
+            let rows = async {
+                let frame = match &file.table {
+                    Some((table, _)) => session.fitting(&file.sql, table).await?,
+                    None => session.query(&file.sql).await?,
+                };
+                Ok(frame.collect().await?)
+            };
+            made.push(rows.await.map_err(|e| file.failed(e))?);
+        }
+        Ok(made)
+    }
+
+    /// The rows that a range has of a table, or all of one that has no users.
+    async fn looked_up(&self, name: &str, range: usize) -> Result<DataFrame> {
+        let frame = self.engine.context().table(name).await?;
+        match frame.schema().has_column_with_unqualified_name(BY) {
+            true => self.within(frame, range),
+            false => Ok(frame),
+        }
     }
 
     /// The rows of a range.
@@ -240,25 +275,83 @@ impl Divided {
     }
 }
 
-/// Divides the rows of a stream over spools, one for each range, of which the second and each further begins with `first`.
-async fn spooled(
+/// A file that says it is divided.
+pub struct File {
+    /// Its name, which is that of its table or step.
+    pub name: String,
+    /// Where it lies, for errors.
+    pub place: String,
+    /// Its text.
+    pub sql: String,
+    /// The table that it makes and the folder of its partition; none for a step.
+    pub table: Option<(&'static Table, PathBuf)>,
+}
+
+impl File {
+    fn failed(&self, error: Error) -> Error {
+        error.context(&self.place)
+    }
+}
+
+/// What the files of a pass read of a table.
+#[derive(Default)]
+struct Input {
+    columns: BTreeSet<String>,
+    /// So many files.
+    readers: usize,
+}
+
+/// What a file makes of all ranges: rows of a table, or a step, of which the rows of each range are kept.
+enum Made {
+    Table(String, TableWriter),
+    Step(String, SchemaRef, Vec<Vec<Arc<Spooled>>>),
+}
+
+impl Made {
+    async fn by(file: &File, engine: &Engine) -> Result<Self> {
+        let name = file.name.clone();
+        Ok(match &file.table {
+            Some((table, dir)) => Made::Table(
+                name,
+                TableWriter::create(table, &dir.join("part-0.parquet"))?,
+            ),
+            None => {
+                let frame = engine.query(&file.sql).await?;
+                Made::Step(name, Arc::clone(frame.schema().inner()), vec![])
+            }
+        })
+    }
+
+    fn add(&mut self, rows: &[RecordBatch], engine: &Engine) -> Result<()> {
+        match self {
+            Made::Table(_, writer) => rows.iter().try_for_each(|batch| writer.write(batch)),
+            Made::Step(_, schema, ranges) => {
+                let mut spool = engine.spool(Arc::clone(schema), 0);
+                rows.iter().try_for_each(|batch| spool.push(batch))?;
+                ranges.push(vec![Arc::new(spool.finish()?)]);
+                Ok(())
+            }
+        }
+    }
+}
+
+/// Divides the rows of a stream over ranges, of which the second and each further begins with `first`.
+async fn divided(
     mut rows: SendableRecordBatchStream,
     first: Arc<Vec<String>>,
-    mut spools: Vec<Spool>,
-) -> Result<Vec<Arc<Spooled>>> {
+    mut dividing: Dividing,
+) -> Result<Vec<Spooled>> {
     while let Some(batch) = rows.next().await {
         let batch = batch?;
         let users = users(&batch)?;
-        let mut of_range: Vec<Vec<u32>> = vec![vec![]; spools.len()];
         for row in 0..batch.num_rows() {
             let user = users.value(row);
             let range = first.partition_point(|first| first.as_str() <= user);
-            of_range[range].push(row as u32);
+            dividing.place(row, range);
         }
-        divide(&batch, of_range, &mut spools)?;
+        dividing.push(batch)?;
     }
-    let spools = spools.into_iter();
-    spools.map(|spool| Ok(Arc::new(spool.finish()?))).collect()
+    dividing.finish()
 }
 
 /// Rows as a table of one partition, with those of its columns that are read, or all.
@@ -330,10 +423,7 @@ async fn starts(
 }
 
 fn users(batch: &RecordBatch) -> Result<StringViewArray> {
-    let users = batch
-        .column_by_name(BY)
-        .ok_or_else(|| Error::config(format!("what is divided by {BY} has no such column")))?;
-    Ok(cast(users, &DataType::Utf8View)?.as_string_view().clone())
+    rows::texts(batch, "what is divided by users", BY)
 }
 
 /// The columns of a table that a plan reads.

@@ -5,12 +5,12 @@
 //! even one of the user's own, can let the future into a feature.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use chrono::NaiveDate;
 use futures::{StreamExt, TryFutureExt, TryStreamExt, stream};
 
-use super::divide::{Divided, ended, is_divided};
+use super::divide::{Divided, File, ended, is_divided};
 use crate::engine::{Engine, Library, Options};
 use crate::error::{Error, Result};
 use crate::heap;
@@ -30,23 +30,18 @@ pub async fn run(
     snapshot: &Path,
     window: (NaiveDate, NaiveDate),
 ) -> Result<Written> {
-    let engine = Engine::open(options, Some(snapshot), None)?;
-    engine.restrict_to(window).await?;
-    engine.restrict("events", EVERYBODY_ELSE).await?;
-    let stage = Making {
-        library,
-        snapshot,
-        ds: window.1.to_string(),
-        files: library.ordered(&engine, "features")?,
-        engine,
-    };
-    stage.check_steps()?;
-    let mut written = match is_tight(options.memory, snapshot, window)? {
-        true => stage.by_ranges(options.threads, window).await?,
-        false => stage.at_once().await?,
-    };
-    written.sort();
-    Ok(written)
+    let stage = Making::of(library, options, snapshot, window).await?;
+    if is_tight(options.memory, snapshot, window)? {
+        return stage.by_ranges(options.threads, window).await;
+    }
+    match stage.at_once().await {
+        Err(e) if e.is_short_of_memory() => {
+            tracing::info!(error = %e, "features: once more by ranges of users");
+            let stage = Making::of(library, options, snapshot, window).await?;
+            stage.by_ranges(options.threads, window).await
+        }
+        done => done,
+    }
 }
 
 /// The files being run.
@@ -59,26 +54,50 @@ struct Making<'a> {
     engine: Engine,
 }
 
-impl Making<'_> {
-    fn place(&self, name: &str) -> String {
-        self.library.describe(&format!("features/{name}.sql"))
+impl<'a> Making<'a> {
+    async fn of(
+        library: &'a Library,
+        options: &Options,
+        snapshot: &'a Path,
+        window: (NaiveDate, NaiveDate),
+    ) -> Result<Self> {
+        let engine = Engine::open(options, Some(snapshot), None)?;
+        engine.restrict_to(window).await?;
+        engine.restrict("events", EVERYBODY_ELSE).await?;
+        let all = Making {
+            library,
+            snapshot,
+            ds: window.1.to_string(),
+            files: library.ordered(&engine, "features")?,
+            engine,
+        };
+        all.without_unread_steps()
     }
 
-    /// A file that is named after no table is a step, a view for the others: one of them must read it.
-    fn check_steps(&self) -> Result<()> {
+    fn place(&self, name: &str) -> String {
+        self.library.describe(&path(name))
+    }
+
+    /// A file that is named after no table is a step, a view for the others. One of the project's that none of them reads is
+    /// refused, one of ours left out: a file of the project's may have taken the place of its reader.
+    fn without_unread_steps(mut self) -> Result<Self> {
         let mut read = BTreeSet::new();
-        for (_, sql) in &self.files {
-            read.extend(self.engine.inputs(sql)?);
+        let mut files = vec![];
+        while let Some((name, sql)) = self.files.pop() {
+            if table(name).is_some() || read.contains(name) {
+                read.extend(self.engine.inputs(sql)?);
+                files.push((name, sql));
+            } else if self.library.is_own(&path(name)) {
+                return Err(Error::config(format!(
+                    "{}: there is no table `{name}`, and no other file reads it",
+                    self.place(name)
+                ))
+                .help("name the file after a table of `recost tables`"));
+            }
         }
-        let step = |(name, _): &&Sql| table(name).is_none() && !read.contains(*name);
-        match self.files.iter().find(step) {
-            Some((name, _)) => Err(Error::config(format!(
-                "{}: there is no table `{name}`, and no other file reads it",
-                self.place(name)
-            ))
-            .help("name the file after a table of `recost tables`")),
-            None => Ok(()),
-        }
+        files.reverse();
+        self.files = files;
+        Ok(self)
     }
 
     fn steps(&self) -> impl DoubleEndedIterator<Item = &Sql<'_>> {
@@ -140,33 +159,59 @@ impl Making<'_> {
                 self.reload(name).await?;
             }
         }
+        written.sort();
         Ok(written)
     }
 
-    /// The files run one after another: where there is room that takes a little longer, and otherwise it is the only way.
+    /// The files run over ranges of users: where there is room that takes a little longer, and otherwise it is the only way.
     async fn by_ranges(&self, threads: usize, window: (NaiveDate, NaiveDate)) -> Result<Written> {
         self.view_steps().await?;
         let files = self.files.iter().map(|(_, sql)| *sql);
         let files = files.filter(|sql| is_divided(sql));
         let mut divided = Divided::of(&self.engine, threads, files, window).await?;
         let mut written = vec![];
-        for (name, sql) in &self.files {
-            let failed = |e: Error| e.context(self.place(name));
-            if table(name).is_none() {
-                divided.step(name, sql).await.map_err(failed)?;
-                continue;
+        for (together, alone) in passes(&self.engine, &self.files)? {
+            let files = together.iter().map(|(name, sql)| {
+                Ok(File {
+                    name: (*name).to_string(),
+                    place: self.place(name),
+                    sql: (*sql).to_string(),
+                    table: self.replaced(name)?,
+                })
+            });
+            let of_pass = divided.pass(files.collect::<Result<_>>()?).await?;
+            for (name, _) in &of_pass {
+                self.reload(name).await?;
             }
-            let table = contract(name)?;
-            let dir = store::replace(self.snapshot, table, &self.ds)?;
-            let rows = match is_divided(sql) {
-                true => divided.write(sql, table, &dir).await,
-                false => self.engine.spilling_joins().write(sql, table, &dir).await,
-            };
-            written.push(((*name).to_string(), rows.map_err(failed)?));
-            self.reload(name).await?;
+            written.extend(of_pass);
             heap::give_back();
+            for (name, sql) in alone {
+                let failed = |e: Error| e.context(self.place(name));
+                match self.replaced(name)? {
+                    None => divided.step(name, sql).await.map_err(failed)?,
+                    Some((table, dir)) => {
+                        let engine = self.engine.spilling_joins();
+                        let rows = engine.write(sql, table, &dir).await.map_err(failed)?;
+                        written.push((name.to_string(), rows));
+                        self.reload(name).await?;
+                    }
+                }
+                heap::give_back();
+            }
         }
+        written.sort();
         Ok(written)
+    }
+
+    /// The table that a file is named after, and the empty folder of its partition of the day; none for a step.
+    fn replaced(&self, name: &str) -> Result<Option<(&'static Table, PathBuf)>> {
+        let Some(table) = table(name) else {
+            return Ok(None);
+        };
+        Ok(Some((
+            table,
+            store::replace(self.snapshot, table, &self.ds)?,
+        )))
     }
 
     /// Those that come after read this day's rows, from the file just written.
@@ -177,13 +222,18 @@ impl Making<'_> {
     }
 }
 
-/// Whether the window's events are too many for hash tables of all users, in several files at once.
+/// Whether the window's events are too many for several files at once. Where they are not, but what they come to is, as when
+/// each event is of another user, sums and sorts spill, and joins end short of memory.
 fn is_tight(memory: usize, snapshot: &Path, window: (NaiveDate, NaiveDate)) -> Result<bool> {
-    /// How many times the bytes of its file a table takes in memory.
-    const UNPACKED: u64 = 8;
+    /// How many times the bytes of the events' files the files take in memory together: three times were seen.
+    const UNPACKED: u64 = 4;
     let events = store::bytes_by_day(snapshot, contract("events")?, window)?;
     let unpacked = UNPACKED.saturating_mul(events.iter().sum());
-    Ok(unpacked > memory as u64 / 2)
+    Ok(unpacked > memory as u64 / 4 * 3)
+}
+
+fn path(name: &str) -> String {
+    format!("features/{name}.sql")
 }
 
 fn contract(name: &str) -> Result<&'static Table> {
@@ -217,4 +267,28 @@ fn waves<'a>(engine: &Engine, files: &[Sql<'a>]) -> Result<Vec<Vec<Sql<'a>>>> {
         }
     }
     Ok(waves)
+}
+
+/// Files that pass over the ranges of users together, and those that run afterwards, as a whole and one by one.
+type Pass<'a> = (Vec<Sql<'a>>, Vec<Sql<'a>>);
+
+/// The files in passes. What is divided reads nothing but what passes before it make; what is not may read what its own makes.
+fn passes<'a>(engine: &Engine, files: &[Sql<'a>]) -> Result<Vec<Pass<'a>>> {
+    let mut passes: Vec<Pass> = vec![];
+    let mut made_in: BTreeMap<&str, usize> = BTreeMap::new();
+    for (name, sql) in files {
+        let inputs = engine.inputs(sql)?;
+        let last = inputs.iter().filter_map(|i| made_in.get(i.as_str())).max();
+        let pass = match is_divided(sql) {
+            true => last.map_or(0, |last| last + 1),
+            false => last.copied().unwrap_or(0),
+        };
+        passes.resize_with(passes.len().max(pass + 1), Pass::default);
+        match is_divided(sql) {
+            true => passes[pass].0.push((name, sql)),
+            false => passes[pass].1.push((name, sql)),
+        }
+        made_in.insert(name, pass);
+    }
+    Ok(passes)
 }

@@ -75,14 +75,6 @@ impl Arrival<'_> {
         feeds_features(self.source.kind)
     }
 
-    /// Whether the next run that looks at it changes the tables.
-    pub fn is_waiting(&self) -> bool {
-        matches!(
-            self.standing,
-            Standing::New | Standing::Changed | Standing::Withdrawn
-        )
-    }
-
     /// Whether a run leaves a row of it in the tables.
     pub fn counts(&self) -> bool {
         match self.standing {

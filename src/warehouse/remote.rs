@@ -702,9 +702,19 @@ fn secrets(options: &std::collections::BTreeMap<String, String>) -> Vec<String> 
 
 /// A message on one line, of bounded length, without secrets.
 fn scrub(message: &str, secrets: &[String]) -> String {
-    let mut message = message.split_whitespace().collect::<Vec<_>>().join(" ");
+    let on_one_line = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let mut message = on_one_line(message);
     for secret in secrets {
-        message = message.replace(secret.as_str(), "…");
+        // A key of several lines may be quoted in part, or with its line breaks written out.
+        let lines = secret.lines().filter(|line| line.len() >= 16);
+        for part in std::iter::once(secret.as_str())
+            .chain(lines)
+            .map(on_one_line)
+        {
+            if !part.is_empty() {
+                message = message.replace(&part, "…");
+            }
+        }
     }
     // A signature of Azure is part of a URL, where it may be written in other ways than it was given.
     let ends = |c: char| c == '&' || c.is_whitespace();
@@ -719,5 +729,31 @@ fn scrub(message: &str, secrets: &[String]) -> String {
     match message.char_indices().nth(500) {
         Some((end, _)) => format!("{}…", &message[..end]),
         None => message,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_is_left_out_however_it_is_quoted() {
+        let key =
+            "-----BEGIN KEY-----\nMIIEvQIBADANBgkqhkiG\n9w0BAQEFAASCBKcwggSj\n-----END KEY-----\n";
+        let secrets = ["hunter2".to_string(), key.to_string(), " ".to_string()];
+        for said in [
+            format!("refused: {key}"),
+            format!("refused: {key:?} of hunter2"),
+            "refused: 9w0BAQEFAASCBKcwggSj".to_string(),
+            "refused: https://account/x?sv=1&sig=MIIEvQIBADANBgkqhkiG&se=2".to_string(),
+        ] {
+            let shown = scrub(&said, &secrets);
+            assert!(shown.starts_with("refused: "), "{shown}");
+            assert!(shown.contains('…'), "{shown}");
+            for part in ["MIIE", "9w0B", "hunter2"] {
+                assert!(!shown.contains(part), "{shown}");
+            }
+        }
+        assert_eq!(scrub("nothing  to\nhide", &secrets), "nothing to hide");
     }
 }

@@ -110,3 +110,47 @@ fn little_memory_does_not_show_in_features_or_in_what_recommendations_cost_and_b
     };
     assert!(parts(&little) > parts(&much));
 }
+
+/// Little, and yet too much for ranges of users to be made from the start.
+const ALMOST: usize = 40 << 20;
+
+#[test]
+fn features_that_run_short_of_memory_at_once_are_made_by_ranges_of_users() {
+    let shop = Shop::new();
+    let more = ["generate", "--events", "250000", "--out", "exports"];
+    assert!(shop.recost(&more).status.success());
+    shop.run_ok();
+    let (almost, much) = (Night::new(&shop, ALMOST), Night::new(&shop, 2 << 30));
+    let mut bytes = 0;
+    walk(&almost.dir.path().join("events"), &mut |file| {
+        bytes += file.metadata().unwrap().len() as usize;
+    });
+    assert!(4 * bytes < ALMOST / 4 * 3, "{bytes}");
+    // A join of all events with all events, whose hash table cannot spill; what it gives is what is asked for anyway.
+    let project = tempfile::tempdir().unwrap();
+    std::fs::create_dir(project.path().join("features")).unwrap();
+    let shipped = almost.library.get("features/interactions.sql").unwrap();
+    let all = "from events\n    where ";
+    assert!(shipped.contains(all));
+    let joined = shipped.replace(
+        all,
+        "from events\n    where event_id || user_id in (select event_id || user_id from events) and ",
+    );
+    std::fs::write(project.path().join("features/interactions.sql"), joined).unwrap();
+    let runtime = Runtime::new().unwrap();
+    let made = |night: &Night, library: &Library| {
+        let (options, snapshot) = (&night.options, night.dir.path());
+        let made = stage::run(library, options, snapshot, night.window());
+        runtime.block_on(made).unwrap();
+    };
+    let own = Library::load(project.path()).unwrap();
+    let engine = Engine::open(&almost.options, Some(almost.dir.path()), None).unwrap();
+    let at_once = runtime.block_on(engine.collect(own.get("features/interactions.sql").unwrap()));
+    assert!(at_once.unwrap_err().is_short_of_memory());
+    made(&almost, &own);
+    made(&much, &much.library);
+    for table in ["interactions", "sessions", "user_features", "item_features"] {
+        let [short, whole] = [&almost, &much].map(|night| night.rows(&runtime, table, ""));
+        assert_eq!(short, whole, "{table}");
+    }
+}
