@@ -387,8 +387,14 @@ impl Engine {
         );
         self.restrict("events", &happened).await?;
         for name in ["items", "users"] {
-            let newest = format!("ds = (select max(ds) from {name} where ds <= date '{last}')");
-            self.restrict(name, &newest).await?;
+            // Asked beforehand: of a day that is known, no other day's files are read.
+            let newest = format!("select max(ds) as ds from {name} where ds <= date '{last}'");
+            let newest = rows::map(&self.collect(&newest).await?, |row| row.day("ds"))?;
+            let of_it = match newest.into_iter().flatten().next() {
+                Some(day) => format!("ds = date '{day}'"),
+                None => "false".to_string(),
+            };
+            self.restrict(name, &of_it).await?;
         }
         Ok(())
     }
