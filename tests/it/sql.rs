@@ -146,8 +146,20 @@ impl Session {
         for (view, sql) in views {
             self.view(view, &sql).await?;
         }
+        let context = self.engine.context().clone();
+        let mut newest = vec![];
+        for name in ["items", "users"] {
+            newest.push((name, context.table_provider(name).await?));
+        }
         restrict_days(&self.engine, window).await?;
         let (first, last) = window;
+        // The rows of an slt come when the stages have asked already which day is the newest.
+        for (name, all) in newest {
+            context.deregister_table(name)?;
+            context.register_table(name, all)?;
+            let day = format!("ds = (select max(ds) from {name} where ds <= date '{last}')");
+            self.engine.restrict(name, &day).await?;
+        }
         let within = format!("ds between date '{first}' and date '{last}'");
         for name in ["recommendation_costs", "served_days", "outcomes"] {
             self.engine.restrict(name, &within).await?;
