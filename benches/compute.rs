@@ -1,16 +1,17 @@
 //! Times training and scoring at one size against what this machine can do at most.
 //!
 //! `cargo bench --bench compute -- [users] [items] [interactions] [dim] [device] [--jobs als,lists,softmax]
-//! [--repeats 3] [--scored USERS] [--data FOLDER] [--write FOLDER] [--csv FILE]`; defaults 50000 20000 1000000 64 cpu.
-//! `--scored` makes lists for the first users only and says what all of them would take. `--data` takes `train.txt` and
-//! `test.txt` of a folder instead of random data, `--write` writes the data as such a folder and ends. Threads:
-//! `RAYON_NUM_THREADS`.
+//! [--repeats 3] [--scored USERS] [--data FOLDER] [--write FOLDER] [--lists FOLDER] [--csv FILE]`; defaults 50000 20000
+//! 1000000 64 cpu. `--scored` makes lists for the first users only and says what all of them would take. `--data` takes
+//! `train.txt` and `test.txt` of a folder instead of random data, `--write` writes the data as such a folder and ends.
+//! `--lists` writes vectors and lists as raw numbers, for `beside_torch.py`, and ends. Threads: `RAYON_NUM_THREADS`.
 #![allow(clippy::print_stdout)]
 
 use machine::roofline::Roofline;
-use machine::{Bench, COLUMNS, Failure, Job, Size};
-use recost::compute::{Choice, open};
+use machine::{Bench, COLUMNS, Failure, Job, K, Size};
+use recost::compute::{Choice, Device, open};
 use recost::features::csr::Csr;
+use recost::recommend::topk::{Filters, top_k};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
@@ -25,6 +26,7 @@ struct Arguments {
     scored: usize,
     data: Option<PathBuf>,
     write: Option<PathBuf>,
+    lists: Option<PathBuf>,
     csv: Option<PathBuf>,
 }
 
@@ -51,6 +53,9 @@ fn main() -> Result<(), Failure> {
         device.info().name,
         device.info().backend
     );
+    if let Some(folder) = &arguments.lists {
+        return write_lists(&*device, &interactions, (arguments.scored, dim), folder);
+    }
     let roofline = Roofline::measure();
     println!("machine   {roofline}");
     let bench = Bench {
@@ -106,6 +111,7 @@ fn arguments() -> Result<Arguments, Failure> {
         scored: usize::MAX,
         data: None,
         write: None,
+        lists: None,
         csv: None,
     };
     let mut places = 0;
@@ -136,6 +142,7 @@ fn arguments() -> Result<Arguments, Failure> {
             "scored" => parsed.scored = value.parse()?,
             "data" => parsed.data = path(),
             "write" => parsed.write = path(),
+            "lists" => parsed.lists = path(),
             "csv" => parsed.csv = path(),
             _ => return Err(format!("there is no option `{word}`").into()),
         }
@@ -150,6 +157,50 @@ fn job(name: &str) -> Result<Job, Failure> {
         "softmax" => Ok(Job::Softmax),
         _ => Err(format!("there is no job `{name}`: als, lists, softmax").into()),
     }
+}
+
+/// Writes `users.f32` `[users, dim]`, `items.f32` `[items, dim]`, and of lists of [`K`] `lists.u32` and `scores.f32`
+/// `[users, K]`; places beyond a list's end are 0.
+fn write_lists(
+    device: &dyn Device,
+    interactions: &Csr,
+    (scored, dim): (usize, usize),
+    folder: &Path,
+) -> Result<(), Failure> {
+    std::fs::create_dir_all(folder)?;
+    let users = scored.min(interactions.rows());
+    let factors = machine::factors(users, interactions.cols(), dim)?;
+    let filters = Filters {
+        exclude: Some(interactions),
+        k: K,
+        ..Filters::default()
+    };
+    let (mut items, mut scores) = (Vec::new(), Vec::new());
+    top_k::<Failure>(
+        device,
+        &factors.users,
+        &factors.items,
+        &filters,
+        |_, lists| {
+            for row in 0..lists.rows() {
+                let length = items.len() + K;
+                items.extend_from_slice(lists.row(row).0);
+                scores.extend_from_slice(lists.row(row).1);
+                items.resize(length, 0);
+                scores.resize(length, 0.0);
+            }
+            Ok(())
+        },
+    )?;
+    let floats = |name: &str, values: &[f32]| {
+        let bytes: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
+        std::fs::write(folder.join(name), bytes)
+    };
+    floats("users.f32", factors.users.data())?;
+    floats("items.f32", factors.items.data())?;
+    floats("scores.f32", &scores)?;
+    let bytes: Vec<u8> = items.iter().flat_map(|v| v.to_le_bytes()).collect();
+    Ok(std::fs::write(folder.join("lists.u32"), bytes)?)
 }
 
 /// Writes a folder that [`split::read`] reads: all to train on, nothing to test.

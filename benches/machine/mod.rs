@@ -15,7 +15,7 @@ pub mod roofline;
 pub type Failure = Box<dyn std::error::Error>;
 
 /// Length of the lists that are made.
-const K: usize = 100;
+pub const K: usize = 100;
 
 /// How much there is to compute with.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -200,10 +200,7 @@ impl Bench<'_> {
 
     fn lists(&self) -> Result<Runs, Failure> {
         let users = self.scored.min(self.interactions.rows());
-        let factors = Factors {
-            users: vectors(users, self.dim, 1)?,
-            items: vectors(self.interactions.cols(), self.dim, 2)?,
-        };
+        let factors = factors(users, self.interactions.cols(), self.dim)?;
         let filters = Filters {
             exclude: Some(self.interactions),
             k: K,
@@ -280,6 +277,14 @@ impl Clock {
 fn median(mut runs: Runs) -> (f64, f64) {
     runs.sort_by(|a, b| a.0.total_cmp(&b.0));
     runs.get(runs.len() / 2).copied().unwrap_or((f64::NAN, 0.0))
+}
+
+/// Random vectors of users and items.
+pub fn factors(users: usize, items: usize, dim: usize) -> Result<Factors, ComputeError> {
+    Ok(Factors {
+        users: vectors(users, dim, 1)?,
+        items: vectors(items, dim, 2)?,
+    })
 }
 
 fn vectors(rows: usize, dim: usize, seed: u64) -> Result<Matrix, ComputeError> {

@@ -1,12 +1,13 @@
 //! The CPU device: rayon threads of the current pool, SIMD by what the processor has.
 
 use super::aligned::AlignedTable;
+use super::als::HostAls;
 use super::cpu_trainer::CpuTrainer;
 use super::kernels::score_int8::{self, Unit};
 use super::kernels::{als_cg, gram, score_topk};
 use super::{
-    AlsSolve, ComputeError, Device, DeviceInfo, Isa, Kind, Matrix, MatrixView, Query, Recipe,
-    Scorer, TopK, Trainer, available_items, check_als, check_tables,
+    Als, AlsSolve, ComputeError, Device, DeviceInfo, Interactions, Isa, Kind, Matrix, MatrixView,
+    Query, Recipe, Scorer, TopK, Trainer, available_items, check_als, check_tables,
 };
 use crate::features::csr::Csr;
 use std::sync::OnceLock;
@@ -72,6 +73,22 @@ impl Device for CpuDevice {
         let gram = gram::cpu(self.isa, &table, fixed.cols(), solve.lambda);
         als_cg::cpu(self.isa, &table, &gram, interactions, solve, x);
         Ok(())
+    }
+
+    fn als<'a>(
+        &'a self,
+        interactions: Interactions<'a>,
+        users: Matrix,
+        items: Matrix,
+        solve: AlsSolve,
+    ) -> Result<Box<dyn Als + 'a>, ComputeError> {
+        Ok(Box::new(HostAls {
+            device: self,
+            interactions,
+            solve,
+            users,
+            items,
+        }))
     }
 
     fn trainer<'a>(

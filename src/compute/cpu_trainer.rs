@@ -51,6 +51,7 @@ pub(super) struct CpuTrainer {
     users: Table,
     items: Table,
     steps: u32,
+    losses: Vec<f64>,
 }
 
 impl CpuTrainer {
@@ -62,12 +63,13 @@ impl CpuTrainer {
             users: Table::new(users, recipe.states()),
             items: Table::new(items, recipe.states()),
             steps: 0,
+            losses: Vec::new(),
         }
     }
 }
 
 impl Trainer for CpuTrainer {
-    fn step(&mut self, batch: &Batch<'_>, rate: f32) -> Result<f64, ComputeError> {
+    fn step(&mut self, batch: &Batch<'_>, rate: f32) -> Result<(), ComputeError> {
         check(batch, self.users.rows, self.items.rows)?;
         let (isa, stride, recipe) = (self.isa, self.stride, self.recipe);
         self.steps = self.steps.wrapping_add(1);
@@ -103,7 +105,12 @@ impl Trainer for CpuTrainer {
         let table = &mut self.items;
         let state = [&mut table.data, &mut table.first, &mut table.second];
         apply::cpu(isa, &recipe, rate, &plan, &gradient, stride, state);
-        Ok(outcome.loss)
+        self.losses.push(outcome.loss);
+        Ok(())
+    }
+
+    fn losses(&mut self) -> Result<Vec<f64>, ComputeError> {
+        Ok(std::mem::take(&mut self.losses))
     }
 
     fn tables(&self) -> Result<(Matrix, Matrix), ComputeError> {

@@ -4,6 +4,7 @@
 //! same bits on every run; CPU results do not depend on the number of threads.
 
 mod aligned;
+mod als;
 mod cholesky;
 mod cpu;
 mod cpu_trainer;
@@ -21,6 +22,7 @@ mod training;
 #[cfg(test)]
 mod training_tests;
 
+pub use als::{Als, Interactions, Side};
 pub(crate) use cholesky::Cholesky;
 pub use cpu::CpuDevice;
 pub use error::ComputeError;
@@ -103,6 +105,15 @@ pub trait Device: Send + Sync {
         solve: AlsSolve,
         x: &mut Matrix,
     ) -> Result<(), ComputeError>;
+
+    /// Takes `users` `[users, dim]` and `items` `[items, dim]` to be solved for in turn.
+    fn als<'a>(
+        &'a self,
+        interactions: Interactions<'a>,
+        users: Matrix,
+        items: Matrix,
+        solve: AlsSolve,
+    ) -> Result<Box<dyn Als + 'a>, ComputeError>;
 
     /// Takes `users` `[users, dim]` and `items` `[items, dim]` to be trained by gradient.
     fn trainer<'a>(

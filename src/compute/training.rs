@@ -5,6 +5,7 @@
 //! the same batches give the same bits.
 
 use super::{ComputeError, Matrix};
+use std::sync::LazyLock;
 
 /// What a sample's logits should look like. `s⁺` is the logit of the item taken up, `s_j` that of negative `j`; logits
 /// are inner products, of unit vectors when [`Recipe::cosine`] is set.
@@ -73,8 +74,12 @@ pub struct Batch<'a> {
 
 /// Tables and optimiser on a device: see [`super::Device::trainer`].
 pub trait Trainer {
-    /// Moves the tables by one batch at the learning rate `rate`. Returns the mean loss before the step.
-    fn step(&mut self, batch: &Batch<'_>, rate: f32) -> Result<f64, ComputeError>;
+    /// Moves the tables by one batch at the learning rate `rate`. The device may still be at it afterwards; what goes wrong
+    /// there is told by a later call.
+    fn step(&mut self, batch: &Batch<'_>, rate: f32) -> Result<(), ComputeError>;
+
+    /// Mean losses of the steps since this was asked last, each before its step.
+    fn losses(&mut self) -> Result<Vec<f64>, ComputeError>;
 
     /// The tables `(users, items)` as they are now.
     fn tables(&self) -> Result<(Matrix, Matrix), ComputeError>;
@@ -166,15 +171,26 @@ impl Plan {
                 plan.starts.push(plan.occurrences.len() as u32);
                 let step = &mut steps[row as usize];
                 *step = step.saturating_add(1);
-                let correction =
-                    |beta: f32| (1.0 / (1.0 - f64::from(beta).powf(f64::from(*step)))) as f32;
-                plan.scales.push([correction(BETA1), correction(BETA2)]);
+                plan.scales.push(corrections(*step));
             }
             plan.occurrences.push(entry as u32);
         }
         plan.starts.push(plan.occurrences.len() as u32);
         plan
     }
+}
+
+/// What Adam multiplies the moments of a row by that has moved `steps` times.
+fn corrections(steps: u32) -> [f32; 2] {
+    /// From here on both are 1.
+    const MOST: usize = 1 << 15;
+    static TABLE: LazyLock<Vec<[f32; 2]>> = LazyLock::new(|| {
+        let correction = |beta: f32, n: f64| (1.0 / (1.0 - f64::from(beta).powf(n))) as f32;
+        (0..MOST)
+            .map(|n| [BETA1, BETA2].map(|beta| correction(beta, n as f64)))
+            .collect()
+    });
+    TABLE.get(steps as usize).copied().unwrap_or([1.0; 2])
 }
 
 /// Checks a batch against tables of so many rows.

@@ -161,14 +161,12 @@ fn train_tables(
 ) -> (Vec<f64>, Matrix, Matrix) {
     let tables = (matrix(users, dim, 1), matrix(items, dim, 2));
     let mut trainer = device.trainer(&tables.0, &tables.1, recipe).unwrap();
-    let losses = (0..steps)
-        .map(|step| {
-            let drawn = draw(130, 37, (users, items), 3 + step);
-            trainer.step(&drawn.batch(), 0.05).unwrap()
-        })
-        .collect();
+    for step in 0..steps {
+        let drawn = draw(130, 37, (users, items), 3 + step);
+        trainer.step(&drawn.batch(), 0.05).unwrap();
+    }
     let (users, items) = trainer.tables().unwrap();
-    (losses, users, items)
+    (trainer.losses().unwrap(), users, items)
 }
 
 #[test]
@@ -181,7 +179,8 @@ fn a_step_goes_down_the_finite_differences_of_the_loss() {
         for (loss_kind, cosine) in LOSSES.iter().flat_map(|&l| [(l, false), (l, true)]) {
             let recipe = recipe(loss_kind, cosine);
             let mut trainer = device.trainer(&users, &items, recipe).unwrap();
-            let found = trainer.step(&batch, 1.0).unwrap();
+            trainer.step(&batch, 1.0).unwrap();
+            let found = trainer.losses().unwrap()[0];
             let (moved_users, moved_items) = trainer.tables().unwrap();
             let tables = [doubles(&users), doubles(&items)];
             let expected = loss(&recipe, &batch, &tables[0], &tables[1], dim);
@@ -254,9 +253,10 @@ fn every_optimiser_lowers_every_loss() {
             } else {
                 0.02
             };
-            let losses: Vec<f64> = (0..40)
-                .map(|_| trainer.step(&drawn.batch(), rate).unwrap())
-                .collect();
+            for _ in 0..40 {
+                trainer.step(&drawn.batch(), rate).unwrap();
+            }
+            let losses = trainer.losses().unwrap();
             assert!(losses[39] < losses[0], "{recipe:?}: {losses:?}");
         }
     }
@@ -503,6 +503,36 @@ fn twenty_runs_on_a_gpu_give_the_same_bits() {
     };
     let expected = train(&device, recipe, 20, 3);
     assert!((0..20).all(|_| train(&device, recipe, 20, 3) == expected));
+}
+
+#[test]
+fn losses_are_kept_until_they_are_asked_for() {
+    let (users, items) = (matrix(30, 20, 1), matrix(50, 20, 2));
+    let run = |device: &dyn Device, every: usize| {
+        let recipe = recipe(LOSSES[0], true);
+        let mut trainer = device.trainer(&users, &items, recipe).unwrap();
+        let mut losses = Vec::new();
+        for step in 0..12 {
+            // The device has room for those of eight such batches.
+            let drawn = draw(MOST_SAMPLES, 3, (30, 50), step);
+            trainer.step(&drawn.batch(), 0.05).unwrap();
+            if step as usize % every == every - 1 {
+                losses.extend(trainer.losses().unwrap());
+            }
+        }
+        assert_eq!(trainer.losses().unwrap(), Vec::<f64>::new());
+        losses
+    };
+    let gpu = gpu(|limits| limits);
+    let cpu = CpuDevice::new();
+    let mut devices: Vec<&dyn Device> = vec![&cpu];
+    devices.extend(gpu.as_ref().map(|d| d as &dyn Device));
+    for device in devices {
+        let losses = run(device, 12);
+        assert_eq!(losses.len(), 12);
+        assert_eq!(run(device, 1), losses);
+        assert_eq!(run(device, 4), losses);
+    }
 }
 
 /// 24 KiB hold what a batch of [`train_tables`] needs at 20 dimensions, and 307 rows of a table.

@@ -65,7 +65,8 @@ impl<'d> Devices<'d> {
 mod tests {
     use super::*;
     use crate::compute::{
-        AlsSolve, ComputeError, CpuDevice, DeviceInfo, Matrix, MatrixView, Recipe, Scorer, Trainer,
+        Als, AlsSolve, ComputeError, CpuDevice, DeviceInfo, Interactions, Matrix, MatrixView,
+        Recipe, Scorer, Trainer,
     };
     use crate::error::Error;
     use crate::features::csr::Csr;
@@ -98,6 +99,15 @@ mod tests {
             _: AlsSolve,
             _: &mut Matrix,
         ) -> Result<(), ComputeError> {
+            self.error()
+        }
+        fn als<'a>(
+            &'a self,
+            _: Interactions<'a>,
+            _: Matrix,
+            _: Matrix,
+            _: AlsSolve,
+        ) -> Result<Box<dyn Als + 'a>, ComputeError> {
             self.error()
         }
         fn trainer<'a>(

@@ -2,6 +2,7 @@
 
 use crate::compute::ComputeError;
 use futures::executor::block_on;
+use rayon::prelude::*;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -21,6 +22,12 @@ pub struct GpuLimits {
     /// A dispatch is cut shorter when it takes longer: displays freeze and watchdogs bite.
     pub dispatch_time: Duration,
 }
+
+/// Buffers are filled in parts of so many bytes, each by one thread.
+const PART_BYTES: usize = 256 << 10;
+
+/// Parts that are filled before they go to where the device reads them.
+const BATCH_BYTES: usize = 8 << 20;
 
 /// A shader and one of its entry points.
 #[derive(Debug, Clone, Copy)]
@@ -97,17 +104,79 @@ impl Engine {
     }
 
     /// A storage buffer filled with `data`; at least one vec4 long, as bindings must not be empty.
-    pub fn upload<T: bytemuck::Pod>(
+    pub fn upload<T: bytemuck::Pod + Send + Sync>(
         &self,
         what: &'static str,
         data: &[T],
     ) -> Result<wgpu::Buffer, ComputeError> {
-        let bytes: &[u8] = bytemuck::cast_slice(data);
-        let buffer = self.zeroed(what, bytes.len() as u64)?;
-        if !bytes.is_empty() {
-            self.scoped(what, || self.queue.write_buffer(&buffer, 0, bytes))?;
-        }
+        let buffer = self.zeroed(what, size_of_val(data) as u64)?;
+        self.write(what, &buffer, data)?;
         Ok(buffer)
+    }
+
+    /// A storage buffer of `count` values, filled on all threads: `fill(first, part)` writes those from `first` on, a
+    /// multiple of 256.
+    pub fn upload_with<T: bytemuck::Pod + Send + Sync>(
+        &self,
+        what: &'static str,
+        count: usize,
+        fill: impl Fn(usize, &mut [T]) + Sync,
+    ) -> Result<wgpu::Buffer, ComputeError> {
+        let buffer = self.zeroed(what, (count * size_of::<T>()) as u64)?;
+        self.write_with(what, &buffer, count, fill)?;
+        Ok(buffer)
+    }
+
+    /// Writes the first values of a buffer before the next submission begins.
+    pub fn write<T: bytemuck::Pod + Send + Sync>(
+        &self,
+        what: &'static str,
+        buffer: &wgpu::Buffer,
+        data: &[T],
+    ) -> Result<(), ComputeError> {
+        self.write_with(what, buffer, data.len(), |first, part| {
+            part.copy_from_slice(&data[first..first + part.len()]);
+        })
+    }
+
+    fn write_with<T: bytemuck::Pod + Send + Sync>(
+        &self,
+        what: &'static str,
+        buffer: &wgpu::Buffer,
+        count: usize,
+        fill: impl Fn(usize, &mut [T]) + Sync,
+    ) -> Result<(), ComputeError> {
+        let Some(bytes) = wgpu::BufferSize::new((count * size_of::<T>()) as u64) else {
+            return Ok(());
+        };
+        let staged = self.scoped(what, || self.queue.write_buffer_with(buffer, 0, bytes))?;
+        let Some(mut staged) = staged else {
+            // A lost device has nothing to write to either.
+            let _ = self.device.poll(wgpu::PollType::Poll);
+            self.alive()?;
+            return Err(ComputeError::OutOfMemory {
+                adapter: self.adapter.clone(),
+                doing: what.to_owned(),
+            });
+        };
+        let part = PART_BYTES / size_of::<T>();
+        let batch = BATCH_BYTES / size_of::<T>();
+        let mut values = vec![T::zeroed(); batch.min(count)];
+        for first in (0..count).step_by(batch) {
+            let values = &mut values[..batch.min(count - first)];
+            if values.len() <= part {
+                // Other threads take longer to wake.
+                fill(first, values);
+            } else {
+                let parts = values.par_chunks_mut(part).enumerate();
+                parts.for_each(|(i, values)| fill(first + i * part, values));
+            }
+            let at = first * size_of::<T>();
+            let bytes = bytemuck::cast_slice(values);
+            staged.slice(at..at + bytes.len()).copy_from_slice(bytes);
+        }
+        // What is written is queued when the view goes.
+        self.scoped(what, || drop(staged))
     }
 
     /// A storage buffer of zeros.
@@ -116,6 +185,12 @@ impl Engine {
         let usage = wgpu::BufferUsages::STORAGE
             | wgpu::BufferUsages::COPY_DST
             | wgpu::BufferUsages::COPY_SRC;
+        self.buffer(what, bytes, usage)
+    }
+
+    /// A buffer that is copied to and from and that no kernel sees.
+    pub fn unbound(&self, what: &'static str, bytes: u64) -> Result<wgpu::Buffer, ComputeError> {
+        let usage = wgpu::BufferUsages::COPY_DST | wgpu::BufferUsages::COPY_SRC;
         self.buffer(what, bytes, usage)
     }
 
@@ -151,12 +226,16 @@ impl Engine {
             return Ok(pipeline.clone());
         }
         let pipeline = self.scoped(kernel.entry, || {
-            let module = self
-                .device
-                .create_shader_module(wgpu::ShaderModuleDescriptor {
-                    label: Some(kernel.entry),
-                    source: wgpu::ShaderSource::Wgsl(kernel.source.into()),
-                });
+            let source = wgpu::ShaderModuleDescriptor {
+                label: Some(kernel.entry),
+                source: wgpu::ShaderSource::Wgsl(kernel.source.into()),
+            };
+            let checks = wgpu::ShaderRuntimeChecks {
+                force_loop_bounding: false,
+                ..wgpu::ShaderRuntimeChecks::checked()
+            };
+            // SAFETY: every loop of our kernels ends, so none needs a counter of its own; all else is checked.
+            let module = unsafe { self.device.create_shader_module_trusted(source, checks) };
             let constants: Vec<_> = constants
                 .iter()
                 .map(|&(name, value)| (name, f64::from(value)))
@@ -178,8 +257,7 @@ impl Engine {
         Ok(pipeline)
     }
 
-    /// Runs a kernel to its end and returns how long it took. `params` is binding 0; `buffers` are
-    /// `(binding, buffer)`.
+    /// Runs a kernel to its end and returns how long it took: see [`Commands::dispatch`].
     pub fn dispatch<P: bytemuck::Pod>(
         &self,
         what: &'static str,
@@ -188,59 +266,45 @@ impl Engine {
         buffers: &[(u32, &wgpu::Buffer)],
         groups: [u32; 2],
     ) -> Result<Duration, ComputeError> {
-        for count in groups {
-            if count > self.limits.groups {
-                return Err(self.too_large(what, count.into(), self.limits.groups.into()));
-            }
-        }
-        let bytes = bytemuck::bytes_of(params);
-        let usage = wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST;
-        let uniform = self.buffer(what, bytes.len() as u64, usage)?;
         let start = Instant::now();
-        let submitted = self.scoped(what, || {
-            self.queue.write_buffer(&uniform, 0, bytes);
-            let entries: Vec<_> = std::iter::once((0, &uniform))
-                .chain(buffers.iter().copied())
-                .map(|(binding, buffer)| wgpu::BindGroupEntry {
-                    binding,
-                    resource: buffer.as_entire_binding(),
-                })
-                .collect();
-            let bind_group = self.device.create_bind_group(&wgpu::BindGroupDescriptor {
-                label: Some(what),
-                layout: &pipeline.get_bind_group_layout(0),
-                entries: &entries,
-            });
-            let mut encoder = self.device.create_command_encoder(&Default::default());
-            {
-                let mut pass = encoder.begin_compute_pass(&Default::default());
-                pass.set_pipeline(pipeline);
-                pass.set_bind_group(0, &bind_group, &[]);
-                pass.dispatch_workgroups(groups[0], groups[1], 1);
-            }
-            self.queue.submit([encoder.finish()])
-        })?;
+        let mut commands = Commands::new(self)?;
+        commands.dispatch(what, pipeline, params, buffers, groups)?;
+        let submitted = commands.submit()?;
         self.wait(what, submitted)?;
         Ok(start.elapsed())
     }
 
-    /// The first `count` values of a buffer.
+    /// `count` values of a buffer, from value `first` on.
     pub fn read<T: bytemuck::Pod>(
         &self,
         what: &'static str,
         buffer: &wgpu::Buffer,
+        first: usize,
         count: usize,
     ) -> Result<Vec<T>, ComputeError> {
+        self.read_with(what, buffer, first, count, <[T]>::to_vec)
+    }
+
+    /// What `take` makes of `count` values of a buffer, from value `first` on.
+    pub fn read_with<T: bytemuck::Pod, R>(
+        &self,
+        what: &'static str,
+        buffer: &wgpu::Buffer,
+        first: usize,
+        count: usize,
+        take: impl FnOnce(&[T]) -> R,
+    ) -> Result<R, ComputeError> {
         let bytes = (count * size_of::<T>()) as u64;
         if bytes == 0 {
-            return Ok(Vec::new());
+            return Ok(take(&[]));
         }
         let usage = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST;
         let staging = self.buffer(what, bytes, usage)?;
         let (sender, receiver) = std::sync::mpsc::channel();
         let submitted = self.scoped(what, || {
             let mut encoder = self.device.create_command_encoder(&Default::default());
-            encoder.copy_buffer_to_buffer(buffer, 0, &staging, 0, bytes);
+            let from = (first * size_of::<T>()) as u64;
+            encoder.copy_buffer_to_buffer(buffer, from, &staging, 0, bytes);
             let submitted = self.queue.submit([encoder.finish()]);
             staging.map_async(wgpu::MapMode::Read, .., move |result| {
                 // The receiver is only gone when an error has been returned already.
@@ -249,11 +313,7 @@ impl Engine {
             submitted
         })?;
         self.wait(what, submitted)?;
-        let refused = |reason: String| ComputeError::Refused {
-            adapter: self.adapter.clone(),
-            doing: what.to_owned(),
-            reason,
-        };
+        let refused = |reason: String| self.refused(what, reason);
         receiver
             .try_recv()
             .map_err(|error| refused(error.to_string()))?
@@ -261,13 +321,12 @@ impl Engine {
         let view = staging
             .get_mapped_range(..)
             .map_err(|error| refused(error.to_string()))?;
-        let mut out = vec![T::zeroed(); count];
-        bytemuck::cast_slice_mut::<T, u8>(&mut out).copy_from_slice(&view[..bytes as usize]);
+        let taken = take(bytemuck::cast_slice(&view[..bytes as usize]));
         drop(view);
         staging.unmap();
         // A device lost in between may have given back zeros.
         self.alive()?;
-        Ok(out)
+        Ok(taken)
     }
 
     fn buffer(
@@ -312,11 +371,7 @@ impl Engine {
                 adapter: self.adapter.clone(),
                 doing: doing.to_owned(),
             }),
-            Some(error) => Err(ComputeError::Refused {
-                adapter: self.adapter.clone(),
-                doing: doing.to_owned(),
-                reason: error.to_string(),
-            }),
+            Some(error) => Err(self.refused(doing, error.to_string())),
         }
     }
 
@@ -330,11 +385,17 @@ impl Engine {
             timeout: None,
         });
         self.alive()?;
-        polled.map(|_| ()).map_err(|error| ComputeError::Refused {
+        polled
+            .map(|_| ())
+            .map_err(|error| self.refused(doing, error.to_string()))
+    }
+
+    fn refused(&self, doing: &str, reason: String) -> ComputeError {
+        ComputeError::Refused {
             adapter: self.adapter.clone(),
             doing: doing.to_owned(),
-            reason: error.to_string(),
-        })
+            reason,
+        }
     }
 
     fn alive(&self) -> Result<(), ComputeError> {
@@ -351,6 +412,133 @@ impl Engine {
     #[cfg(test)]
     pub fn destroy(&self) {
         self.device.destroy();
+    }
+}
+
+/// Kernels and copies recorded one after another. They run in this order, each after what the one before it wrote, once
+/// they are submitted; nobody waits for them meanwhile. What is uploaded or written in the meantime is there before the first
+/// of them runs.
+pub(super) struct Commands<'a> {
+    engine: &'a Engine,
+    encoder: wgpu::CommandEncoder,
+    /// Parameters of the kernels, [`PARAMS_BYTES`] apart, and where kernels read them.
+    params: Vec<u8>,
+    uniforms: wgpu::Buffer,
+    /// Arithmetic recorded.
+    flops: f64,
+}
+
+/// Where parameters of a kernel may begin; no adapter asks for more.
+const PARAMS_BYTES: usize = 256;
+
+/// Kernels that are submitted together at most.
+const MOST_KERNELS: usize = 64;
+
+/// What slow adapters do in some tens of milliseconds: more arithmetic is submitted apart, so that a display gets its turn.
+pub(super) const SUBMISSION_FLOPS: f64 = 2e9;
+
+impl<'a> Commands<'a> {
+    pub fn new(engine: &'a Engine) -> Result<Self, ComputeError> {
+        let what = "recording commands";
+        let usage = wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST;
+        let bytes = (MOST_KERNELS * PARAMS_BYTES) as u64;
+        Ok(Self {
+            engine,
+            uniforms: engine.buffer(what, bytes, usage)?,
+            encoder: engine.scoped(what, || {
+                engine.device.create_command_encoder(&Default::default())
+            })?,
+            params: Vec::new(),
+            flops: 0.0,
+        })
+    }
+
+    pub fn engine(&self) -> &'a Engine {
+        self.engine
+    }
+
+    /// Submits what is recorded when it is a submission's worth.
+    fn make_room(&mut self) -> Result<(), ComputeError> {
+        if self.flops > SUBMISSION_FLOPS || self.params.len() == MOST_KERNELS * PARAMS_BYTES {
+            let next = Self::new(self.engine)?;
+            std::mem::replace(self, next).submit()?;
+        }
+        Ok(())
+    }
+
+    /// Runs a kernel. `params` is binding 0; `buffers` are `(binding, buffer)`.
+    pub fn dispatch<P: bytemuck::Pod>(
+        &mut self,
+        what: &'static str,
+        pipeline: &wgpu::ComputePipeline,
+        params: &P,
+        buffers: &[(u32, &wgpu::Buffer)],
+        groups: [u32; 2],
+    ) -> Result<(), ComputeError> {
+        let engine = self.engine;
+        for count in groups {
+            if count > engine.limits.groups {
+                return Err(engine.too_large(what, count.into(), engine.limits.groups.into()));
+            }
+        }
+        self.make_room()?;
+        let at = self.params.len();
+        let params = bytemuck::bytes_of(params);
+        self.params.extend_from_slice(params);
+        self.params.resize(at + PARAMS_BYTES, 0);
+        let uniform = wgpu::BufferBinding {
+            buffer: &self.uniforms,
+            offset: at as u64,
+            size: wgpu::BufferSize::new(params.len() as u64),
+        };
+        engine.scoped(what, || {
+            let entries: Vec<_> = std::iter::once((0, wgpu::BindingResource::Buffer(uniform)))
+                .chain(
+                    buffers
+                        .iter()
+                        .map(|&(at, buffer)| (at, buffer.as_entire_binding())),
+                )
+                .map(|(binding, resource)| wgpu::BindGroupEntry { binding, resource })
+                .collect();
+            let bind_group = engine.device.create_bind_group(&wgpu::BindGroupDescriptor {
+                label: Some(what),
+                layout: &pipeline.get_bind_group_layout(0),
+                entries: &entries,
+            });
+            let mut pass = self.encoder.begin_compute_pass(&Default::default());
+            pass.set_pipeline(pipeline);
+            pass.set_bind_group(0, &bind_group, &[]);
+            pass.dispatch_workgroups(groups[0], groups[1], 1);
+        })
+    }
+
+    /// Copies the first `bytes` of one buffer to a place in another.
+    pub fn copy(
+        &mut self,
+        what: &'static str,
+        from: &wgpu::Buffer,
+        (to, at): (&wgpu::Buffer, u64),
+        bytes: u64,
+    ) -> Result<(), ComputeError> {
+        self.engine.scoped(what, || {
+            self.encoder.copy_buffer_to_buffer(from, 0, to, at, bytes);
+        })
+    }
+
+    /// Says how much arithmetic was recorded last.
+    pub fn counts(&mut self, flops: f64) {
+        self.flops += flops;
+    }
+
+    /// Submits what is recorded; whoever needs its end waits for what is returned.
+    pub fn submit(self) -> Result<wgpu::SubmissionIndex, ComputeError> {
+        let engine = self.engine;
+        engine.scoped("submitting commands", || {
+            if !self.params.is_empty() {
+                engine.queue.write_buffer(&self.uniforms, 0, &self.params);
+            }
+            engine.queue.submit([self.encoder.finish()])
+        })
     }
 }
 

@@ -1,9 +1,16 @@
 //! Gram matrices on the GPU: splits in waves that fit a binding, summed in split order.
 
 use super::engine::{Engine, Kernel, Pace};
-use super::{pad, quads};
+use super::{quads, upload_rows};
 use crate::compute::kernels::gram::{Params, WGSL, rows_per_split};
 use crate::compute::{ComputeError, Matrix, MatrixView};
+
+/// A table whose Gram matrix is wanted.
+pub(super) enum Source<'a> {
+    Host(MatrixView<'a>),
+    /// On the device: its buffer, rows and columns.
+    Device(&'a wgpu::Buffer, usize, usize),
+}
 
 /// Partial sums of a wave take this many bytes at most.
 const PARTIAL_BYTES: u64 = 64 << 20;
@@ -17,8 +24,8 @@ pub(super) fn run(
     if dim == 0 {
         return Ok(Matrix::zeros(0, 0));
     }
-    let total = on_device(engine, table, lambda)?;
-    let padded: Vec<f32> = engine.read("reading the Gram matrix", &total, side * side)?;
+    let total = on_device(engine, &Source::Host(table), lambda)?;
+    let padded: Vec<f32> = engine.read("reading the Gram matrix", &total, 0, side * side)?;
     let mut out = Matrix::zeros(dim, dim);
     for (i, row) in out.data_mut().chunks_exact_mut(dim).enumerate() {
         row.copy_from_slice(&padded[i * side..i * side + dim]);
@@ -29,10 +36,13 @@ pub(super) fn run(
 /// `YᵀY + λI`, `[side, side]` with `side` = dim rounded up to 4, left on the device.
 pub(super) fn on_device(
     engine: &Engine,
-    table: MatrixView<'_>,
+    source: &Source<'_>,
     lambda: f32,
 ) -> Result<wgpu::Buffer, ComputeError> {
-    let (dim, rows) = (table.cols(), table.rows());
+    let (rows, dim) = match source {
+        Source::Host(table) => (table.rows(), table.cols()),
+        &Source::Device(_, rows, dim) => (rows, dim),
+    };
     let quads = quads(dim);
     let side = 4 * quads;
     let limits = engine.limits();
@@ -73,9 +83,17 @@ pub(super) fn on_device(
             .min((pace.budget() / split_flops) as usize)
             .clamp(1, rows.saturating_sub(at).div_ceil(split).max(1));
         let end = rows.min(at + splits * split);
-        let part = table.rows_range(at..end);
+        let sent;
+        let (table, span) = match source {
+            Source::Host(table) => {
+                sent = upload_rows(engine, "table rows", table.rows_range(at..end))?;
+                (&sent, 0..end - at)
+            }
+            &Source::Device(table, ..) => (table, at..end),
+        };
         let params = Params {
-            rows: part.rows() as u32,
+            start: span.start as u32,
+            end: span.end as u32,
             rows_per_split: split as u32,
             splits: splits as u32,
             quads: quads as u32,
@@ -84,14 +102,13 @@ pub(super) fn on_device(
             last: u32::from(end == rows),
             lambda,
         };
-        let rows_buffer = engine.upload("table rows", &pad(part))?;
         let partials = engine.zeroed("partial Gram matrices", square * splits as u64)?;
         let tiles = quads.div_ceil(16) as u32;
         let spent = engine.dispatch(
             "partial Gram matrices",
             &partial,
             &params,
-            &[(1, &rows_buffer), (2, &partials)],
+            &[(1, table), (2, &partials)],
             [tiles * tiles, splits as u32],
         )?;
         pace.learn(splits as f64 * split_flops, spent);

@@ -6,17 +6,20 @@ mod als_cg;
 mod engine;
 mod gram;
 mod score_topk;
+mod scratch;
 mod table;
 mod trainer;
 
 pub use engine::GpuLimits;
 
+use super::als::HostAls;
 use super::{
-    AlsSolve, ComputeError, Device, DeviceInfo, Kind, Matrix, MatrixView, Recipe, Scorer, Trainer,
-    check_als, check_tables,
+    Als, AlsSolve, ComputeError, Device, DeviceInfo, Interactions, Kind, Matrix, MatrixView,
+    Recipe, Scorer, Trainer, check_als, check_tables,
 };
 use crate::features::csr::Csr;
 use engine::Engine;
+use rayon::prelude::*;
 
 /// Computes on a graphics adapter.
 pub struct GpuDevice {
@@ -82,6 +85,30 @@ impl Device for GpuDevice {
         als_cg::run(&self.engine, fixed, interactions, solve, x)
     }
 
+    fn als<'a>(
+        &'a self,
+        interactions: Interactions<'a>,
+        users: Matrix,
+        items: Matrix,
+        solve: AlsSolve,
+    ) -> Result<Box<dyn Als + 'a>, ComputeError> {
+        check_als(items.view(), interactions.by_user, &users)?;
+        check_als(users.view(), interactions.by_item, &items)?;
+        match als_cg::ResidentAls::new(&self.engine, interactions, [&users, &items], solve) {
+            Ok(resident) => Ok(Box::new(resident)),
+            Err(ComputeError::TooLarge { .. } | ComputeError::OutOfMemory { .. }) => {
+                Ok(Box::new(HostAls {
+                    device: self,
+                    interactions,
+                    solve,
+                    users,
+                    items,
+                }))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
     fn trainer<'a>(
         &'a self,
         users: &Matrix,
@@ -115,18 +142,60 @@ fn quads(dim: usize) -> usize {
     dim.div_ceil(4).max(1)
 }
 
-/// Rows padded with zeros to whole vec4s.
-fn pad(table: MatrixView<'_>) -> std::borrow::Cow<'_, [f32]> {
+/// A table on the device, its rows padded with zeros to whole vec4s.
+fn upload_rows(
+    engine: &Engine,
+    what: &'static str,
+    table: MatrixView<'_>,
+) -> Result<wgpu::Buffer, ComputeError> {
     let (dim, width) = (table.cols(), 4 * quads(table.cols()));
     if dim == width {
-        return table.data().into();
+        return engine.upload(what, table.data());
     }
-    let mut out = vec![0.0; table.rows() * width];
-    for (row, out) in out.chunks_exact_mut(width).enumerate() {
-        out[..dim].copy_from_slice(table.row(row));
-    }
-    out.into()
+    upload_gathered(engine, what, table.rows(), width, |row| table.row(row))
 }
+
+/// Rows `row` of `0..rows`, each padded with zeros to `width`.
+fn upload_gathered<'a>(
+    engine: &Engine,
+    what: &'static str,
+    rows: usize,
+    width: usize,
+    row: impl Fn(usize) -> &'a [f32] + Sync,
+) -> Result<wgpu::Buffer, ComputeError> {
+    engine.upload_with(what, rows * width, |first, part| {
+        for (i, value) in part.iter_mut().enumerate() {
+            let at = first + i;
+            *value = row(at / width).get(at % width).copied().unwrap_or(0.0);
+        }
+    })
+}
+
+/// The rows of a table on the device, without their padding.
+fn read_rows(
+    engine: &Engine,
+    what: &'static str,
+    buffer: &wgpu::Buffer,
+    dim: usize,
+    out: &mut [f32],
+) -> Result<(), ComputeError> {
+    if dim == 0 {
+        return Ok(());
+    }
+    let width = 4 * quads(dim);
+    let count = out.len() / dim * width;
+    engine.read_with(what, buffer, 0, count, |padded: &[f32]| {
+        out.par_chunks_mut(READ_ROWS * dim)
+            .zip(padded.par_chunks(READ_ROWS * width))
+            .for_each(|(out, padded)| {
+                let rows = out.chunks_exact_mut(dim).zip(padded.chunks_exact(width));
+                rows.for_each(|(out, row)| out.copy_from_slice(&row[..dim]));
+            });
+    })
+}
+
+/// Rows that a thread copies at a time.
+const READ_ROWS: usize = 4096;
 
 #[cfg(test)]
 mod tests;

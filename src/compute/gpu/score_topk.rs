@@ -1,18 +1,25 @@
-//! Ranked lists on the GPU: item chunks that fit a binding pass by; each user's list so far stays on the device.
+//! Ranked lists on the GPU: item chunks that fit a binding pass by; each user's candidates so far stay on the device.
 
 use super::engine::{Engine, Kernel, Pace};
-use super::{pad, quads};
 use crate::compute::kernels::score_topk::{Params, WGSL, floor, key_of, score_of};
 use crate::compute::{ComputeError, MatrixView, Query, Scorer, TopK, available_items};
+use std::ops::Range;
+use std::sync::{Mutex, PoisonError};
 
-const THREADS: usize = 64;
-const MAX_USERS: usize = 4;
+/// Vectors of a panel, and users of a workgroup.
+const PANEL: usize = 64;
+
+/// Floats of vectors that pass through shared memory together.
+const DEEP: usize = 8;
+
+/// Items that a workgroup may score at a time, each with as many threads.
+const WIDTHS: [usize; 3] = [256, 128, 64];
 
 /// Chunks stay on the device while they take no more than this many bindings.
 const RESIDENT: usize = 8;
 
 /// Users of a dispatch at most, so that a dispatch over few items stays short.
-const MOST_USERS: u64 = 16_384;
+const MOST_USERS: usize = 16_384;
 
 /// A chunk takes this many bytes at most.
 const CHUNK_BYTES: u64 = 256 << 20;
@@ -24,8 +31,12 @@ pub(super) struct GpuScorer<'a> {
     ids: Vec<u32>,
     /// Packed place of each item, `u32::MAX` for one that is not available.
     places: Vec<u32>,
+    /// Floats of a vector with its padding.
+    depth: usize,
+    /// Items of a chunk.
     chunk: usize,
     resident: Vec<wgpu::Buffer>,
+    pace: Mutex<Pace>,
 }
 
 impl<'a> GpuScorer<'a> {
@@ -39,24 +50,28 @@ impl<'a> GpuScorer<'a> {
         for (place, &id) in ids.iter().enumerate() {
             places[id as usize] = place as u32;
         }
-        let row_bytes = 16 * quads(items.cols()) as u64;
+        let depth = items.cols().next_multiple_of(DEEP).max(DEEP);
         let bytes = engine.limits().binding_bytes.min(CHUNK_BYTES);
-        let chunk = (bytes / row_bytes) as usize;
+        // Whatever the width, whole tiles.
+        let tile_bytes = (4 * depth * WIDTHS[0]) as u64;
+        let chunk = (bytes / tile_bytes) as usize * WIDTHS[0];
         if chunk == 0 {
-            return Err(engine.too_large("one item", row_bytes, bytes));
+            return Err(engine.too_large("some items", tile_bytes, bytes));
         }
         let mut scorer = Self {
             engine,
             items,
             ids,
             places,
+            depth,
             chunk,
             resident: Vec::new(),
+            pace: Mutex::new(Pace::new(engine.limits())),
         };
         let chunks = scorer.ids.len().div_ceil(chunk);
         if chunks <= RESIDENT {
             scorer.resident = (0..chunks)
-                .map(|c| scorer.upload(c))
+                .map(|c| scorer.upload_items(c))
                 .collect::<Result<_, _>>()?;
         }
         Ok(scorer)
@@ -67,21 +82,36 @@ impl<'a> GpuScorer<'a> {
         &self.ids[start..self.ids.len().min(start + self.chunk)]
     }
 
-    /// `[quads, items of the chunk]` vec4s.
-    fn upload(&self, chunk: usize) -> Result<wgpu::Buffer, ComputeError> {
+    fn upload_items(&self, chunk: usize) -> Result<wgpu::Buffer, ComputeError> {
         let ids = self.chunk_ids(chunk);
-        let quads = quads(self.items.cols());
-        let mut packed = vec![[0f32; 4]; quads * ids.len()];
-        for (place, &id) in ids.iter().enumerate() {
-            for (q, values) in self.items.row(id as usize).chunks(4).enumerate() {
-                packed[q * ids.len() + place][..values.len()].copy_from_slice(values);
-            }
-        }
-        self.engine.upload("items", &packed)
+        let row = |place: usize| Some(self.items.row(*ids.get(place)? as usize));
+        let places = ids.len().next_multiple_of(WIDTHS[0]);
+        self.upload_panels("items", places, row)
+    }
+
+    /// The vectors `row` of `0..places`, `None` for padding, in panels `[depth, PANEL]`.
+    fn upload_panels<'b>(
+        &self,
+        what: &'static str,
+        places: usize,
+        row: impl Fn(usize) -> Option<&'b [f32]> + Sync,
+    ) -> Result<wgpu::Buffer, ComputeError> {
+        let depth = self.depth;
+        self.engine
+            .upload_with(what, places * depth, |first, part| {
+                for (line, values) in part.chunks_exact_mut(PANEL).enumerate() {
+                    let line = first / PANEL + line;
+                    let (panel, d) = (line / depth, line % depth);
+                    for (i, value) in values.iter_mut().enumerate() {
+                        let vector = row(panel * PANEL + i);
+                        *value = vector.and_then(|v| v.get(d)).copied().unwrap_or(0.0);
+                    }
+                }
+            })
     }
 
     /// Exclusions of some users of the query as packed places.
-    fn exclusions(&self, query: &Query<'_>, users: std::ops::Range<usize>) -> (Vec<u32>, Vec<u32>) {
+    fn exclusions(&self, query: &Query<'_>, users: Range<usize>) -> (Vec<u32>, Vec<u32>) {
         let mut indptr = vec![0];
         let mut places = Vec::new();
         for user in users {
@@ -98,13 +128,12 @@ impl<'a> GpuScorer<'a> {
     }
 
     /// Users whose vectors, lists and exclusions fit bindings together with the first of them.
-    fn span(&self, query: &Query<'_>, start: usize, k: usize, per_group: usize) -> usize {
+    fn span(&self, query: &Query<'_>, start: usize, list_bytes: usize) -> usize {
         let limits = self.engine.limits();
-        let row = (16 * quads(self.items.cols())).max(8 * k) as u64;
-        let most = (limits.binding_bytes / row)
-            .min(limits.binding_bytes / 4 - 1)
-            .min(u64::from(limits.groups) * per_group as u64)
-            .clamp(1, MOST_USERS) as usize;
+        let panels = limits.binding_bytes as usize / (4 * self.depth * PANEL);
+        let most = (limits.binding_bytes as usize / list_bytes)
+            .min(panels.min(limits.groups as usize) * PANEL)
+            .clamp(1, MOST_USERS);
         let mut end = start + 1;
         let mut excluded = query.excluded(start).len() as u64;
         while end < query.users.rows() && end - start < most {
@@ -116,18 +145,154 @@ impl<'a> GpuScorer<'a> {
         }
         end
     }
+
+    /// Lists of the users of a query that are `users`, of at most `k` items, onto `out`.
+    fn lists(
+        &self,
+        query: &Query<'_>,
+        users: Range<usize>,
+        (k, shape): (usize, Shape),
+        pipeline: &wgpu::ComputePipeline,
+        out: &mut TopK,
+    ) -> Result<(), ComputeError> {
+        let engine = self.engine;
+        let count = users.len();
+        let (indptr, excluded) = self.exclusions(query, users.clone());
+        let indptr = engine.upload("exclusion offsets", &indptr)?;
+        let excluded = engine.upload("exclusions", &excluded)?;
+        let vector = |place: usize| (place < count).then(|| query.users.row(users.start + place));
+        let vectors = self.upload_panels("users", count.next_multiple_of(PANEL), vector)?;
+        let lists = engine.zeroed("lists", (count * shape.list_bytes(k)) as u64)?;
+        let lengths = engine.zeroed("list lengths", (8 * count) as u64)?;
+        let most_span = shape.width * shape.tiles_within(engine.limits().iterations, self.depth);
+        let mut pace = self.pace.lock().unwrap_or_else(PoisonError::into_inner);
+        let chunks = self.ids.len().div_ceil(self.chunk);
+        for chunk in 0..chunks {
+            let chunk_items = self.chunk_ids(chunk).len();
+            let streamed;
+            let items = match self.resident.get(chunk) {
+                Some(items) => items,
+                None => {
+                    streamed = self.upload_items(chunk)?;
+                    &streamed
+                }
+            };
+            let mut at = 0;
+            while at < chunk_items {
+                let per_tile =
+                    (2 * shape.width * self.depth * count.next_multiple_of(PANEL)) as f64;
+                let span = (shape.width * (pace.budget() / per_tile).max(1.0) as usize)
+                    .min(most_span)
+                    .min(chunk_items - at);
+                let end = at + span;
+                let params = Params {
+                    users: count as u32,
+                    depth: self.depth as u32,
+                    first_item: at as u32,
+                    end_item: end as u32,
+                    id_offset: (chunk * self.chunk) as u32,
+                    k: k as u32,
+                    floor_key: key_of(floor(query.min_score)),
+                    fresh: u32::from(chunk == 0 && at == 0),
+                    last: u32::from(chunk == chunks - 1 && end == chunk_items),
+                };
+                let spent = engine.dispatch(
+                    "scoring items",
+                    pipeline,
+                    &params,
+                    &[
+                        (1, &vectors),
+                        (2, items),
+                        (3, &indptr),
+                        (4, &excluded),
+                        (5, &lists),
+                        (6, &lengths),
+                    ],
+                    [count.div_ceil(PANEL) as u32, 1],
+                )?;
+                pace.learn(span as f64 / shape.width as f64 * per_tile, spent);
+                at = end;
+            }
+        }
+        let lengths: Vec<u32> = engine.read("reading list lengths", &lengths, 0, count)?;
+        let first = count * shape.capacity;
+        engine.read_with(
+            "reading lists",
+            &lists,
+            first,
+            k * count,
+            |lists: &[[u32; 2]]| {
+                for (list, &length) in lists.chunks_exact(k).zip(&lengths) {
+                    out.push(
+                        list[..length as usize]
+                            .iter()
+                            .map(|&[key, place]| (self.ids[place as usize], score_of(key))),
+                    );
+                }
+            },
+        )
+    }
 }
 
-/// Item tiles that a workgroup can pass within the adapter's loop iterations, were every list cut down at every tile:
-/// see `score_topk.wgsl`.
-fn tiles_within(limit: u64, quads: usize, k: usize, capacity: usize, users: usize) -> usize {
-    let slots = (users * capacity).div_ceil(THREADS);
-    let stages = capacity.ilog2() as usize * (capacity.ilog2() as usize + 1) / 2;
-    let compaction = slots + stages * (slots + 2);
-    // A binary search has up to 32 steps.
-    let tile = 1 + users + quads * (users + 1) + 33 * users + compaction;
-    let around = k + slots + compaction;
-    (limit.saturating_sub(around as u64) / tile as u64).clamp(1, 1 << 24) as usize
+/// How a workgroup's shared memory is used.
+#[derive(Debug, Clone, Copy)]
+struct Shape {
+    /// Items scored at a time, and threads.
+    width: usize,
+    /// Candidates of a user at most, a power of two.
+    capacity: usize,
+    /// Lists sorted at a time, a power of two.
+    sorted: usize,
+}
+
+impl Shape {
+    /// The best for lists of `k` in `shared` bytes; the longest list possible where they are too few.
+    fn new(shared: usize, k: usize) -> Result<Self, usize> {
+        // Counters and thresholds take a part, and a candidate takes 8 bytes.
+        let free = |width: usize| shared.saturating_sub(1024 + 4 * DEEP * (PANEL + width)) / 8;
+        for width in WIDTHS {
+            // Twice k where it fits: a list is then sorted less often.
+            for candidates in [(2 * k).max(k + width), k + width] {
+                let capacity = candidates.next_power_of_two();
+                if capacity <= free(width) {
+                    return Ok(Self {
+                        width,
+                        capacity,
+                        sorted: 1 << (free(width) / capacity).min(8).ilog2(),
+                    });
+                }
+            }
+        }
+        let narrow = WIDTHS[WIDTHS.len() - 1];
+        Err((1usize << free(narrow).max(1).ilog2()).saturating_sub(narrow))
+    }
+
+    /// Candidates and the list of a user.
+    fn list_bytes(self, k: usize) -> usize {
+        8 * (self.capacity + k)
+    }
+
+    fn constants(self) -> [(&'static str, u32); 5] {
+        [
+            ("ITEMS", self.width as u32),
+            ("RIGHT", (DEEP * self.width / 4) as u32),
+            ("CAPACITY", self.capacity as u32),
+            ("SORTED", self.sorted as u32),
+            ("SLOTS", (self.sorted * self.capacity) as u32),
+        ]
+    }
+
+    /// Tiles that a workgroup can pass within the adapter's loop iterations, were every list cut down at every tile and
+    /// were every score looked up among the exclusions: see `score_topk.wgsl`.
+    fn tiles_within(self, limit: u64, depth: usize) -> usize {
+        let slots = (self.sorted * self.capacity).div_ceil(self.width) + 1;
+        let stages = self.capacity.ilog2() as usize * (self.capacity.ilog2() as usize + 3) / 2;
+        let compaction = PANEL / self.sorted * (1 + 2 * slots + stages * (slots + 1));
+        let loads = DEEP * (PANEL + self.width) / 4 / self.width + 2;
+        // A binary search has up to 32 steps.
+        let tile = 1 + depth / DEEP * (1 + loads + DEEP) + 64 * 34 + compaction;
+        (limit.saturating_sub(compaction as u64) / tile as u64).clamp(1, 1 << 24) as usize
+    }
 }
 
 impl Scorer for GpuScorer<'_> {
@@ -140,105 +305,43 @@ impl Scorer for GpuScorer<'_> {
             return Ok(out);
         }
         let engine = self.engine;
-        let limits = engine.limits();
-        // A list entry takes 8 bytes; 256 are left for counters.
-        let shared = limits.shared_bytes.saturating_sub(256) as usize;
-        // Twice k where it fits: a list is then sorted less often.
-        let roomy = (2 * k).max(k + THREADS).next_power_of_two();
-        let capacity = if 8 * roomy <= shared {
-            roomy
-        } else {
-            (k + THREADS).next_power_of_two()
+        let shape = Shape::new(engine.limits().shared_bytes as usize, k)
+            .map_err(|most| engine.too_large("k", k as u64, most as u64))?;
+        let kernel = Kernel {
+            source: WGSL,
+            entry: "score",
         };
-        let per_group = (shared / (8 * capacity)).min(MAX_USERS);
-        if per_group == 0 {
-            let allowed = 1usize << (shared / 8).max(1).ilog2();
-            let allowed = allowed.saturating_sub(THREADS) as u64;
-            return Err(engine.too_large("k", k as u64, allowed));
-        }
-        let quads = quads(self.items.cols());
-        let pipeline = engine.pipeline(
-            Kernel {
-                source: WGSL,
-                entry: "score",
-            },
-            &[
-                ("QUADS", quads as u32),
-                ("USERS", per_group as u32),
-                ("THREADS", THREADS as u32),
-                ("CAPACITY", capacity as u32),
-                ("SLOTS", (per_group * capacity) as u32),
-            ],
-        )?;
-        let most_span = THREADS * tiles_within(limits.iterations, quads, k, capacity, per_group);
-        let floor_key = key_of(floor(query.min_score));
-        let mut pace = Pace::new(limits);
+        let pipeline = engine.pipeline(kernel, &shape.constants())?;
         let mut start = 0;
         while start < query.users.rows() {
-            let end = self.span(query, start, k, per_group);
-            let count = end - start;
-            let users = engine.upload("users", &pad(query.users.rows_range(start..end)))?;
-            let (indptr, excluded) = self.exclusions(query, start..end);
-            let indptr = engine.upload("exclusion offsets", &indptr)?;
-            let excluded = engine.upload("exclusions", &excluded)?;
-            let lists = engine.zeroed("lists", (8 * k * count) as u64)?;
-            let lengths = engine.zeroed("list lengths", (4 * count) as u64)?;
-            for chunk in 0..self.ids.len().div_ceil(self.chunk) {
-                let chunk_items = self.chunk_ids(chunk).len();
-                let streamed;
-                let items = match self.resident.get(chunk) {
-                    Some(items) => items,
-                    None => {
-                        streamed = self.upload(chunk)?;
-                        &streamed
-                    }
-                };
-                let mut at = 0;
-                while at < chunk_items {
-                    let per_item = (8 * quads * count) as f64;
-                    let span = ((pace.budget() / per_item) as usize)
-                        .max(4 * THREADS)
-                        .min(most_span)
-                        .min(chunk_items - at);
-                    let params = Params {
-                        users: count as u32,
-                        chunk_items: chunk_items as u32,
-                        first_item: at as u32,
-                        end_item: (at + span) as u32,
-                        id_offset: (chunk * self.chunk) as u32,
-                        k: k as u32,
-                        floor_key,
-                        fresh: u32::from(chunk == 0 && at == 0),
-                    };
-                    let spent = engine.dispatch(
-                        "scoring items",
-                        &pipeline,
-                        &params,
-                        &[
-                            (1, &users),
-                            (2, items),
-                            (3, &indptr),
-                            (4, &excluded),
-                            (5, &lists),
-                            (6, &lengths),
-                        ],
-                        [count.div_ceil(per_group) as u32, 1],
-                    )?;
-                    pace.learn(span as f64 * per_item, spent);
-                    at += span;
-                }
-            }
-            let lengths: Vec<u32> = engine.read("reading list lengths", &lengths, count)?;
-            let lists: Vec<[u32; 2]> = engine.read("reading lists", &lists, k * count)?;
-            for (list, &length) in lists.chunks_exact(k).zip(&lengths) {
-                out.push(
-                    list[..length as usize]
-                        .iter()
-                        .map(|&[key, place]| (self.ids[place as usize], score_of(key))),
-                );
-            }
+            let end = self.span(query, start, shape.list_bytes(k));
+            self.lists(query, start..end, (k, shape), &pipeline, &mut out)?;
             start = end;
         }
         Ok(out)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_shape_fits_the_memory_that_it_is_for() {
+        for shared in [16 << 10, 32 << 10, 48 << 10, 64 << 10] {
+            for k in [1, 20, 100, 200, 500, 900] {
+                let shape = Shape::new(shared, k).unwrap();
+                let tile = 4 * DEEP * (PANEL + shape.width);
+                assert!(
+                    1024 + tile + 8 * shape.sorted * shape.capacity <= shared,
+                    "{shape:?}"
+                );
+                assert!(shape.capacity >= k + shape.width, "{shape:?}");
+                assert_eq!(PANEL % shape.sorted, 0);
+            }
+        }
+        assert_eq!(Shape::new(16 << 10, 961).unwrap_err(), 960);
+        assert_eq!(Shape::new(48 << 10, 10_000).unwrap_err(), 4032);
     }
 }

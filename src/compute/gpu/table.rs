@@ -2,7 +2,8 @@
 //! the rows that its batch touches.
 
 use super::engine::Engine;
-use super::{pad, quads};
+use super::scratch::Scratch;
+use super::{quads, read_rows, upload_rows};
 use crate::compute::training::Plan;
 use crate::compute::{ComputeError, Matrix};
 
@@ -13,6 +14,8 @@ pub(super) struct Table {
     store: Store,
     /// `[rows]`: how often each has moved.
     steps: Vec<u32>,
+    /// What steps need beside the table.
+    pub scratch: Scratch,
 }
 
 enum Store {
@@ -26,6 +29,8 @@ enum Store {
 pub(super) struct Page {
     /// Vectors and two states: of the whole table, or of the batch's rows alone.
     pub buffers: [wgpu::Buffer; 3],
+    /// vec4s of a row.
+    pub quads: usize,
     pub plan: Plan,
     /// `[plan.rows]`: which row of the buffers each is.
     pub places: Vec<u32>,
@@ -43,18 +48,23 @@ impl Table {
         table: &Matrix,
         states: usize,
     ) -> Result<Self, ComputeError> {
-        let data = pad(table.view());
+        let width = 4 * quads(table.cols());
         let resident = || {
-            let bytes = size_of_val(&data[..]) as u64;
+            let bytes = (4 * table.rows() * width) as u64;
             let state = |n: usize| engine.zeroed(what, if states >= n { bytes } else { 16 });
-            Ok([engine.upload(what, &data)?, state(1)?, state(2)?])
+            Ok([
+                upload_rows(engine, what, table.view())?,
+                state(1)?,
+                state(2)?,
+            ])
         };
         let store = match resident() {
             Ok(buffers) => Store::Resident(buffers),
             Err(ComputeError::TooLarge { .. } | ComputeError::OutOfMemory { .. }) => {
-                let length = data.len();
-                let mut arrays = vec![data.into_owned()];
-                arrays.extend((0..states).map(|_| vec![0.0; length]));
+                let mut arrays = vec![vec![0.0; table.rows() * width]; 1 + states];
+                for (row, padded) in arrays[0].chunks_exact_mut(width).enumerate() {
+                    padded[..table.cols()].copy_from_slice(table.row(row));
+                }
                 Store::Paged(arrays)
             }
             Err(error) => return Err(error),
@@ -64,6 +74,7 @@ impl Table {
             dim: table.cols(),
             store,
             steps: vec![0; table.rows()],
+            scratch: Scratch::default(),
         })
     }
 
@@ -104,6 +115,7 @@ impl Table {
             places: plan.rows.iter().map(|&row| place(row)).collect(),
             ids: ids.map(|row| [place(row), row]).collect(),
             buffers,
+            quads: quads(self.dim),
             plan,
             rows,
         })
@@ -117,7 +129,7 @@ impl Table {
         let width = 4 * quads(self.dim);
         for (array, buffer) in arrays.iter_mut().zip(&page.buffers) {
             let count = rows.len() * width;
-            let moved: Vec<f32> = engine.read("reading rows of the batch", buffer, count)?;
+            let moved: Vec<f32> = engine.read("reading rows of the batch", buffer, 0, count)?;
             for (&row, moved) in rows.iter().zip(moved.chunks_exact(width)) {
                 array[row as usize * width..][..width].copy_from_slice(moved);
             }
@@ -127,22 +139,17 @@ impl Table {
 
     /// The vectors as they are now.
     pub fn matrix(&self, engine: &Engine) -> Result<Matrix, ComputeError> {
-        let width = 4 * quads(self.dim);
-        let read;
-        let padded = match &self.store {
-            Store::Resident([data, ..]) => {
-                read = engine.read("reading embeddings", data, self.rows * width)?;
-                &read
-            }
-            Store::Paged(arrays) => &arrays[0],
-        };
         let mut out = Matrix::zeros(self.rows, self.dim);
-        for (out, row) in out
-            .data_mut()
-            .chunks_exact_mut(self.dim.max(1))
-            .zip(padded.chunks_exact(width))
-        {
-            out.copy_from_slice(&row[..self.dim]);
+        match &self.store {
+            Store::Resident([data, ..]) => {
+                read_rows(engine, "reading embeddings", data, self.dim, out.data_mut())?;
+            }
+            Store::Paged(arrays) => {
+                let rows = arrays[0].chunks_exact(4 * quads(self.dim));
+                for (row, padded) in rows.enumerate() {
+                    out.row_mut(row).copy_from_slice(&padded[..self.dim]);
+                }
+            }
         }
         Ok(out)
     }

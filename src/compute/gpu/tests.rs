@@ -107,6 +107,38 @@ fn splitting_work_to_fit_the_adapter_changes_no_bit() {
     assert!(run(&limited) == expected, "small limits differ");
 }
 
+/// Tables of 500 users and 200 items after three iterations.
+fn iterate(device: &dyn Device, by_user: &Csr, dim: usize) -> (Matrix, Matrix) {
+    let by_item = by_user.transpose();
+    let both = Interactions {
+        by_user,
+        by_item: &by_item,
+    };
+    let (users, items) = (small_matrix(500, dim, 1), small_matrix(200, dim, 2));
+    let mut als = device.als(both, users, items, SOLVE).unwrap();
+    for _ in 0..3 {
+        als.half(Side::Users).unwrap();
+        als.half(Side::Items).unwrap();
+    }
+    als.tables().unwrap()
+}
+
+#[test]
+fn als_on_the_device_gives_the_bits_of_als_by_halves() {
+    let (Some(device), Some(limited)) = (gpu(as_offered), gpu(small)) else {
+        return;
+    };
+    for dim in [1, 20, 48] {
+        let interactions = csr(500, 200, 20, 3);
+        let found = iterate(&device, &interactions, dim);
+        // Users of 48 dimensions are too many for it to keep.
+        assert!(iterate(&limited, &interactions, dim) == found, "{dim}");
+        let (users, items) = iterate(&CpuDevice::new(), &interactions, dim);
+        assert!(row_error(&found.0, &users) < 1e-3, "{dim}");
+        assert!(row_error(&found.1, &items) < 1e-3, "{dim}");
+    }
+}
+
 #[test]
 fn tables_larger_than_a_binding_are_streamed() {
     let Some(device) = gpu(small) else { return };
@@ -218,6 +250,74 @@ fn lists_agree_with_sorting_everything() {
     }
     check_lists(&device, &users, &items, None, None, Some(1.5), 50);
     check_lists(&device, &users, &matrix(20, 30, 4), None, None, None, 50);
+}
+
+#[test]
+fn lists_need_no_full_panel_of_users_and_no_full_tile_of_items() {
+    let Some(device) = gpu(as_offered) else {
+        return;
+    };
+    for (users, items, dim) in [
+        (1, 1, 1),
+        (63, 255, 8),
+        (64, 256, 9),
+        (65, 257, 17),
+        (130, 700, 3),
+    ] {
+        let (users, items) = (matrix(users, dim, 1), matrix(items, dim, 2));
+        check_lists(&device, &users, &items, None, None, None, 20);
+    }
+}
+
+#[test]
+fn rising_scores_fill_a_list_again_and_again() {
+    let (Some(device), Some(limited)) = (gpu(as_offered), gpu(small)) else {
+        return;
+    };
+    // Every item enters the lists of half the users.
+    let items = Matrix::new(5000, 1, (0..5000).map(|i| i as f32).collect()).unwrap();
+    let users = Matrix::new(70, 1, (0..70).map(|u| [1.0, -1.0][u % 2]).collect()).unwrap();
+    let query = Query {
+        users: users.view(),
+        exclude: None,
+        first_user: 0,
+        min_score: None,
+        k: 100,
+    };
+    for device in [&device, &limited] {
+        let scorer = device.scorer(items.view(), None).unwrap();
+        let top = scorer.top_k(&query).unwrap();
+        for user in 0..70 {
+            let expected: Vec<u32> = match user % 2 {
+                0 => (4900..5000).rev().collect(),
+                _ => (0..100).collect(),
+            };
+            assert_eq!(top.row(user).0, expected, "{user}");
+        }
+    }
+}
+
+#[test]
+fn scores_that_are_not_numbers_are_never_listed() {
+    let Some(device) = gpu(as_offered) else {
+        return;
+    };
+    let mut items = matrix(400, 4, 1);
+    items.data_mut()[5 * 4] = f32::NAN;
+    let users = matrix(3, 4, 2);
+    let query = Query {
+        users: users.view(),
+        exclude: None,
+        first_user: 0,
+        min_score: None,
+        k: 400,
+    };
+    let scorer = device.scorer(items.view(), None).unwrap();
+    let top = scorer.top_k(&query).unwrap();
+    for user in 0..3 {
+        assert_eq!(top.row(user).0.len(), 399);
+        assert!(!top.row(user).0.contains(&5));
+    }
 }
 
 #[test]

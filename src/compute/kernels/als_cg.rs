@@ -23,6 +23,7 @@ pub const WGSL: &str = concat!(include_str!("reduce.wgsl"), include_str!("als_cg
 pub struct Params {
     pub rows: u32,
     pub first_row: u32,
+    pub offset: u32,
     pub steps: u32,
 }
 

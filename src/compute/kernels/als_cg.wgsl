@@ -2,12 +2,13 @@
 //   (YᵀY + λI + Σ (c−1) y yᵀ) x = Σ c y,   c − 1 = entries.y
 //
 // Roofline: a step reads 4·(dim + 2) bytes per entry twice (the second time from cache) for 4·dim flops, and
-// dim² of the Gram matrix from cache: bound by memory bandwidth. Dot products take a thread per entry, sums a
-// thread per vec4 of columns, both in entry order, so the bits depend on the data alone.
+// dim² of the Gram matrix from cache: bound by memory bandwidth. Dot products take a thread per entry, sums PARTS
+// threads per vec4 of columns, each every PARTS-th entry, in an order that depends on the data alone, and so do the bits.
 
 struct Params {
     rows: u32,       // in this dispatch
     first_row: u32,
+    offset: u32,     // row of `solution` that row 0 is
     steps: u32,
 }
 
@@ -16,14 +17,17 @@ struct Params {
 @group(0) @binding(2) var<storage, read> gram: array<vec4<f32>>;        // [4·QUADS, QUADS], with λ
 @group(0) @binding(3) var<storage, read> indptr: array<u32>;            // [rows + 1]
 @group(0) @binding(4) var<storage, read> entries: array<vec2<u32>>;     // [nnz] (row of table, bits of c − 1)
-@group(0) @binding(5) var<storage, read_write> solution: array<vec4<f32>>; // [rows, QUADS]
+@group(0) @binding(5) var<storage, read_write> solution: array<vec4<f32>>; // [offset + rows, QUADS]
 
 override QUADS: u32 = 16u;
 override THREADS: u32 = 64u;
+override PARTS: u32 = 4u;            // THREADS / QUADS, at least 1
+override SUMS: u32 = 64u;            // PARTS · QUADS
 
 var<workgroup> direction: array<vec4<f32>, QUADS>;
 var<workgroup> residual: array<vec4<f32>, QUADS>;
 var<workgroup> product: array<vec4<f32>, QUADS>;
+var<workgroup> sums: array<vec4<f32>, SUMS>; // [PARTS, QUADS]
 var<workgroup> scale: array<f32, THREADS>;
 alias Sum = f32;
 
@@ -42,6 +46,9 @@ fn apply(thread: u32, start: u32, end: u32, shift: f32) {
         }
         product[q] = sum;
     }
+    for (var slot = thread; slot < SUMS; slot += THREADS) {
+        sums[slot] = vec4<f32>();
+    }
     for (var base = start; base < end; base += THREADS) {
         if base + thread < end {
             let entry = entries[base + thread];
@@ -55,15 +62,24 @@ fn apply(thread: u32, start: u32, end: u32, shift: f32) {
         }
         workgroupBarrier();
         let count = min(THREADS, end - base);
-        for (var q = thread; q < QUADS; q += THREADS) {
+        for (var slot = thread; slot < SUMS; slot += THREADS) {
+            let q = slot % QUADS;
             var sum = vec4<f32>();
-            for (var n = 0u; n < count; n++) {
+            for (var n = slot / QUADS; n < count; n += PARTS) {
                 sum = fma(vec4<f32>(scale[n]), table[entries[base + n].x * QUADS + q], sum);
             }
-            product[q] += sum;
+            sums[slot] += sum;
         }
         workgroupBarrier();
     }
+    for (var q = thread; q < QUADS; q += THREADS) {
+        var sum = vec4<f32>();
+        for (var part = 0u; part < PARTS; part++) {
+            sum += sums[part * QUADS + q];
+        }
+        product[q] += sum;
+    }
+    workgroupBarrier();
 }
 
 @compute @workgroup_size(THREADS)
@@ -74,15 +90,16 @@ fn solve(
     let row = params.first_row + group.x;
     let start = indptr[row];
     let end = indptr[row + 1u];
+    let place = (params.offset + row) * QUADS;
     if start == end {
         for (var q = thread; q < QUADS; q += THREADS) {
-            solution[row * QUADS + q] = vec4<f32>();
+            solution[place + q] = vec4<f32>();
         }
         return;
     }
 
     for (var q = thread; q < QUADS; q += THREADS) {
-        direction[q] = solution[row * QUADS + q];
+        direction[q] = solution[place + q];
     }
     apply(thread, start, end, 1.0);
     var local = 0.0;
@@ -108,7 +125,7 @@ fn solve(
         let alpha = select(0.0, norm / curvature, go);
         local = 0.0;
         for (var q = thread; q < QUADS; q += THREADS) {
-            solution[row * QUADS + q] += alpha * direction[q];
+            solution[place + q] += alpha * direction[q];
             let r = residual[q] - alpha * product[q];
             residual[q] = r;
             local += dot(r, r);

@@ -14,7 +14,8 @@ pub const WGSL: &str = include_str!("gram.wgsl");
 #[derive(Debug, Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
 #[repr(C)]
 pub struct Params {
-    pub rows: u32,
+    pub start: u32,
+    pub end: u32,
     pub rows_per_split: u32,
     pub splits: u32,
     pub quads: u32,

@@ -5,7 +5,8 @@
 // for 16 multiply-adds. Tiles below the diagonal are mirrored, not computed.
 
 struct Params {
-    rows: u32,           // rows in `table`
+    start: u32,          // rows of `table` in this dispatch: [start, end)
+    end: u32,
     rows_per_split: u32,
     splits: u32,         // in this dispatch
     quads: u32,          // vec4s per row
@@ -37,8 +38,8 @@ fn partial(
     }
     let quad_i = tile_i * SIDE + local.x;
     let quad_j = tile_j * SIDE + local.x;
-    let start = group.y * params.rows_per_split;
-    let end = min(start + params.rows_per_split, params.rows);
+    let start = params.start + group.y * params.rows_per_split;
+    let end = min(start + params.rows_per_split, params.end);
 
     var sum: array<vec4<f32>, 4>;
     for (var base = start; base < end; base += SIDE) {

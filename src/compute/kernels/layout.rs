@@ -47,7 +47,8 @@ fn gram_params_lie_as_the_shader_reads_them() {
     check_layout!(
         gram::WGSL,
         gram::Params,
-        rows,
+        start,
+        end,
         rows_per_split,
         splits,
         quads,
@@ -60,7 +61,7 @@ fn gram_params_lie_as_the_shader_reads_them() {
 
 #[test]
 fn als_params_lie_as_the_shader_reads_them() {
-    check_layout!(als_cg::WGSL, als_cg::Params, rows, first_row, steps);
+    check_layout!(als_cg::WGSL, als_cg::Params, rows, first_row, offset, steps);
 }
 
 #[test]
@@ -69,13 +70,14 @@ fn topk_params_lie_as_the_shader_reads_them() {
         score_topk::WGSL,
         score_topk::Params,
         users,
-        chunk_items,
+        depth,
         first_item,
         end_item,
         id_offset,
         k,
         floor_key,
-        fresh
+        fresh,
+        last
     );
 }
 

@@ -21,13 +21,14 @@ pub const WGSL: &str = include_str!("score_topk.wgsl");
 #[repr(C)]
 pub struct Params {
     pub users: u32,
-    pub chunk_items: u32,
+    pub depth: u32,
     pub first_item: u32,
     pub end_item: u32,
     pub id_offset: u32,
     pub k: u32,
     pub floor_key: u32,
     pub fresh: u32,
+    pub last: u32,
 }
 
 /// Ranked lists, one per user: order (score descending, item ascending).

@@ -13,7 +13,7 @@ use super::{
     Contributions, Definition, Examples, Factors, Family, Fitted, Held, Learner, ModelError,
     Progress, check_weights, params, warm,
 };
-use crate::compute::{AlsSolve, Device, Matrix};
+use crate::compute::{AlsSolve, Device, Interactions, Matrix, Side};
 use crate::features::csr::Csr;
 use crate::random::nth;
 use std::time::Instant;
@@ -167,11 +167,28 @@ pub fn train(
         warm::lay_over(&former.items, &mut items)?;
         iterations = warm::passes(iterations);
     }
-    for iteration in 1..=iterations {
-        let steps = params.cg_steps;
-        solve(device, &items, interactions, params, steps, &mut users)?;
-        solve(device, &users, &by_item, params, steps, &mut items)?;
-        observer(iteration, start.elapsed().as_secs_f64());
+    let mut done = |iteration| observer(iteration, start.elapsed().as_secs_f64());
+    match params.solver {
+        Solver::ConjugateGradients => {
+            let both = Interactions {
+                by_user: interactions,
+                by_item: &by_item,
+            };
+            let mut als = device.als(both, users, items, params.solve())?;
+            for iteration in 1..=iterations {
+                als.half(Side::Users)?;
+                als.half(Side::Items)?;
+                done(iteration);
+            }
+            (users, items) = als.tables()?;
+        }
+        Solver::Cholesky => {
+            for iteration in 1..=iterations {
+                solve(device, &items, interactions, params, 0, &mut users)?;
+                solve(device, &users, &by_item, params, 0, &mut items)?;
+                done(iteration);
+            }
+        }
     }
     for table in [&users, &items] {
         check_finite(table, REMEDY)?;

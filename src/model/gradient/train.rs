@@ -170,7 +170,6 @@ impl Training<'_> {
         let mut best: Option<(f64, usize, Fitted)> = None;
         for pass in done + 1..=last {
             let order = sampler.order(pass);
-            let mut losses = 0.0;
             for step in 0..sampler.steps() {
                 let total = (pass - 1) * sampler.steps() + step;
                 sampler.draw(&order, step, total, &mut drawn);
@@ -183,8 +182,9 @@ impl Training<'_> {
                     corrections: &drawn.corrections,
                     held: self.held,
                 };
-                losses += trainer.step(&batch, options.rate(total, steps))?;
+                trainer.step(&batch, options.rate(total, steps))?;
             }
+            let losses: f64 = trainer.losses()?.iter().sum();
             let judged = match held {
                 None => None,
                 Some(held) => {
