@@ -29,16 +29,19 @@ machines as (
 ranked as (
     select *, row_number() over (partition by currency order by effective desc, resource_id) <= 50 as dearest
     from machines
+),
+named as (
+    select *, case when dearest then resource_id end as name from ranked
 )
 select
     currency,
-    case when dearest then resource_id end as resource_id,
+    name as resource_id,
     count(*) as machines,
     sum(rows) as rows,
     sum(used) as used,
     sum(idle) as idle,
     sum(unallocated) as unallocated,
     sum(effective) as effective
-from ranked
-group by currency, dearest, case when dearest then resource_id end
-order by currency, dearest desc, effective desc, resource_id
+from named
+group by currency, name
+order by currency, name is null, effective desc, resource_id
