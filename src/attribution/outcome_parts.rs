@@ -63,7 +63,7 @@ impl Parts {
         let [user, item, request] =
             ["user_id", "item_id", "request_id"].map(|n| texts_of(batch, n));
         let (user, item, request) = (user?, item?, request?);
-        let parts = self.outcomes.len();
+        let parts = self.outcomes.spools();
         for row in 0..batch.num_rows() {
             let of = item.value(row);
             self.outcomes.place(row, part(of, parts));
@@ -84,7 +84,7 @@ impl Parts {
         let [user, item, request] =
             ["user_id", "item_id", "request_id"].map(|n| texts_of(batch, n));
         let (user, item, request, model) = (user?, item?, request?, texts_of(batch, "model_id")?);
-        let parts = self.impressions.len();
+        let parts = self.impressions.spools();
         let mut responses: Vec<u32> = vec![];
         let mut last: Option<&str> = None;
         for row in 0..batch.num_rows() {

@@ -157,7 +157,7 @@ impl Dividing {
     }
 
     /// How many spools there are.
-    pub fn len(&self) -> usize {
+    pub fn spools(&self) -> usize {
         self.spools.len()
     }
 

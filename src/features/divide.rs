@@ -303,7 +303,7 @@ struct Input {
 
 /// What a file makes of all ranges: rows of a table, or a step, of which the rows of each range are kept.
 enum Made {
-    Table(String, TableWriter),
+    Table(String, Box<TableWriter>),
     Step(String, SchemaRef, Vec<Vec<Arc<Spooled>>>),
 }
 
@@ -311,10 +311,10 @@ impl Made {
     async fn by(file: &File, engine: &Engine) -> Result<Self> {
         let name = file.name.clone();
         Ok(match &file.table {
-            Some((table, dir)) => Made::Table(
-                name,
-                TableWriter::create(table, &dir.join("part-0.parquet"))?,
-            ),
+            Some((table, dir)) => {
+                let writer = TableWriter::create(table, &dir.join("part-0.parquet"))?;
+                Made::Table(name, Box::new(writer))
+            }
             None => {
                 let frame = engine.query(&file.sql).await?;
                 Made::Step(name, Arc::clone(frame.schema().inner()), vec![])
