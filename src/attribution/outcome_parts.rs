@@ -13,7 +13,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::outcomes::{pair, texts_of};
 use crate::engine::rows::valid;
-use crate::engine::spool::{Dividing, Spool, Spooled};
+use crate::engine::spool::{Dividing, Spool, Spooled, shared};
 use crate::error::Result;
 
 /// Bytes of outcomes, and of impressions, that are held at a time.
@@ -45,7 +45,7 @@ impl Parts {
         schemas: (&SchemaRef, &SchemaRef),
         spool: impl Fn(&SchemaRef) -> Spool,
     ) -> Self {
-        let spools = |schema| Dividing::over((0..parts).map(|_| spool(schema)).collect(), HELD);
+        let spools = |schema| Dividing::over(shared((0..parts).map(|_| spool(schema))), HELD);
         Parts {
             outcomes: spools(schemas.0),
             impressions: spools(schemas.1),

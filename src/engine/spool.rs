@@ -1,7 +1,7 @@
 //! Rows that are read more than once, or later, however many: in memory as long as they fit, else in a spill file.
 
 use std::fs::File;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow::array::RecordBatch;
 use arrow::compute::{concat_batches, interleave_record_batch};
@@ -130,9 +130,17 @@ fn append(spill: &SpillManager) -> Result<Append> {
     }))
 }
 
+/// Spools that several threads divide rows over.
+pub type Shared = Arc<Vec<Mutex<Spool>>>;
+
+/// Spools to share.
+pub fn shared(spools: impl Iterator<Item = Spool>) -> Shared {
+    Arc::new(spools.map(Mutex::new).collect())
+}
+
 /// Rows being divided over spools: many batches at a time, so that each spool gets many rows at once.
 pub struct Dividing {
-    spools: Vec<Spool>,
+    spools: Shared,
     /// Bytes that may be held.
     budget: usize,
     held: Vec<RecordBatch>,
@@ -145,7 +153,7 @@ pub struct Dividing {
 
 impl Dividing {
     /// None yet, of which about `budget` bytes are to be held at a time.
-    pub fn over(spools: Vec<Spool>, budget: usize) -> Self {
+    pub fn over(spools: Shared, budget: usize) -> Self {
         Dividing {
             budget,
             held: vec![],
@@ -183,9 +191,11 @@ impl Dividing {
 
     fn divide(&mut self) -> Result<()> {
         let held: Vec<&RecordBatch> = self.held.iter().collect();
-        for (places, spool) in self.of_spool.iter_mut().zip(&mut self.spools) {
+        for (places, spool) in self.of_spool.iter_mut().zip(self.spools.iter()) {
             if !places.is_empty() {
-                spool.push(&interleave_record_batch(&held, places)?)?;
+                let rows = interleave_record_batch(&held, places)?;
+                let mut spool = spool.lock().unwrap_or_else(PoisonError::into_inner);
+                spool.push(&rows)?;
                 places.clear();
             }
         }
@@ -194,13 +204,15 @@ impl Dividing {
         Ok(())
     }
 
-    /// What lies in the spools, when there is no more.
+    /// What lies in the spools, when there is no more: told to the last of those that share them, and nothing to the others.
     ///
     /// # Errors
     /// When a spill file cannot be written.
     pub fn finish(mut self) -> Result<Vec<Spooled>> {
         self.divide()?;
-        self.spools.into_iter().map(Spool::finish).collect()
+        let spools = Arc::into_inner(self.spools).unwrap_or_default().into_iter();
+        let spools = spools.map(|spool| spool.into_inner().unwrap_or_else(PoisonError::into_inner));
+        spools.map(Spool::finish).collect()
     }
 }
 

@@ -27,7 +27,7 @@ use tokio::sync::Semaphore;
 
 use crate::engine::Engine;
 use crate::engine::rows::{self, map};
-use crate::engine::spool::{Dividing, Spooled};
+use crate::engine::spool::{Dividing, Spooled, shared};
 use crate::error::{Error, Result};
 use crate::warehouse::{Table, TableWriter};
 
@@ -116,20 +116,23 @@ impl Divided {
         self.first.len() + 1
     }
 
-    /// Divides rows, which stand for the table `name` from now on, one thread for each stream of them.
+    /// Divides rows, which stand for the table `name` from now on, one thread for each stream of them, over the same spools: a file
+    /// that is being written takes some hundred KiB.
     async fn put(&mut self, name: &str, rows: Vec<SendableRecordBatchStream>) -> Result<()> {
-        let works = rows.into_iter().map(|rows| {
-            let (first, schema) = (Arc::clone(&self.first), rows.schema());
-            let spools = (0..self.ranges()).map(|_| self.engine.spool(Arc::clone(&schema), 0));
-            let dividing = Dividing::over(spools.collect(), self.engine.memory() / DIVIDING);
-            tokio::spawn(divided(rows, first, dividing)).map(|done| done.map_err(ended)?)
-        });
-        let mut ranges = vec![vec![]; self.ranges()];
-        for of_stream in try_join_all(works).await? {
-            for (range, rows) in ranges.iter_mut().zip(of_stream) {
-                range.push(Arc::new(rows));
-            }
+        let Some(schema) = rows.first().map(|rows| rows.schema()) else {
+            return self.keep(name, vec![vec![]; self.ranges()]);
+        };
+        let spool = |_| self.engine.spool(Arc::clone(&schema), 0);
+        let spools = shared((0..self.ranges()).map(spool));
+        let mut works = vec![];
+        for rows in rows {
+            let dividing = Dividing::over(Arc::clone(&spools), self.engine.memory() / DIVIDING);
+            let work = tokio::spawn(divided(rows, Arc::clone(&self.first), dividing));
+            works.push(work.map(|done| done.map_err(ended)?));
         }
+        drop(spools);
+        let ranges = try_join_all(works).await?.into_iter().flatten();
+        let ranges = ranges.map(|rows| vec![Arc::new(rows)]).collect();
         self.keep(name, ranges)
     }
 
