@@ -116,8 +116,8 @@ impl Divided {
         self.first.len() + 1
     }
 
-    /// Divides rows, which stand for the table `name` from now on, one thread for each stream of them, over the same spools: a file
-    /// that is being written takes some hundred KiB.
+    /// Divides rows, which stand for the table `name` from now on, one thread for each stream of them, over the same spools, so that
+    /// no more files are open than there are ranges.
     async fn put(&mut self, name: &str, rows: Vec<SendableRecordBatchStream>) -> Result<()> {
         let Some(schema) = rows.first().map(|rows| rows.schema()) else {
             return self.keep(name, vec![vec![]; self.ranges()]);
