@@ -39,12 +39,28 @@ pub trait Als {
 }
 
 /// Tables in the host's memory, of which a device gets a half at a time.
-pub(super) struct HostAls<'a> {
-    pub device: &'a dyn Device,
-    pub interactions: Interactions<'a>,
-    pub solve: AlsSolve,
-    pub users: Matrix,
-    pub items: Matrix,
+struct HostAls<'a> {
+    device: &'a dyn Device,
+    interactions: Interactions<'a>,
+    solve: AlsSolve,
+    users: Matrix,
+    items: Matrix,
+}
+
+/// ALS by [`Device::als_half`] alone.
+pub(super) fn by_halves<'a>(
+    device: &'a dyn Device,
+    interactions: Interactions<'a>,
+    (users, items): (Matrix, Matrix),
+    solve: AlsSolve,
+) -> Box<dyn Als + 'a> {
+    Box::new(HostAls {
+        device,
+        interactions,
+        solve,
+        users,
+        items,
+    })
 }
 
 impl Als for HostAls<'_> {

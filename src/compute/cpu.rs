@@ -1,7 +1,7 @@
 //! The CPU device: rayon threads of the current pool, SIMD by what the processor has.
 
 use super::aligned::AlignedTable;
-use super::als::HostAls;
+use super::als::by_halves;
 use super::cpu_trainer::CpuTrainer;
 use super::kernels::score_int8::{self, Unit};
 use super::kernels::{als_cg, gram, score_topk};
@@ -82,13 +82,7 @@ impl Device for CpuDevice {
         items: Matrix,
         solve: AlsSolve,
     ) -> Result<Box<dyn Als + 'a>, ComputeError> {
-        Ok(Box::new(HostAls {
-            device: self,
-            interactions,
-            solve,
-            users,
-            items,
-        }))
+        Ok(by_halves(self, interactions, (users, items), solve))
     }
 
     fn trainer<'a>(

@@ -19,7 +19,7 @@ use datafusion::physical_plan::stream::{RecordBatchReceiverStream, RecordBatchSt
 use futures::stream;
 
 use super::ordered::compact;
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// Rows of a batch, however few were pushed at a time.
 const BATCH_ROWS: usize = 2048;
@@ -204,16 +204,36 @@ impl Dividing {
         Ok(())
     }
 
-    /// What lies in the spools, when there is no more: told to the last of those that share them, and nothing to the others.
+    /// Divides what is held, when there is no more.
     ///
     /// # Errors
     /// When a spill file cannot be written.
-    pub fn finish(mut self) -> Result<Vec<Spooled>> {
-        self.divide()?;
-        let spools = Arc::into_inner(self.spools).unwrap_or_default().into_iter();
-        let spools = spools.map(|spool| spool.into_inner().unwrap_or_else(PoisonError::into_inner));
-        spools.map(Spool::finish).collect()
+    pub fn end(mut self) -> Result<()> {
+        self.divide()
     }
+
+    /// As [`Dividing::end`]; gives what lies in spools that nobody else shares any more.
+    ///
+    /// # Errors
+    /// As [`Dividing::end`].
+    pub fn finish(self) -> Result<Vec<Spooled>> {
+        let spools = Arc::clone(&self.spools);
+        self.end()?;
+        finish(spools)
+    }
+}
+
+/// What lies in spools that nobody else shares any more.
+///
+/// # Errors
+/// When a spill file cannot be written, or somebody still shares them.
+pub fn finish(spools: Shared) -> Result<Vec<Spooled>> {
+    let spools = Arc::into_inner(spools)
+        .ok_or_else(|| Error::unexpected("spools are read while rows are divided over them"))?;
+    let spools = spools.into_iter().map(Mutex::into_inner);
+    spools
+        .map(|spool| spool.unwrap_or_else(PoisonError::into_inner).finish())
+        .collect()
 }
 
 /// Rows set aside.

@@ -27,7 +27,7 @@ use tokio::sync::Semaphore;
 
 use crate::engine::Engine;
 use crate::engine::rows::{self, map};
-use crate::engine::spool::{Dividing, Spooled, shared};
+use crate::engine::spool::{self, Dividing, Spooled, shared};
 use crate::error::{Error, Result};
 use crate::warehouse::{Table, TableWriter};
 
@@ -62,7 +62,7 @@ pub struct Divided {
     /// Where the second and each further range begins.
     first: Arc<Vec<String>>,
     /// Rows of each range.
-    tables: BTreeMap<String, Vec<Vec<Arc<Spooled>>>>,
+    tables: BTreeMap<String, Vec<Arc<Spooled>>>,
 }
 
 impl Divided {
@@ -116,12 +116,11 @@ impl Divided {
         self.first.len() + 1
     }
 
-    /// Divides rows, which stand for the table `name` from now on, one thread for each stream of them, over the same spools, so that
-    /// no more files are open than there are ranges.
+    /// Divides rows, which stand for the table `name` from now on, one thread for each stream of them, over the same spools,
+    /// so that no more files are open than there are ranges.
     async fn put(&mut self, name: &str, rows: Vec<SendableRecordBatchStream>) -> Result<()> {
-        let Some(schema) = rows.first().map(|rows| rows.schema()) else {
-            return self.keep(name, vec![vec![]; self.ranges()]);
-        };
+        let schema = rows.first().map(|rows| rows.schema());
+        let schema = schema.unwrap_or_else(|| Arc::new(Schema::empty()));
         let spool = |_| self.engine.spool(Arc::clone(&schema), 0);
         let spools = shared((0..self.ranges()).map(spool));
         let mut works = vec![];
@@ -130,19 +129,18 @@ impl Divided {
             let work = tokio::spawn(divided(rows, Arc::clone(&self.first), dividing));
             works.push(work.map(|done| done.map_err(ended)?));
         }
-        drop(spools);
-        let ranges = try_join_all(works).await?.into_iter().flatten();
-        let ranges = ranges.map(|rows| vec![Arc::new(rows)]).collect();
+        try_join_all(works).await?;
+        let ranges = spool::finish(spools)?.into_iter().map(Arc::new).collect();
         self.keep(name, ranges)
     }
 
-    fn keep(&mut self, name: &str, ranges: Vec<Vec<Arc<Spooled>>>) -> Result<()> {
+    fn keep(&mut self, name: &str, ranges: Vec<Arc<Spooled>>) -> Result<()> {
         // Files that are not divided read the ranges one after the other.
         if !SOURCES.contains(&name) {
             self.engine.context().deregister_table(name)?;
             self.engine
                 .context()
-                .register_table(name, as_table(ranges.concat(), None)?)?;
+                .register_table(name, as_table(ranges.clone(), None)?)?;
         }
         self.tables.insert(name.to_string(), ranges);
         Ok(())
@@ -232,7 +230,7 @@ impl Divided {
         for (name, input) in inputs {
             let rows = match self.tables.get(name) {
                 Some(ranges) => {
-                    let rows = as_table(ranges[range].clone(), Some(&input.columns))?;
+                    let rows = as_table(vec![Arc::clone(&ranges[range])], Some(&input.columns))?;
                     session.context().read_table(rows)?
                 }
                 None => self.looked_up(name, range).await?,
@@ -307,7 +305,7 @@ struct Input {
 /// What a file makes of all ranges: rows of a table, or a step, of which the rows of each range are kept.
 enum Made {
     Table(String, Box<TableWriter>),
-    Step(String, SchemaRef, Vec<Vec<Arc<Spooled>>>),
+    Step(String, SchemaRef, Vec<Arc<Spooled>>),
 }
 
 impl Made {
@@ -331,7 +329,7 @@ impl Made {
             Made::Step(_, schema, ranges) => {
                 let mut spool = engine.spool(Arc::clone(schema), 0);
                 rows.iter().try_for_each(|batch| spool.push(batch))?;
-                ranges.push(vec![Arc::new(spool.finish()?)]);
+                ranges.push(Arc::new(spool.finish()?));
                 Ok(())
             }
         }
@@ -343,7 +341,7 @@ async fn divided(
     mut rows: SendableRecordBatchStream,
     first: Arc<Vec<String>>,
     mut dividing: Dividing,
-) -> Result<Vec<Spooled>> {
+) -> Result<()> {
     while let Some(batch) = rows.next().await {
         let batch = batch?;
         let users = users(&batch)?;
@@ -354,7 +352,7 @@ async fn divided(
         }
         dividing.push(batch)?;
     }
-    dividing.finish()
+    dividing.end()
 }
 
 /// Rows as a table of one partition, with those of its columns that are read, or all.

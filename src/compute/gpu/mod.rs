@@ -12,7 +12,7 @@ mod trainer;
 
 pub use engine::GpuLimits;
 
-use super::als::HostAls;
+use super::als::by_halves;
 use super::{
     Als, AlsSolve, ComputeError, Device, DeviceInfo, Interactions, Kind, Matrix, MatrixView,
     Recipe, Scorer, Trainer, check_als, check_tables,
@@ -97,13 +97,7 @@ impl Device for GpuDevice {
         match als_cg::ResidentAls::new(&self.engine, interactions, [&users, &items], solve) {
             Ok(resident) => Ok(Box::new(resident)),
             Err(ComputeError::TooLarge { .. } | ComputeError::OutOfMemory { .. }) => {
-                Ok(Box::new(HostAls {
-                    device: self,
-                    interactions,
-                    solve,
-                    users,
-                    items,
-                }))
+                Ok(by_halves(self, interactions, (users, items), solve))
             }
             Err(error) => Err(error),
         }
