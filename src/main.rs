@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    recost::heap::share_arenas();
+    recost::heap::set_up();
     recost::descriptors::allow_all();
     quiet_vulkan();
     recost::cli::main()

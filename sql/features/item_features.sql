@@ -1,6 +1,9 @@
 -- item_features: one row per item seen in the window or listed in the newest catalogue.
--- Inputs: events (the window, nothing at or after as_of()), interactions, items (the newest snapshot).
--- An item that had events, but fewer than min_group users, has no row.
+-- Inputs: events (the window, nothing at or after as_of()), interactions, items (the newest snapshot), item_price_places,
+-- item_price_counts.
+-- Divided by: item_id.
+-- An item that had events, but fewer than min_group users, has no row. A price band is what ntile(4) gives: of so many
+-- items the first count % 4 bands have one more.
 with counted as (
     select
         item_id,
@@ -21,9 +24,13 @@ reach as (
     group by item_id
 ),
 banded as (
-    select item_id, cast(ntile(4) over (partition by category, currency order by price, item_id) as int) as price_band
-    from items
-    where price is not null
+    select
+        item_id,
+        cast(greatest(place / (items / 4 + 1), (place - items % 4) / greatest(items / 4, 1)) + 1 as int) as price_band
+    from item_price_places placed
+    join item_price_counts priced on
+        (placed.category is not distinct from priced.category)
+        and (placed.currency is not distinct from priced.currency)
 )
 select
     coalesce(counted.item_id, items.item_id) as item_id,

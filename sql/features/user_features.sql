@@ -1,9 +1,16 @@
 -- user_features: one row per user seen in the window.
--- Inputs: user_counts, sessions, price_bands, users (the newest snapshot).
+-- Inputs: user_counts, sessions, price_places, price_counts, users (the newest snapshot).
 -- Divided by: user_id.
 -- spend counts purchases in the user's most frequent currency only, and price_band the prices in the one seen most:
--- currencies are never added.
-with visits as (
+-- currencies are never added. A band is what ntile(4) gives: of so many users the first count % 4 bands have one more.
+with banded as (
+    select
+        user_id,
+        cast(greatest(place / (users / 4 + 1), (place - users % 4) / greatest(users / 4, 1)) + 1 as int) as price_band
+    from price_places
+    join price_counts on (price_places.currency is not distinct from price_counts.currency)
+),
+visits as (
     select user_id, count(*) as sessions, count(*) filter (where purchases > 0) as bought
     from sessions
     group by user_id
@@ -27,5 +34,5 @@ select
     users.tags
 from user_counts counted
 left join visits on visits.user_id = counted.user_id
-left join price_bands on price_bands.user_id = counted.user_id
+left join banded on banded.user_id = counted.user_id
 left join users on users.user_id = counted.user_id

@@ -145,9 +145,13 @@ impl Engine {
     }
 
     /// The same session with joins that sort: slower than hashing, and they spill to disk where a hash table would have to
-    /// fit the memory.
+    /// fit the memory. With one thread there are no such joins: it has two.
     pub fn spilling_joins(&self) -> Engine {
-        self.set(|options| options.optimizer.prefer_hash_join = false)
+        self.set(|options| {
+            options.optimizer.prefer_hash_join = false;
+            let threads = &mut options.execution.target_partitions;
+            *threads = (*threads).max(2);
+        })
     }
 
     /// The same session with other options.
@@ -442,11 +446,41 @@ impl Engine {
     ///
     /// # Errors
     /// As [`Engine::query`], and `Kind::Contract` when a column is lacking.
-    pub async fn fitting(&self, sql: &str, table: &Table) -> Result<DataFrame> {
-        let mut frame = self.query(sql).await?;
-        if !table.order.is_empty() {
-            frame = sort(frame, table.order)?;
+    async fn fitting(&self, sql: &str, table: &Table) -> Result<DataFrame> {
+        let frame = self.complete(sql, table).await?;
+        match table.order.is_empty() {
+            true => Ok(frame),
+            false => sort(frame, table.order),
         }
+    }
+
+    /// Streams the rows of a query in the order of `table`'s contract, with about `budget` bytes of them in memory.
+    ///
+    /// # Errors
+    /// As [`Engine::query`], and `Kind::Contract` when a column is lacking.
+    pub async fn in_order_of(
+        &self,
+        table: &Table,
+        sql: &str,
+        budget: usize,
+    ) -> Result<SendableRecordBatchStream> {
+        let frame = self.complete(sql, table).await?;
+        if table.order.is_empty() {
+            return Ok(frame.execute_stream().await?);
+        }
+        let place = |column: &&str| {
+            Ok((
+                frame.schema().inner().index_of(column)?,
+                SortOptions::default(),
+            ))
+        };
+        let order: Order = table.order.iter().map(place).collect::<Result<_>>()?;
+        self.in_order(frame, &order, budget).await
+    }
+
+    /// Plans a query that gives all columns of `table`.
+    async fn complete(&self, sql: &str, table: &Table) -> Result<DataFrame> {
+        let frame = self.query(sql).await?;
         for column in table.columns {
             if frame
                 .schema()

@@ -8,9 +8,12 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray, RecordBatch};
+use arrow::array::{
+    Array, ArrayRef, AsArray, ListArray, MutableArrayData, RecordBatch, make_array,
+};
+use arrow::buffer::OffsetBuffer;
 use arrow::compute::{SortOptions, interleave_record_batch};
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{DataType, SchemaRef};
 use arrow::error::ArrowError;
 use arrow::row::{RowConverter, Rows, SortField};
 use datafusion::common::config::SpillCompression;
@@ -268,26 +271,47 @@ impl Ranges {
     }
 }
 
-/// The batch without what it holds on to besides its own texts.
+/// The batch without what its columns hold on to besides its own rows: those of the batch that it is a slice of, and texts
+/// of the pages that it was read from.
 ///
 /// # Errors
 /// Those of making the batch.
 pub fn compact(batch: &RecordBatch) -> Result<RecordBatch, ArrowError> {
-    let column = |column: &ArrayRef| -> ArrayRef {
-        match column.as_string_view_opt() {
-            Some(texts) => Arc::new(texts.gc()),
-            None => Arc::clone(column),
-        }
-    };
-    let columns = batch.columns().iter().map(column).collect();
+    let columns = batch
+        .columns()
+        .iter()
+        .map(owned)
+        .collect::<Result<_, _>>()?;
     RecordBatch::try_new(batch.schema(), columns)
+}
+
+fn owned(column: &ArrayRef) -> Result<ArrayRef, ArrowError> {
+    if let Some(texts) = column.as_string_view_opt() {
+        return Ok(Arc::new(texts.gc()));
+    }
+    if let Some(lists) = column.as_list_opt::<i32>()
+        && let DataType::List(field) = column.data_type()
+    {
+        let (first, last) = (lists.value_offsets()[0], lists.value_offsets()[lists.len()]);
+        let items = lists
+            .values()
+            .slice(first as usize, (last - first) as usize);
+        let offsets = OffsetBuffer::from_lengths(lists.offsets().lengths());
+        let (field, nulls) = (Arc::clone(field), lists.nulls().cloned());
+        let lists = ListArray::try_new(field, offsets, owned(&items)?, nulls)?;
+        return Ok(Arc::new(lists));
+    }
+    let rows = column.to_data();
+    let mut own = MutableArrayData::new(vec![&rows], false, rows.len());
+    own.try_extend(0, 0, rows.len())?;
+    Ok(make_array(own.freeze()))
 }
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use arrow::array::{Int64Array, StringViewArray};
+    use arrow::array::{Int64Array, ListBuilder, StringViewArray, StringViewBuilder};
     use arrow::compute::{SortColumn, concat_batches, lexsort_to_indices, take_record_batch};
     use datafusion::physical_plan::memory::MemoryStream;
     use futures::TryStreamExt;
@@ -364,6 +388,32 @@ mod tests {
             }
         };
         (0..rows).map(id).collect()
+    }
+
+    #[test]
+    fn a_compact_slice_holds_its_own_rows_and_nothing_of_the_others() {
+        let text = |n: usize| format!("a text too long to inline {n}");
+        let texts: StringViewArray = (0..8192).map(|n| Some(text(n))).collect();
+        let mut tags = ListBuilder::new(StringViewBuilder::new());
+        for n in 0..8192 {
+            (0..n % 3).for_each(|tag| tags.values().append_value(text(tag)));
+            tags.append(n % 5 > 0);
+        }
+        let rows = RecordBatch::try_from_iter_with_nullable([
+            ("text", Arc::new(texts) as ArrayRef, true),
+            ("tags", Arc::new(tags.finish()), true),
+            (
+                "number",
+                Arc::new(Int64Array::from_iter_values(0..8192)),
+                false,
+            ),
+        ]);
+        let slice = rows.unwrap().slice(1000, 100);
+        let compact = compact(&slice).unwrap();
+        assert_eq!(compact, slice);
+        let bytes = |rows| get_record_batch_memory_size(rows);
+        assert!(bytes(&compact) < 20_000, "{}", bytes(&compact));
+        assert!(bytes(&slice) > 500_000, "{}", bytes(&slice));
     }
 
     #[tokio::test]

@@ -69,7 +69,7 @@ impl Spool {
         let mut start = 0;
         while start < batch.num_rows() {
             let rows = (batch.num_rows() - start).min(BATCH_ROWS - self.few_rows);
-            // What is held must not hold on to whole pages of what it comes from.
+            // What is held must not hold on to all that it comes from.
             self.few.push(compact(&batch.slice(start, rows))?);
             self.few_rows += rows;
             start += rows;
@@ -78,6 +78,11 @@ impl Spool {
             }
         }
         Ok(())
+    }
+
+    /// Bytes of the rows that make no batch yet.
+    fn waiting(&self) -> usize {
+        self.few.iter().map(get_record_batch_memory_size).sum()
     }
 
     fn keep(&mut self) -> Result<()> {
@@ -191,11 +196,16 @@ impl Dividing {
 
     fn divide(&mut self) -> Result<()> {
         let held: Vec<&RecordBatch> = self.held.iter().collect();
+        // Rows that wait to make a batch: however many spools there are, they take no more together than what is held.
+        let waiting = self.budget / self.spools.len().max(1);
         for (places, spool) in self.of_spool.iter_mut().zip(self.spools.iter()) {
             if !places.is_empty() {
                 let rows = interleave_record_batch(&held, places)?;
                 let mut spool = spool.lock().unwrap_or_else(PoisonError::into_inner);
                 spool.push(&rows)?;
+                if spool.waiting() > waiting {
+                    spool.keep()?;
+                }
                 places.clear();
             }
         }

@@ -1,20 +1,21 @@
-//! Features where memory is short: ranges of users one after another, as many at a time as there are threads.
+//! Features where memory is short: ranges of users, or of items, one after another, as many at a time as there are threads.
 //!
 //! A file that says `-- Divided by: user_id.` makes the rows of a user from that user's rows alone, so what it makes of each
-//! range, put one after the other, is what it makes of all. Events and users are divided over spill files once; of what
-//! comes in order of users, as the feature tables do, a range is looked up. Files that read nothing of each other pass over
-//! the ranges together: what several of them read of a range is unpacked once.
+//! range, put one after the other, is what it makes of all; `-- Divided by: item_id.` says the same of items. What is read is
+//! divided over spill files once; of what comes in order of the column, as feature tables of users do, a range is looked up.
+//! Files that read nothing of each other pass over the ranges together: what several of them read of a range is unpacked once.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use arrow::array::{RecordBatch, StringViewArray};
+use arrow::array::{Array, RecordBatch, StringViewArray};
 use arrow::datatypes::{Schema, SchemaRef};
 use chrono::NaiveDate;
 use datafusion::catalog::TableProvider;
 use datafusion::catalog::streaming::StreamingTable;
 use datafusion::common::tree_node::TreeNodeRecursion;
+use datafusion::common::utils::memory::get_record_batch_memory_size;
 use datafusion::dataframe::DataFrame;
 use datafusion::error::DataFusionError;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
@@ -25,38 +26,137 @@ use futures::future::try_join_all;
 use futures::{FutureExt, Stream, StreamExt, TryStreamExt, stream};
 use tokio::sync::Semaphore;
 
-use crate::engine::Engine;
 use crate::engine::rows::{self, map};
 use crate::engine::spool::{self, Dividing, Spooled, shared};
+use crate::engine::{Engine, compact};
 use crate::error::{Error, Result};
-use crate::warehouse::{Table, TableWriter};
+use crate::heap;
+use crate::warehouse::{Table, TableWriter, table};
 
-/// Who the rows are divided by.
-const BY: &str = "user_id";
+/// Who or what rows are divided by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum By {
+    /// Users, in ranges with about as many events each.
+    Users,
+    /// Items, in ranges with about as many items each.
+    Items,
+}
 
-/// The tables that sources feed and that have the column, in no order of it.
-const SOURCES: [&str; 2] = ["events", "users"];
+/// How many times the bytes of its events a range of users takes: the events themselves, what our files make of them, and
+/// the hash table of one of them.
+const OF_EVENTS: usize = 4;
 
-/// Bytes of memory for each event of a range: the event itself, what our files make of it, and the hash table of one of
-/// them.
-const BYTES: usize = 512;
+/// Bytes of memory for each item of a range, whose events pass by: sums, hash tables of joins, and what comes out; and how
+/// many times its id lies among them.
+const OF_ITEM: (usize, usize) = (512, 8);
 
 /// The share of the memory that rows on their way into ranges take, on each thread.
 const DIVIDING: usize = 16;
 
-/// Users of each day by which the ranges are found.
+/// The share of the memory that rows being sorted take, of all threads.
+const SORTING: usize = 4;
+
+/// Events of each day, and items of the catalogue for each day, by which ranges are found.
 const SAMPLE: usize = 20_000;
 
-/// Whether a file may be run for ranges of users.
-pub fn is_divided(sql: &str) -> bool {
-    let mark = format!("-- Divided by: {BY}.");
-    sql.lines().any(|line| line.trim() == mark)
+impl By {
+    /// What a file may be run for ranges of, if anything.
+    pub fn of(sql: &str) -> Option<Self> {
+        [By::Users, By::Items].into_iter().find(|by| {
+            let mark = format!("-- Divided by: {}.", by.column());
+            sql.lines().any(|line| line.trim() == mark)
+        })
+    }
+
+    fn column(self) -> &'static str {
+        match self {
+            By::Users => "user_id",
+            By::Items => "item_id",
+        }
+    }
+
+    /// Where ranges begin, but the first: so many that each fits, as many at a time as there are threads, and what was made
+    /// of one more. `read` are the columns that are read of events.
+    async fn starts(
+        self,
+        engine: &Engine,
+        threads: usize,
+        read: &str,
+        window: (NaiveDate, NaiveDate),
+    ) -> Result<Vec<String>> {
+        let (mut sample, width) = self.sample(engine, read, window).await?;
+        let (count, bytes) = match self {
+            By::Users => (
+                counted(engine, "select count(*) as n from events").await?,
+                OF_EVENTS * width,
+            ),
+            By::Items => {
+                let all = "select item_id from events union all select item_id from items";
+                let n = "cast(approx_distinct(item_id) as bigint) as n";
+                let (bytes, ids) = OF_ITEM;
+                let items = counted(engine, &format!("select {n} from ({all})")).await?;
+                (items, bytes + ids * width)
+            }
+        };
+        let of_range = engine.memory() / (threads + 1) / bytes.max(1);
+        let ranges = count.div_ceil(of_range.max(1)).max(1);
+        sample.sort_unstable();
+        if self == By::Items {
+            sample.dedup();
+        }
+        let first = |range: usize| sample.get(range * sample.len() / ranges).cloned();
+        let mut first: Vec<String> = (1..ranges).filter_map(first).collect();
+        first.dedup();
+        Ok(first)
+    }
+
+    /// Users or items by which ranges are found, and how many bytes a row of what is read of events takes in memory.
+    async fn sample(
+        self,
+        engine: &Engine,
+        read: &str,
+        (from, to): (NaiveDate, NaiveDate),
+    ) -> Result<(Vec<String>, usize)> {
+        let (mut sample, mut rows, mut bytes, mut days) = (vec![], 0, 0, 0);
+        for day in from.iter_days().take_while(|d| *d <= to) {
+            let some = format!("select {read} from events where ds = date '{day}' limit {SAMPLE}");
+            for batch in engine.collect(&some).await? {
+                bytes += get_record_batch_memory_size(&compact(&batch)?);
+                rows += batch.num_rows();
+                sample.extend(self.keys(&batch)?.iter().flatten().map(str::to_string));
+            }
+            days += 1;
+        }
+        if self == By::Items {
+            let count = counted(engine, "select count(*) as n from items").await?;
+            let every = count / (SAMPLE * days) + 1;
+            let mut items = engine.stream("select item_id from items").await?;
+            let mut row = 0_usize;
+            while let Some(batch) = items.next().await {
+                let (of_batch, first) = (self.keys(&batch?)?, row);
+                row += of_batch.len();
+                let taken = (first.next_multiple_of(every)..row).step_by(every);
+                sample.extend(taken.map(|row| of_batch.value(row - first).to_string()));
+            }
+        }
+        Ok((sample, bytes.div_ceil(rows.max(1))))
+    }
+
+    /// Whether a table comes in order of the column.
+    fn orders(self, name: &str) -> bool {
+        table(name).is_some_and(|table| table.order.first() == Some(&self.column()))
+    }
+
+    fn keys(self, batch: &RecordBatch) -> Result<StringViewArray> {
+        rows::texts(batch, "what is divided", self.column())
+    }
 }
 
-/// The window's rows by ranges of users.
+/// Rows by ranges.
 #[derive(Clone)]
 pub struct Divided {
     engine: Engine,
+    by: By,
     /// Ranges that files run over at a time.
     threads: usize,
     /// Where the second and each further range begins.
@@ -66,59 +166,65 @@ pub struct Divided {
 }
 
 impl Divided {
-    /// Divides what `files` read of the tables that sources feed. The session holds of them what the window has.
+    /// Divides what `files` read of tables that have the column and come in no order of it, but of those that are made
+    /// `later`. The session holds of what sources feed what the window has. What fits is one range, and not divided.
     ///
     /// # Errors
     /// Those of SQL and of spill files.
     pub async fn of(
+        by: By,
         engine: &Engine,
         threads: usize,
         files: impl Iterator<Item = &str>,
+        later: &BTreeSet<&str>,
         window: (NaiveDate, NaiveDate),
     ) -> Result<Self> {
-        let count = engine.collect("select count(*) as n from events").await?;
-        let count = map(&count, |row| row.count("n"))?;
-        let events = usize::try_from(count.iter().sum::<u64>()).unwrap_or(usize::MAX);
-        let ranges = events
-            .div_ceil(engine.memory() / (threads + 1) / BYTES)
-            .max(1);
-        let mut divided = Divided {
-            engine: engine.clone(),
-            threads,
-            first: Arc::new(starts(engine, window, ranges).await?),
-            tables: BTreeMap::new(),
-        };
-        let mut read: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
+        let mut read: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
         for sql in files {
             let plan = engine.query(sql).await?.into_optimized_plan()?;
-            for table in SOURCES {
-                read.entry(table)
-                    .or_default()
-                    .extend(columns(&plan, table)?);
+            for (table, columns) in scanned(&plan)? {
+                read.entry(table).or_default().extend(columns);
             }
         }
-        for (table, mut columns) in read {
-            if columns.is_empty() {
-                continue;
-            }
-            columns.insert(BY.to_string());
-            let has = engine.context().table(table).await?;
+        read.retain(|name, _| !later.contains(name.as_str()) && !by.orders(name));
+        let mut selects = BTreeMap::new();
+        for (name, mut columns) in read {
+            let has = engine.context().table(name.as_str()).await?;
+            columns.insert(by.column().to_string());
             columns.retain(|column| has.schema().has_column_with_unqualified_name(column));
-            let columns: Vec<String> = columns.into_iter().collect();
-            let sql = format!("select {} from {table}", columns.join(", "));
-            let rows = engine.query(&sql).await?.execute_stream_partitioned();
-            divided.put(table, rows.await?).await?;
+            if columns.contains(by.column()) {
+                let columns: Vec<String> = columns.into_iter().collect();
+                selects.insert(name, columns.join(", "));
+            }
+        }
+        let of_events = selects.get("events").map_or(by.column(), String::as_str);
+        let first = by.starts(engine, threads, of_events, window).await?;
+        let mut divided = Divided {
+            by,
+            engine: engine.clone(),
+            threads,
+            first: Arc::new(first),
+            tables: BTreeMap::new(),
+        };
+        for (name, columns) in selects {
+            if divided.ranges() > 1 {
+                let sql = format!("select {columns} from {name}");
+                let rows = engine.query(&sql).await?.execute_stream_partitioned();
+                let ranges = divided.spooled(rows.await?).await?;
+                divided.tables.insert(name, ranges);
+            }
         }
         Ok(divided)
     }
 
-    fn ranges(&self) -> usize {
+    /// So many ranges.
+    pub fn ranges(&self) -> usize {
         self.first.len() + 1
     }
 
-    /// Divides rows, which stand for the table `name` from now on, one thread for each stream of them, over the same spools,
-    /// so that no more files are open than there are ranges.
-    async fn put(&mut self, name: &str, rows: Vec<SendableRecordBatchStream>) -> Result<()> {
+    /// Divides rows, one thread for each stream of them, over the same spools, so that no more files are open than there are
+    /// ranges.
+    async fn spooled(&self, rows: Vec<SendableRecordBatchStream>) -> Result<Vec<Arc<Spooled>>> {
         let schema = rows.first().map(|rows| rows.schema());
         let schema = schema.unwrap_or_else(|| Arc::new(Schema::empty()));
         let spool = |_| self.engine.spool(Arc::clone(&schema), 0);
@@ -126,23 +232,27 @@ impl Divided {
         let mut works = vec![];
         for rows in rows {
             let dividing = Dividing::over(Arc::clone(&spools), self.engine.memory() / DIVIDING);
-            let work = tokio::spawn(divided(rows, Arc::clone(&self.first), dividing));
+            let work = tokio::spawn(divided(rows, self.by, Arc::clone(&self.first), dividing));
             works.push(work.map(|done| done.map_err(ended)?));
         }
         try_join_all(works).await?;
         let ranges = spool::finish(spools)?.into_iter().map(Arc::new).collect();
-        self.keep(name, ranges)
+        heap::give_back();
+        Ok(ranges)
     }
 
+    /// Keeps what a step made of each range. Files that are not divided read the ranges one after the other.
     fn keep(&mut self, name: &str, ranges: Vec<Arc<Spooled>>) -> Result<()> {
-        // Files that are not divided read the ranges one after the other.
-        if !SOURCES.contains(&name) {
-            self.engine.context().deregister_table(name)?;
-            self.engine
-                .context()
-                .register_table(name, as_table(ranges.clone(), None)?)?;
-        }
+        self.set_aside(name, ranges.clone())?;
         self.tables.insert(name.to_string(), ranges);
+        Ok(())
+    }
+
+    /// Rows in the place of a table of the session.
+    fn set_aside(&self, name: &str, rows: Vec<Arc<Spooled>>) -> Result<()> {
+        self.engine.context().deregister_table(name)?;
+        let rows = as_table(rows, None)?;
+        self.engine.context().register_table(name, rows)?;
         Ok(())
     }
 
@@ -151,8 +261,16 @@ impl Divided {
     /// # Errors
     /// Those of SQL and of spill files.
     pub async fn step(&mut self, name: &str, sql: &str) -> Result<()> {
-        let rows = self.engine.spilling_joins().stream(sql).await?;
-        self.put(name, vec![rows]).await
+        let mut rows = self.engine.spilling_joins().stream(sql).await?;
+        if rows.schema().index_of(self.by.column()).is_ok() {
+            let ranges = self.spooled(vec![rows]).await?;
+            return self.keep(name, ranges);
+        }
+        let mut spool = self.engine.spool(rows.schema(), 0);
+        while let Some(batch) = rows.next().await {
+            spool.push(&batch?)?;
+        }
+        self.set_aside(name, vec![Arc::new(spool.finish()?)])
     }
 
     /// Runs divided files that read nothing of each other over one range after another. Of those that make tables, returns
@@ -197,10 +315,10 @@ impl Divided {
         let mut inputs: BTreeMap<String, Input> = BTreeMap::new();
         for file in &files {
             let plan = self.engine.query(&file.sql).await?.into_optimized_plan()?;
+            let mut read = scanned(&plan)?;
             for name in self.engine.inputs(&file.sql)? {
-                let read = columns(&plan, &name)?;
-                let input = inputs.entry(name).or_default();
-                input.columns.extend(read);
+                let input = inputs.entry(name.clone()).or_default();
+                input.columns.extend(read.remove(&name).unwrap_or_default());
                 input.readers += 1;
             }
         }
@@ -230,7 +348,9 @@ impl Divided {
         for (name, input) in inputs {
             let rows = match self.tables.get(name) {
                 Some(ranges) => {
-                    let rows = as_table(vec![Arc::clone(&ranges[range])], Some(&input.columns))?;
+                    let read = input.columns.iter().map(String::as_str);
+                    let read = read.chain([self.by.column()]).collect();
+                    let rows = as_table(vec![Arc::clone(&ranges[range])], Some(&read))?;
                     session.context().read_table(rows)?
                 }
                 None => self.looked_up(name, range).await?,
@@ -241,24 +361,28 @@ impl Divided {
             };
             session.context().register_table(name, rows.into_view())?;
         }
+        let budget = self.engine.memory() / SORTING / self.threads;
         let mut made = vec![];
         for file in files {
             let rows = async {
-                let frame = match &file.table {
-                    Some((table, _)) => session.fitting(&file.sql, table).await?,
-                    None => session.query(&file.sql).await?,
+                let rows = match &file.table {
+                    Some((table, _)) => session.in_order_of(table, &file.sql, budget).await?,
+                    None => session.stream(&file.sql).await?,
                 };
-                Ok(frame.collect().await?)
+                Ok(rows.try_collect().await?)
             };
             made.push(rows.await.map_err(|e| file.failed(e))?);
         }
         Ok(made)
     }
 
-    /// The rows that a range has of a table, or all of one that has no users.
+    /// The rows that a range has of a table, or all of one that has no such column.
     async fn looked_up(&self, name: &str, range: usize) -> Result<DataFrame> {
         let frame = self.engine.context().table(name).await?;
-        match frame.schema().has_column_with_unqualified_name(BY) {
+        match frame
+            .schema()
+            .has_column_with_unqualified_name(self.by.column())
+        {
             true => self.within(frame, range),
             false => Ok(frame),
         }
@@ -267,10 +391,10 @@ impl Divided {
     /// The rows of a range.
     fn within(&self, mut frame: DataFrame, range: usize) -> Result<DataFrame> {
         if let Some(first) = range.checked_sub(1).and_then(|r| self.first.get(r)) {
-            frame = frame.filter(col(BY).gt_eq(lit(first)))?;
+            frame = frame.filter(col(self.by.column()).gt_eq(lit(first)))?;
         }
         if let Some(next) = self.first.get(range) {
-            frame = frame.filter(col(BY).lt(lit(next)))?;
+            frame = frame.filter(col(self.by.column()).lt(lit(next)))?;
         }
         Ok(frame)
     }
@@ -339,15 +463,16 @@ impl Made {
 /// Divides the rows of a stream over ranges, of which the second and each further begins with `first`.
 async fn divided(
     mut rows: SendableRecordBatchStream,
+    by: By,
     first: Arc<Vec<String>>,
     mut dividing: Dividing,
 ) -> Result<()> {
     while let Some(batch) = rows.next().await {
         let batch = batch?;
-        let users = users(&batch)?;
+        let keys = by.keys(&batch)?;
         for row in 0..batch.num_rows() {
-            let user = users.value(row);
-            let range = first.partition_point(|first| first.as_str() <= user);
+            let key = keys.value(row);
+            let range = first.partition_point(|first| first.as_str() <= key);
             dividing.place(row, range);
         }
         dividing.push(batch)?;
@@ -358,11 +483,11 @@ async fn divided(
 /// Rows as a table of one partition, with those of its columns that are read, or all.
 fn as_table(
     rows: Vec<Arc<Spooled>>,
-    read: Option<&BTreeSet<String>>,
+    read: Option<&BTreeSet<&str>>,
 ) -> Result<Arc<dyn TableProvider>> {
     let schema = rows.first().map(|rows| Arc::clone(rows.schema()));
     let schema = schema.unwrap_or_else(|| Arc::new(Schema::empty()));
-    let is_read = |name: &String| read.is_none_or(|read| read.contains(name) || name == BY);
+    let is_read = |name: &str| read.is_none_or(|read| read.contains(name));
     let columns: Vec<usize> = (0..schema.fields().len())
         .filter(|column| is_read(schema.field(*column).name()))
         .collect();
@@ -403,39 +528,19 @@ impl PartitionStream for Chain {
     }
 }
 
-/// Where ranges with about as many events each begin, but the first.
-async fn starts(
-    engine: &Engine,
-    (from, to): (NaiveDate, NaiveDate),
-    ranges: usize,
-) -> Result<Vec<String>> {
-    let mut sample: Vec<String> = vec![];
-    for day in from.iter_days().take_while(|d| *d <= to && ranges > 1) {
-        let some = format!("select {BY} from events where ds = date '{day}' limit {SAMPLE}");
-        for batch in engine.collect(&some).await? {
-            sample.extend(users(&batch)?.iter().flatten().map(str::to_string));
-        }
-    }
-    sample.sort_unstable();
-    let first = |range: usize| sample.get(range * sample.len() / ranges).cloned();
-    let mut first: Vec<String> = (1..ranges).filter_map(first).collect();
-    first.dedup();
-    Ok(first)
+async fn counted(engine: &Engine, sql: &str) -> Result<usize> {
+    let count = map(&engine.collect(sql).await?, |row| row.count("n"))?;
+    Ok(usize::try_from(count.iter().sum::<u64>()).unwrap_or(usize::MAX))
 }
 
-fn users(batch: &RecordBatch) -> Result<StringViewArray> {
-    rows::texts(batch, "what is divided by users", BY)
-}
-
-/// The columns of a table that a plan reads.
-fn columns(plan: &LogicalPlan, table: &str) -> Result<BTreeSet<String>> {
-    let mut read = BTreeSet::new();
+/// The tables that a plan reads, and their columns that it reads.
+fn scanned(plan: &LogicalPlan) -> Result<BTreeMap<String, BTreeSet<String>>> {
+    let mut read: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     plan.apply_with_subqueries(|node| {
-        if let LogicalPlan::TableScan(scan) = node
-            && scan.table_name.table() == table
-        {
+        if let LogicalPlan::TableScan(scan) = node {
+            let columns = read.entry(scan.table_name.table().to_string()).or_default();
             let fields = scan.projected_schema.fields().iter();
-            read.extend(fields.map(|f| f.name().clone()));
+            columns.extend(fields.map(|f| f.name().clone()));
         }
         Ok(TreeNodeRecursion::Continue)
     })?;

@@ -5,12 +5,12 @@
 //! even one of the user's own, can let the future into a feature.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use chrono::NaiveDate;
 use futures::{StreamExt, TryFutureExt, TryStreamExt, stream};
 
-use super::divide::{Divided, File, ended, is_divided};
+use super::divide::{By, Divided, File, ended};
 use crate::engine::{Engine, Library, Options};
 use crate::error::{Error, Result};
 use crate::heap;
@@ -167,18 +167,13 @@ impl<'a> Making<'a> {
     async fn by_ranges(&self, threads: usize, window: (NaiveDate, NaiveDate)) -> Result<Written> {
         self.view_steps().await?;
         let files = self.files.iter().map(|(_, sql)| *sql);
-        let files = files.filter(|sql| is_divided(sql));
-        let mut divided = Divided::of(&self.engine, threads, files, window).await?;
+        let files = files.filter(|sql| By::of(sql) == Some(By::Users));
+        let later = self.files.iter().map(|(name, _)| *name).collect();
+        let engine = &self.engine;
+        let mut divided = Divided::of(By::Users, engine, threads, files, &later, window).await?;
         let mut written = vec![];
         for (together, alone) in passes(&self.engine, &self.files)? {
-            let files = together.iter().map(|(name, sql)| {
-                Ok(File {
-                    name: (*name).to_string(),
-                    place: self.place(name),
-                    sql: (*sql).to_string(),
-                    table: self.replaced(name)?,
-                })
-            });
+            let files = together.iter().map(|file| self.file(file));
             let of_pass = divided.pass(files.collect::<Result<_>>()?).await?;
             for (name, _) in &of_pass {
                 self.reload(name).await?;
@@ -186,15 +181,20 @@ impl<'a> Making<'a> {
             written.extend(of_pass);
             heap::give_back();
             for (name, sql) in alone {
-                let failed = |e: Error| e.context(self.place(name));
-                match self.replaced(name)? {
-                    None => divided.step(name, sql).await.map_err(failed)?,
-                    Some((table, dir)) => {
-                        let engine = self.engine.spilling_joins();
-                        let rows = engine.write(sql, table, &dir).await.map_err(failed)?;
-                        written.push((name.to_string(), rows));
-                        self.reload(name).await?;
+                let rows = match (table(name), By::of(sql)) {
+                    (None, _) => divided.step(name, sql).await.map(|()| None),
+                    (Some(table), Some(By::Items)) => {
+                        self.by_items(table, sql, threads, window).await.map(Some)
                     }
+                    (Some(table), _) => {
+                        let dir = store::replace(self.snapshot, table, &self.ds)?;
+                        let engine = self.engine.spilling_joins();
+                        engine.write(sql, table, &dir).await.map(Some)
+                    }
+                };
+                if let Some(rows) = rows.map_err(|e| e.context(self.place(name)))? {
+                    written.push((name.to_string(), rows));
+                    self.reload(name).await?;
                 }
                 heap::give_back();
             }
@@ -203,15 +203,37 @@ impl<'a> Making<'a> {
         Ok(written)
     }
 
-    /// The table that a file is named after, and the empty folder of its partition of the day; none for a step.
-    fn replaced(&self, name: &str) -> Result<Option<(&'static Table, PathBuf)>> {
-        let Some(table) = table(name) else {
-            return Ok(None);
+    /// Makes a table by a file that is divided by items: as a whole where all items fit, else over ranges of them.
+    async fn by_items(
+        &self,
+        table: &'static Table,
+        sql: &str,
+        threads: usize,
+        window: (NaiveDate, NaiveDate),
+    ) -> Result<u64> {
+        let (engine, files) = (&self.engine, [sql].into_iter());
+        let none = BTreeSet::new();
+        let mut divided = Divided::of(By::Items, engine, threads, files, &none, window).await?;
+        if divided.ranges() == 1 {
+            let dir = store::replace(self.snapshot, table, &self.ds)?;
+            return engine.write(sql, table, &dir).await;
+        }
+        let written = divided.pass(vec![self.file(&(table.name, sql))?]).await?;
+        Ok(written.iter().map(|(_, rows)| rows).sum())
+    }
+
+    /// A file that is run over ranges, and the empty folder of its table's partition of the day.
+    fn file(&self, (name, sql): &Sql<'_>) -> Result<File> {
+        let table = match table(name) {
+            Some(table) => Some((table, store::replace(self.snapshot, table, &self.ds)?)),
+            None => None,
         };
-        Ok(Some((
+        Ok(File {
+            name: (*name).to_string(),
+            place: self.place(name),
+            sql: (*sql).to_string(),
             table,
-            store::replace(self.snapshot, table, &self.ds)?,
-        )))
+        })
     }
 
     /// Those that come after read this day's rows, from the file just written.
@@ -272,19 +294,20 @@ fn waves<'a>(engine: &Engine, files: &[Sql<'a>]) -> Result<Vec<Vec<Sql<'a>>>> {
 /// Files that pass over the ranges of users together, and those that run afterwards, as a whole and one by one.
 type Pass<'a> = (Vec<Sql<'a>>, Vec<Sql<'a>>);
 
-/// The files in passes. What is divided reads nothing but what passes before it make; what is not may read what its own makes.
+/// The files in passes over users. What is divided reads nothing but what passes before it make; what is not may read what its own makes.
 fn passes<'a>(engine: &Engine, files: &[Sql<'a>]) -> Result<Vec<Pass<'a>>> {
     let mut passes: Vec<Pass> = vec![];
     let mut made_in: BTreeMap<&str, usize> = BTreeMap::new();
     for (name, sql) in files {
         let inputs = engine.inputs(sql)?;
         let last = inputs.iter().filter_map(|i| made_in.get(i.as_str())).max();
-        let pass = match is_divided(sql) {
+        let is_divided = By::of(sql) == Some(By::Users);
+        let pass = match is_divided {
             true => last.map_or(0, |last| last + 1),
             false => last.copied().unwrap_or(0),
         };
         passes.resize_with(passes.len().max(pass + 1), Pass::default);
-        match is_divided(sql) {
+        match is_divided {
             true => passes[pass].0.push((name, sql)),
             false => passes[pass].1.push((name, sql)),
         }

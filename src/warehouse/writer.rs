@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arrow::array::{Array, RecordBatch};
+use arrow::compute::BatchCoalescer;
 use arrow::datatypes::SchemaRef;
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_writer::ArrowWriterOptions;
@@ -20,12 +21,17 @@ use crate::error::{Error, Result};
 /// Rows per row group: small enough that a reader prunes, large enough that columns compress.
 const ROW_GROUP_ROWS: usize = 256 * 1024;
 
-/// A writer of one file of one table.
+/// Rows that are written at a time, a divisor of a row group's. Pages end where rows that are written together do, so a file's
+/// bytes would tell in which batches its rows came.
+const BATCH_ROWS: usize = 8192;
+
+/// A writer of one file of one table: what the file's bytes are depends on the rows, and on nothing else.
 pub struct TableWriter {
     table: &'static Table,
     schema: SchemaRef,
     path: PathBuf,
     writer: ArrowWriter<File>,
+    batches: BatchCoalescer,
     order: Order,
     rows: u64,
 }
@@ -75,6 +81,7 @@ impl TableWriter {
         let writer = ArrowWriter::try_new_with_options(file, Arc::clone(&schema), options)?;
         Ok(TableWriter {
             table,
+            batches: BatchCoalescer::new(Arc::clone(&schema), BATCH_ROWS),
             schema,
             path: path.to_path_buf(),
             writer,
@@ -135,9 +142,17 @@ impl TableWriter {
         }
         let batch = RecordBatch::try_new(Arc::clone(&self.schema), columns)?;
         self.rows += batch.num_rows() as u64;
-        self.writer
-            .write(&batch)
-            .map_err(|e| Error::from(e).context(format!("writing {}", self.path.display())))
+        self.batches.push_batch(batch)?;
+        self.write_batches()
+    }
+
+    fn write_batches(&mut self) -> Result<()> {
+        while let Some(batch) = self.batches.next_completed_batch() {
+            self.writer
+                .write(&batch)
+                .map_err(|e| Error::from(e).context(format!("writing {}", self.path.display())))?;
+        }
+        Ok(())
     }
 
     /// Rows written so far.
@@ -149,7 +164,9 @@ impl TableWriter {
     ///
     /// # Errors
     /// When the disk is full or fails.
-    pub fn finish(self) -> Result<u64> {
+    pub fn finish(mut self) -> Result<u64> {
+        self.batches.finish_buffered_batch()?;
+        self.write_batches()?;
         let TableWriter {
             path,
             mut writer,

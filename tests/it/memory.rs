@@ -46,6 +46,15 @@ impl Night {
         recost::pipeline::run::window(&self.pipeline, self.options.date)
     }
 
+    /// The bytes of the night's file of a table.
+    fn file(&self, table: &str) -> Vec<u8> {
+        let mut files = vec![];
+        let dir = self.dir.path().join(table).join(format!("ds={NIGHT}"));
+        walk(&dir, &mut |file| files.push(std::fs::read(file).unwrap()));
+        assert_eq!(files.len(), 1, "{table}");
+        files.concat()
+    }
+
     /// The rows of a table as they lie in its files, or in an order.
     fn rows(&self, runtime: &Runtime, table: &str, order: &str) -> RecordBatch {
         let engine = Engine::open(&self.options, Some(self.dir.path()), None).unwrap();
@@ -57,12 +66,14 @@ impl Night {
 }
 
 /// What is little for the shop.
-const LITTLE: usize = 16 << 20;
+const LITTLE: usize = 24 << 20;
 
 #[test]
 fn little_memory_does_not_show_in_features_or_in_what_recommendations_cost_and_brought() {
     let shop = Shop::new();
-    let more = ["generate", "--events", "250000", "--out", "exports"];
+    let more = [
+        "generate", "--events", "250000", "--items", "60000", "--out", "exports",
+    ];
     assert!(shop.recost(&more).status.success());
     shop.run_ok();
     let count = |sql: &str| shop.query(sql)[0].parse::<usize>().unwrap();
@@ -72,8 +83,9 @@ fn little_memory_does_not_show_in_features_or_in_what_recommendations_cost_and_b
         little.rows(&runtime, table, order) == much.rows(&runtime, table, order)
     };
 
-    // Several ranges of users.
+    // Several ranges of users, and of items.
     assert!(count("select count(*) from events") > 2 * LITTLE / 512);
+    assert!(count("select count(distinct item_id) from items") > LITTLE / 512);
     for night in [&little, &much] {
         let (options, snapshot) = (&night.options, night.dir.path());
         let made = stage::run(&night.library, options, snapshot, night.window());
@@ -81,6 +93,7 @@ fn little_memory_does_not_show_in_features_or_in_what_recommendations_cost_and_b
     }
     for table in ["interactions", "sessions", "user_features", "item_features"] {
         assert!(same(table, ""), "{table}");
+        assert!(little.file(table) == much.file(table), "{table}");
     }
 
     // Two parts of outcomes, and spans of days.
