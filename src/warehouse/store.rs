@@ -23,6 +23,7 @@ use std::fs::{self, File, TryLockError};
 use std::io::{Read, Seek, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use chrono::NaiveDate;
 
@@ -144,7 +145,15 @@ impl Warehouse {
             .truncate(false)
             .open(&path)
             .map_err(io)?;
-        match file.try_lock() {
+        // One that is ending, and a child of this process before it becomes a program of its own, hold it for a moment.
+        let mut locked = file.try_lock();
+        for _ in 0..10 {
+            if matches!(locked, Err(TryLockError::WouldBlock)) {
+                std::thread::sleep(Duration::from_millis(20));
+                locked = file.try_lock();
+            }
+        }
+        match locked {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
                 let mut holder = String::new();
