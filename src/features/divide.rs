@@ -47,7 +47,7 @@ pub enum By {
 const OF_EVENTS: usize = 4;
 
 /// Bytes of memory for each item of a range, whose events pass by: sums, hash tables of joins, and what comes out; and how
-/// many times its id lies among them.
+/// many times the bytes that are read of an event, its id among them.
 const OF_ITEM: (usize, usize) = (512, 8);
 
 /// The share of the memory that rows on their way into ranges take, on each thread.
@@ -129,7 +129,7 @@ impl By {
         }
         if self == By::Items {
             let count = counted(engine, "select count(*) as n from items").await?;
-            let every = count / (SAMPLE * days) + 1;
+            let every = count / (SAMPLE * days.max(1)) + 1;
             let mut items = engine.stream("select item_id from items").await?;
             let mut row = 0_usize;
             while let Some(batch) = items.next().await {
