@@ -294,7 +294,8 @@ fn waves<'a>(engine: &Engine, files: &[Sql<'a>]) -> Result<Vec<Vec<Sql<'a>>>> {
 /// Files that pass over the ranges of users together, and those that run afterwards, as a whole and one by one.
 type Pass<'a> = (Vec<Sql<'a>>, Vec<Sql<'a>>);
 
-/// The files in passes over users. What is divided reads nothing but what passes before it make; what is not may read what its own makes.
+/// The files in passes over users. What is divided by them reads nothing but what passes before it make; what is not may read
+/// what its own makes.
 fn passes<'a>(engine: &Engine, files: &[Sql<'a>]) -> Result<Vec<Pass<'a>>> {
     let mut passes: Vec<Pass> = vec![];
     let mut made_in: BTreeMap<&str, usize> = BTreeMap::new();
