@@ -273,6 +273,14 @@ fn of_library(error: &(dyn std::error::Error + 'static)) -> Error {
         }
     }
     let text = error.to_string();
+    // Some of what writes Parquet keeps of such an error its text, which ends with the system's number.
+    if let Some(number) = text
+        .rsplit_once("(os error ")
+        .and_then(|(_, end)| end.strip_suffix(')'))
+        && let Ok(number) = number.parse()
+    {
+        return of_system(&std::io::Error::from_raw_os_error(number), text);
+    }
     // The engine has no type for it.
     let spilled = text.contains("during the spilling process has exceeded the allowable limit");
     let unexpected = Error::unexpected(text);
@@ -396,8 +404,11 @@ mod tests {
     #[test]
     fn a_full_disk_is_told_whichever_library_meets_it() {
         let full = || std::io::Error::from_raw_os_error(28);
-        let parquet = parquet::errors::ParquetError::from;
-        let found: [Error; 5] = [
+        use parquet::errors::ParquetError;
+        let parquet = ParquetError::from;
+        let told = |e| ParquetError::General(format!("Could not write bloom filter bit set: {e}"));
+        let found: [Error; 6] = [
+            told(full()).into(),
             Error::io("cannot write", Path::new("x"), &full()),
             parquet(full()).into(),
             datafusion::error::DataFusionError::IoError(full()).into(),

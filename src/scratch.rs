@@ -18,8 +18,11 @@ const LOCK: &str = "lock";
 /// End of the name of one that is being removed.
 const GONE: &str = "gone";
 
-/// The folders of this process, by what they lie in.
-static FOLDERS: Mutex<BTreeMap<PathBuf, (PathBuf, Alive)>> = Mutex::new(BTreeMap::new());
+/// Folders, by what they lie in.
+type Folders = BTreeMap<PathBuf, (PathBuf, Alive)>;
+
+/// The folders of this process; none once it ends, for a thread that goes on must not make one that stays.
+static FOLDERS: Mutex<Option<Folders>> = Mutex::new(Some(BTreeMap::new()));
 
 /// Bytes that this process has written to spill files.
 static SPILLED: AtomicU64 = AtomicU64::new(0);
@@ -34,16 +37,19 @@ pub fn spilled() -> u64 {
     SPILLED.load(Ordering::Relaxed)
 }
 
-fn folders() -> MutexGuard<'static, BTreeMap<PathBuf, (PathBuf, Alive)>> {
+fn folders() -> MutexGuard<'static, Option<Folders>> {
     FOLDERS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// This process's folder in `base`, made where it is missing.
 ///
 /// # Errors
-/// Those of the file system.
+/// Those of the file system; any once the process ends.
 pub fn folder(base: &Path) -> Result<PathBuf> {
     let mut folders = folders();
+    let Some(folders) = folders.as_mut() else {
+        return Err(Error::unexpected("this process is about to end"));
+    };
     if let Some((dir, _)) = folders.get(base) {
         return Ok(dir.clone());
     }
@@ -57,9 +63,9 @@ pub fn folder(base: &Path) -> Result<PathBuf> {
     Ok(dir)
 }
 
-/// Removes this process's folders.
+/// Removes this process's folders, for it ends.
 pub fn remove() {
-    for (dir, _alive) in std::mem::take(&mut *folders()).into_values() {
+    for (dir, _alive) in folders().take().unwrap_or_default().into_values() {
         discard(&dir);
     }
 }
