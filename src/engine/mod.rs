@@ -290,9 +290,20 @@ impl Engine {
     /// # Errors
     /// Those of starting it.
     pub async fn ordered(&self, rows: DataFrame, by: &str) -> Result<SendableRecordBatchStream> {
-        let column = rows.schema().inner().index_of(by)?;
-        let order = vec![(column, SortOptions::default())];
-        self.in_order(rows, &order, self.options.memory / 4).await
+        self.by_columns(rows, &[by], self.options.memory / 4).await
+    }
+
+    /// Streams rows in the order of columns, nulls first.
+    async fn by_columns(
+        &self,
+        rows: DataFrame,
+        by: &[&str],
+        budget: usize,
+    ) -> Result<SendableRecordBatchStream> {
+        let schema = rows.schema().inner();
+        let place = |column: &&str| Ok((schema.index_of(column)?, SortOptions::default()));
+        let order: Order = by.iter().map(place).collect::<Result<_>>()?;
+        self.in_order(rows, &order, budget).await
     }
 
     async fn in_order(
@@ -468,14 +479,7 @@ impl Engine {
         if table.order.is_empty() {
             return Ok(frame.execute_stream().await?);
         }
-        let place = |column: &&str| {
-            Ok((
-                frame.schema().inner().index_of(column)?,
-                SortOptions::default(),
-            ))
-        };
-        let order: Order = table.order.iter().map(place).collect::<Result<_>>()?;
-        self.in_order(frame, &order, budget).await
+        self.by_columns(frame, table.order, budget).await
     }
 
     /// Plans a query that gives all columns of `table`.

@@ -289,9 +289,8 @@ fn owned(column: &ArrayRef) -> Result<ArrayRef, ArrowError> {
     if let Some(texts) = column.as_string_view_opt() {
         return Ok(Arc::new(texts.gc()));
     }
-    if let Some(lists) = column.as_list_opt::<i32>()
-        && let DataType::List(field) = column.data_type()
-    {
+    if let DataType::List(field) = column.data_type() {
+        let lists = column.as_list::<i32>();
         let (first, last) = (lists.value_offsets()[0], lists.value_offsets()[lists.len()]);
         let items = lists
             .values()

@@ -100,6 +100,13 @@ impl By {
         };
         let of_range = engine.memory() / (threads + 1) / bytes.max(1);
         let ranges = count.div_ceil(of_range.max(1)).max(1);
+        if ranges == 1 {
+            return Ok(vec![]);
+        }
+        if self == By::Items {
+            let days = (window.1 - window.0).num_days() as usize + 1;
+            sample.extend(self.catalogue(engine, SAMPLE * days).await?);
+        }
         sample.sort_unstable();
         if self == By::Items {
             sample.dedup();
@@ -110,14 +117,14 @@ impl By {
         Ok(first)
     }
 
-    /// Users or items by which ranges are found, and how many bytes a row of what is read of events takes in memory.
+    /// Users or items of events, by which ranges are found, and how many bytes a row of what is read of events takes in memory.
     async fn sample(
         self,
         engine: &Engine,
         read: &str,
         (from, to): (NaiveDate, NaiveDate),
     ) -> Result<(Vec<String>, usize)> {
-        let (mut sample, mut rows, mut bytes, mut days) = (vec![], 0, 0, 0);
+        let (mut sample, mut rows, mut bytes) = (vec![], 0, 0);
         for day in from.iter_days().take_while(|d| *d <= to) {
             let some = format!("select {read} from events where ds = date '{day}' limit {SAMPLE}");
             for batch in engine.collect(&some).await? {
@@ -125,21 +132,23 @@ impl By {
                 rows += batch.num_rows();
                 sample.extend(self.keys(&batch)?.iter().flatten().map(str::to_string));
             }
-            days += 1;
-        }
-        if self == By::Items {
-            let count = counted(engine, "select count(*) as n from items").await?;
-            let every = count / (SAMPLE * days.max(1)) + 1;
-            let mut items = engine.stream("select item_id from items").await?;
-            let mut row = 0_usize;
-            while let Some(batch) = items.next().await {
-                let (of_batch, first) = (self.keys(&batch?)?, row);
-                row += of_batch.len();
-                let taken = (first.next_multiple_of(every)..row).step_by(every);
-                sample.extend(taken.map(|row| of_batch.value(row - first).to_string()));
-            }
         }
         Ok((sample, bytes.div_ceil(rows.max(1))))
+    }
+
+    /// Items of the catalogue, of which most may have no events, by which ranges are found: so many or somewhat fewer.
+    async fn catalogue(self, engine: &Engine, wanted: usize) -> Result<Vec<String>> {
+        let count = counted(engine, "select count(*) as n from items").await?;
+        let every = count / wanted.max(1) + 1;
+        let mut items = engine.stream("select item_id from items").await?;
+        let (mut sample, mut row) = (vec![], 0_usize);
+        while let Some(batch) = items.next().await {
+            let (of_batch, first) = (self.keys(&batch?)?, row);
+            row += of_batch.len();
+            let taken = (first.next_multiple_of(every)..row).step_by(every);
+            sample.extend(taken.map(|row| of_batch.value(row - first).to_string()));
+        }
+        Ok(sample)
     }
 
     /// Whether a table comes in order of the column.
@@ -212,6 +221,7 @@ impl Divided {
                 let rows = engine.query(&sql).await?.execute_stream_partitioned();
                 let ranges = divided.spooled(rows.await?).await?;
                 divided.tables.insert(name, ranges);
+                heap::give_back();
             }
         }
         Ok(divided)
@@ -236,9 +246,7 @@ impl Divided {
             works.push(work.map(|done| done.map_err(ended)?));
         }
         try_join_all(works).await?;
-        let ranges = spool::finish(spools)?.into_iter().map(Arc::new).collect();
-        heap::give_back();
-        Ok(ranges)
+        Ok(spool::finish(spools)?.into_iter().map(Arc::new).collect())
     }
 
     /// Keeps what a step made of each range. Files that are not divided read the ranges one after the other.
