@@ -2,8 +2,7 @@
 -- Inputs: events (the window, nothing at or after as_of()), interactions, items (the newest snapshot), item_price_places,
 -- item_price_counts.
 -- Divided by: item_id.
--- An item that had events, but fewer than min_group users, has no row. A price band is what ntile(4) gives: of so many
--- items the first count % 4 bands have one more.
+-- An item that had events, but fewer than min_group users, has no row.
 with counted as (
     select
         item_id,
@@ -24,9 +23,7 @@ reach as (
     group by item_id
 ),
 banded as (
-    select
-        item_id,
-        cast(greatest(place / (items / 4 + 1), (place - items % 4) / greatest(items / 4, 1)) + 1 as int) as price_band
+    select item_id, quartile(place, items) as price_band
     from item_price_places placed
     join item_price_counts priced on
         (placed.category is not distinct from priced.category)

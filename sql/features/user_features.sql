@@ -2,11 +2,9 @@
 -- Inputs: user_counts, sessions, price_places, price_counts, users (the newest snapshot).
 -- Divided by: user_id.
 -- spend counts purchases in the user's most frequent currency only, and price_band the prices in the one seen most:
--- currencies are never added. A band is what ntile(4) gives: of so many users the first count % 4 bands have one more.
+-- currencies are never added.
 with banded as (
-    select
-        user_id,
-        cast(greatest(place / (users / 4 + 1), (place - users % 4) / greatest(users / 4, 1)) + 1 as int) as price_band
+    select user_id, quartile(place, users) as price_band
     from price_places
     join price_counts on (price_places.currency is not distinct from price_counts.currency)
 ),

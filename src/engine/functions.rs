@@ -10,6 +10,7 @@
 //! | `depreciated(amount, from, months, until)` | what of an amount is written off by the day `until`, straight-line |
 //! | `invoice_tolerance(currency, n)` | by how much n charges may differ from their invoice (FOCUS 1.4) |
 //! | `setting('name')` | a number of the pipeline file |
+//! | `quartile(place, count)` | 1 to 4: the band that `ntile(4)` gives to that place, 0 the first, of so many; null where there is no such place |
 //! | `known(x)` | `x`, or null where a text is empty, blank, `NULL` or `(null)` |
 //! | `json(x)` | a map, or a list of structs of key and value, as the text of a JSON object; a text as `known(x)` |
 //! | `sha256_hex(x)` | SHA-256 of a text, as hexadecimal digits |
@@ -19,10 +20,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, Float64Array, StringViewArray, StringViewBuilder, StructArray,
+    Array, ArrayRef, AsArray, Float64Array, Int32Array, StringViewArray, StringViewBuilder,
+    StructArray,
 };
 use arrow::compute::cast;
-use arrow::datatypes::{DataType, Float64Type, TimeUnit};
+use arrow::datatypes::{DataType, Float64Type, Int64Type, TimeUnit};
 use chrono::{Months, NaiveDate, TimeDelta};
 use datafusion::common::{ScalarValue, exec_err};
 use datafusion::error::Result;
@@ -58,6 +60,14 @@ pub(super) fn register(ctx: &SessionContext, options: &Options) {
             name: "setting",
             signature: Signature::string(1, Volatility::Immutable),
             body: Body::Setting(settings),
+        },
+        Function {
+            name: "quartile",
+            signature: Signature::exact(
+                vec![DataType::Int64, DataType::Int64],
+                Volatility::Immutable,
+            ),
+            body: Body::Quartile,
         },
         Function {
             name: "known",
@@ -114,6 +124,7 @@ enum Body {
     Setting(BTreeMap<String, u64>),
     PeriodStart(Option<i64>),
     PeriodEnd(Option<i64>),
+    Quartile,
     Known,
     Json,
     Exact(Exact),
@@ -136,6 +147,7 @@ impl ScalarUDFImpl for Function {
                 DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()))
             }
             (Body::Setting(_), _) => DataType::Float64,
+            (Body::Quartile, _) => DataType::Int32,
             (Body::Exact(_), _) => Type::Money.arrow(),
             (Body::Text | Body::Json | Body::Sha256, _) => DataType::Utf8View,
             (Body::Known, [ty]) if is_text(ty) => DataType::Utf8View,
@@ -151,6 +163,7 @@ impl ScalarUDFImpl for Function {
                 Some("UTC".into()),
             ))),
             Body::Setting(settings) => setting(settings, &args.args),
+            Body::Quartile => quartiles(&args),
             Body::Known => on_array(args, |array| {
                 Ok(if is_text(array.data_type()) {
                     known(&to_text(array)?)
@@ -227,6 +240,32 @@ fn setting(settings: &BTreeMap<String, u64>, args: &[ColumnarValue]) -> Result<C
             Err(Error::config(format!("there is no setting '{name}'{hint}")).into())
         }
     }
+}
+
+fn quartiles(args: &ScalarFunctionArgs) -> Result<ColumnarValue> {
+    let arrays = ColumnarValue::values_to_arrays(&args.args)?;
+    let [places, counts] = arrays.as_slice() else {
+        return exec_err!("quartile takes a place and a count");
+    };
+    let places = places.as_primitive::<Int64Type>();
+    let counts = counts.as_primitive::<Int64Type>();
+    let pairs = places.iter().zip(counts);
+    let bands: Int32Array = pairs.map(|(p, n)| quartile(p?, n?)).collect();
+    Ok(ColumnarValue::Array(Arc::new(bands)))
+}
+
+/// The band, 1 to 4, of a place among `count` that are cut in four: the first `count % 4` bands have one more than the rest.
+fn quartile(place: i64, count: i64) -> Option<i32> {
+    if !(0..count).contains(&place) {
+        return None;
+    }
+    let (size, longer) = (count / 4, count % 4);
+    let band = if place < longer * (size + 1) {
+        place / (size + 1)
+    } else {
+        (place - longer) / size
+    };
+    i32::try_from(band + 1).ok()
 }
 
 fn known(array: &ArrayRef) -> ArrayRef {
