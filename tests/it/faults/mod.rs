@@ -3,6 +3,7 @@
 //! happened to, the ledger tells the truth, and the next run makes good without help.
 //!
 //! `RECOST_FAULTS` sets how many faults each test tries, `RECOST_SEED` the seed; a test that fails says which it had.
+//! `RECOST_FAULTS_DEVICE` is the device that nights train on, `cpu` unless it is set.
 
 mod dates;
 mod disk;

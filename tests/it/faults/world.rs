@@ -28,7 +28,7 @@ memory = "512MiB"
 threads = 2
 [run]
 history_days = 3
-device = "cpu"
+device = "DEVICE"
 retries = 0
 [report]
 after_run = false
@@ -119,7 +119,9 @@ impl World {
         ];
         let made = recost(world.path(), &args);
         assert!(made.status.success(), "{}", text(&made.stderr));
-        std::fs::write(world.file("pipeline.toml"), PIPELINE).unwrap();
+        let device = std::env::var("RECOST_FAULTS_DEVICE");
+        let pipeline = PIPELINE.replace("DEVICE", device.as_deref().unwrap_or("cpu"));
+        std::fs::write(world.file("pipeline.toml"), pipeline).unwrap();
         world
     }
 
