@@ -31,6 +31,7 @@ use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::logical_expr::{LogicalPlan, Sort, SortExpr};
 use datafusion::prelude::{DataFrame, SQLOptions, SessionConfig, SessionContext};
 use futures::StreamExt;
+use url::Url;
 
 use crate::config::Pipeline;
 use crate::error::{Error, Result, nearest};
@@ -215,15 +216,13 @@ impl Engine {
 
     fn register(&self, table: &Table, dir: Option<&Path>) -> Result<()> {
         let dir = dir.filter(|d| d.is_dir());
-        let url = dir.map(|dir| ListingTableUrl::parse(format!("{}/", dir.display())));
+        let url = dir.map(url_of);
         self.register_urls(table, url.transpose()?.into_iter().collect())
     }
 
     fn register_files(&self, table: &Table, files: &[PathBuf]) -> Result<()> {
-        let urls = files
-            .iter()
-            .map(|file| ListingTableUrl::parse(file.to_string_lossy()));
-        self.register_urls(table, urls.collect::<Result<_, _>>()?)
+        let urls = files.iter().map(|file| url_of(file));
+        self.register_urls(table, urls.collect::<Result<_>>()?)
     }
 
     fn register_urls(&self, table: &Table, urls: Vec<ListingTableUrl>) -> Result<()> {
@@ -496,7 +495,8 @@ impl Engine {
                     table.name,
                     column.name,
                     column.ty.name()
-                )));
+                ))
+                .help("`recost tables` lists the columns of every table"));
             }
         }
         Ok(frame)
@@ -592,6 +592,19 @@ fn not_planned(error: &Error) -> Error {
         Some(help) => planned.help(help),
         None => planned,
     }
+}
+
+/// The URL of a file or folder. Made of its path as it is: the engine's own reading of a path takes `*`, `?` and `[` in it for
+/// a pattern, and finds nothing.
+fn url_of(path: &Path) -> Result<ListingTableUrl> {
+    let from = match path.is_dir() {
+        true => Url::from_directory_path,
+        false => Url::from_file_path,
+    };
+    let absolute = std::path::absolute(path).map_err(|e| Error::io("finding", path, &e))?;
+    let url = from(absolute)
+        .map_err(|()| Error::config(format!("{}: not a path to a file", path.display())))?;
+    Ok(ListingTableUrl::try_new(url, None)?)
 }
 
 /// The end of the data interval of `date`: the next midnight, UTC, in microseconds.
