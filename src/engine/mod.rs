@@ -2,9 +2,11 @@
 
 mod exact;
 mod functions;
+pub mod kept;
 pub mod library;
 mod ordered;
 pub mod rows;
+pub mod sample;
 mod spill;
 pub mod spool;
 

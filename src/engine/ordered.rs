@@ -1,8 +1,10 @@
 //! Rows in an order, however many: in memory as long as they fit, else over spill files.
 //!
 //! The engine's own sort merges sorted runs, and holds a batch of every column of each run that it merges. Here rows go to
-//! files by ranges of their key, and one file after another is sorted alone. Keys that are hashes come in no order, so the
-//! first rows tell which ranges are as large as others: each row is written and read once, and nothing is merged.
+//! files by ranges of their key, and one file after another is sorted alone. Which ranges are as large as others is told by
+//! the first rows where keys come in no order, as hashes do: each row is written and read once, and nothing is merged. Where
+//! they come in some order, most rows end in one file, which is divided again by a sample of all that went there. A key that
+//! takes more than a range has a file of its own, which is not sorted.
 //!
 //! A key is the bytes of the columns that rows are ordered by, such that keys compare as bytes (arrow's row format).
 
@@ -29,16 +31,18 @@ use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt};
 use tokio::sync::mpsc::Sender;
 
+use super::sample::Sample;
+
 /// Rows of a batch that is given out; fewer are never divided.
 const BATCH_ROWS: usize = 8192;
 
 /// Files that rows are divided over.
 const FILES: usize = 64;
 
-/// Rows that the ranges of the files are found by, for each file.
-const SAMPLE: usize = 64;
+/// Keys that the ranges of the files are found by, for each file: of rows in memory, and of what goes to a file.
+const SAMPLE: (usize, usize) = (64, 8);
 
-/// How often what does not fit is divided again, at most: rows with the same key cannot be divided.
+/// How often what does not fit is divided again, at most.
 const DEPTH: usize = 8;
 
 /// Columns by number, and how each is ordered.
@@ -79,11 +83,13 @@ pub(super) fn ordered(
         columns,
         budget,
         env,
+        #[cfg(test)]
+        most: Arc::default(),
     };
     let mut reader = RecordBatchReceiverStream::builder(schema, 2);
     let sink = reader.tx();
     reader.spawn(async move {
-        sort.run(rows, 0, &sink).await?;
+        sort.run(rows, (0, None), &sink).await?;
         Ok(())
     });
     Ok(reader.build())
@@ -94,16 +100,20 @@ struct Sort {
     columns: Vec<usize>,
     budget: usize,
     env: Arc<RuntimeEnv>,
+    /// Bytes held at most.
+    #[cfg(test)]
+    most: Arc<std::sync::atomic::AtomicUsize>,
 }
 
 type Sink = Sender<Result<RecordBatch>>;
 
 impl Sort {
-    /// Sorts rows that were divided `depth` times already. False where nobody takes them any more.
+    /// Sorts rows that were divided `depth` times already, where it is known by ranges that divide them evenly. False where
+    /// nobody takes them any more.
     fn run<'a>(
         &'a self,
         mut rows: SendableRecordBatchStream,
-        depth: usize,
+        (depth, ranges): (usize, Option<Ranges>),
         sink: &'a Sink,
     ) -> BoxFuture<'a, Result<bool>> {
         async move {
@@ -111,39 +121,50 @@ impl Sort {
             let spill = SpillManager::new(Arc::clone(&self.env), metrics, rows.schema())
                 .with_compression_type(SpillCompression::Lz4Frame);
             let mut held = Held::default();
-            let (mut files, mut ranges) = (vec![], Ranges::default());
+            let (mut files, mut samples, mut ranges) = (vec![], vec![], ranges);
             while let Some(batch) = rows.next().await {
                 let batch = batch?;
                 // What comes from a file of a table holds on to whole pages of it.
                 let batch = if depth == 0 { compact(&batch)? } else { batch };
                 held.push(batch, self)?;
+                #[cfg(test)]
+                self.most
+                    .fetch_max(held.bytes, std::sync::atomic::Ordering::Relaxed);
                 let fits = held.bytes <= self.budget || held.rows <= BATCH_ROWS || depth >= DEPTH;
                 if fits {
                     continue;
                 }
+                let ranges = ranges.get_or_insert_with(|| held.ranges());
                 if files.is_empty() {
                     let new = |_| spill.create_in_progress_file("rows to be sorted");
-                    files = (0..FILES).map(new).collect::<Result<Vec<_>>>()?;
-                    ranges = held.ranges();
+                    let count = ranges.count();
+                    files = (0..count).map(new).collect::<Result<Vec<_>>>()?;
+                    samples.resize_with(count, || Sample::of(SAMPLE.1 * FILES));
                 }
-                std::mem::take(&mut held).divide(&ranges, |file, part| {
-                    files[file].append_batch(&part)?;
+                std::mem::take(&mut held).divide(ranges, &mut samples, |range, rows| {
+                    files[range].append_batch(&rows)?;
                     Ok(())
                 })?;
             }
-            if files.is_empty() {
+            let (Some(ranges), false) = (ranges, files.is_empty()) else {
                 return held.send(sink).await;
-            }
-            held.divide(&ranges, |file, part| {
-                files[file].append_batch(&part)?;
+            };
+            held.divide(&ranges, &mut samples, |range, rows| {
+                files[range].append_batch(&rows)?;
                 Ok(())
             })?;
-            for file in &mut files {
+            for (range, (file, sample)) in files.iter_mut().zip(samples).enumerate() {
                 let Some(file) = file.finish()? else {
                     continue;
                 };
-                let rows = spill.read_spill_as_stream(file, None)?;
-                if !self.run(rows, depth + 1, sink).await? {
+                let mut rows = spill.read_spill_as_stream(file, None)?;
+                let taken = if ranges.is_one_key(range) {
+                    send(&mut rows, sink).await?
+                } else {
+                    let within = Some(ranges_in(sample));
+                    self.run(rows, (depth + 1, within), sink).await?
+                };
+                if !taken {
                     return Ok(false);
                 }
             }
@@ -151,6 +172,16 @@ impl Sort {
         }
         .boxed()
     }
+}
+
+/// Gives rows out as they come. False where nobody takes them any more.
+async fn send(rows: &mut SendableRecordBatchStream, sink: &Sink) -> Result<bool> {
+    while let Some(batch) = rows.next().await {
+        if sink.send(batch).await.is_err() {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// A row by the number of its batch and its own within it.
@@ -194,30 +225,29 @@ impl Held {
 
     /// Ranges that these rows divide evenly over.
     fn ranges(&self) -> Ranges {
-        let step = (self.rows / (FILES * SAMPLE)).max(1);
-        let mut sample: Vec<&[u8]> = self.places().step_by(step).map(|p| self.key(p)).collect();
-        sample.sort_unstable();
-        let first = |file: usize| {
-            sample
-                .get(file * sample.len() / FILES)
-                .map(|key| key.to_vec())
-        };
-        Ranges((1..FILES).filter_map(first).collect())
+        let mut sample = Sample::of(SAMPLE.0 * FILES);
+        self.places()
+            .for_each(|place| sample.see(|| self.key(place).to_vec()));
+        ranges_in(sample)
     }
 
-    /// Gives out the rows of each range that has some.
+    /// Gives out the rows of each range that has some; its sample sees their keys.
     fn divide(
         self,
         ranges: &Ranges,
+        samples: &mut [Sample<Vec<u8>>],
         mut give: impl FnMut(usize, RecordBatch) -> Result<()>,
     ) -> Result<()> {
-        let mut files = vec![vec![]; FILES];
+        let mut of_range = vec![vec![]; samples.len()];
         for place in self.places() {
-            files[ranges.of(self.key(place))].push(place);
+            let key = self.key(place);
+            let range = ranges.of(key);
+            samples[range].see(|| key.to_vec());
+            of_range[range].push(place);
         }
-        for (file, places) in files.into_iter().enumerate() {
+        for (range, places) in of_range.into_iter().enumerate() {
             if !places.is_empty() {
-                give(file, self.taken(places.into_iter())?)?;
+                give(range, self.taken(places.into_iter())?)?;
             }
         }
         Ok(())
@@ -261,13 +291,42 @@ impl Held {
     }
 }
 
+/// Ranges that the keys of a sample divide evenly over. A key that is a range and more is a range of its own.
+fn ranges_in(sample: Sample<Vec<u8>>) -> Ranges {
+    let keys = sample.sorted();
+    let first = |file: usize| keys.get(file * keys.len() / FILES);
+    let mut borders: Vec<Vec<u8>> = vec![];
+    for key in (1..FILES).filter_map(first) {
+        match borders.last() {
+            Some(last) if last == key => borders.push(after(key)),
+            Some(last) if last > key => {}
+            _ => borders.push(key.clone()),
+        }
+    }
+    Ranges(borders)
+}
+
+/// The least key that is greater.
+fn after(key: &[u8]) -> Vec<u8> {
+    [key, &[0]].concat()
+}
+
 /// Where the second and each further range of keys begins.
-#[derive(Default)]
 struct Ranges(Vec<Vec<u8>>);
 
 impl Ranges {
+    fn count(&self) -> usize {
+        self.0.len() + 1
+    }
+
     fn of(&self, key: &[u8]) -> usize {
         self.0.partition_point(|first| first.as_slice() <= key)
+    }
+
+    /// Whether no two keys of a range can differ.
+    fn is_one_key(&self, range: usize) -> bool {
+        let (first, next) = (range.checked_sub(1).map(|r| &self.0[r]), self.0.get(range));
+        first.is_some_and(|first| next == Some(&after(first)))
     }
 }
 
@@ -433,6 +492,48 @@ mod tests {
     async fn rows_that_all_say_the_same_end_as_well() {
         let ids = vec![Some("one and the same, which is not inlined".to_string()); 20_000];
         assert_eq!(sorted(&ids, 1).await, ids);
+    }
+
+    /// Bytes held at most while rows were sorted.
+    async fn most_held(ids: &[Option<String>], budget: usize) -> usize {
+        let field = SortField::new(DataType::Utf8View);
+        let most = Arc::default();
+        let sort = Sort {
+            keys: RowConverter::new(vec![field]).unwrap(),
+            columns: vec![0],
+            budget,
+            env: Arc::default(),
+            most: Arc::clone(&most),
+        };
+        let (sink, mut taken) = tokio::sync::mpsc::channel::<Result<RecordBatch>>(1);
+        let mut given = 0;
+        let count = async {
+            while let Some(batch) = taken.recv().await {
+                given += batch.unwrap().num_rows();
+            }
+        };
+        let rows = rows(ids);
+        let sorting = async move { sort.run(rows, (0, None), &sink).await.unwrap() };
+        tokio::join!(sorting, count);
+        assert_eq!(given, ids.len());
+        most.load(std::sync::atomic::Ordering::Relaxed)
+    }
+
+    #[tokio::test]
+    async fn no_more_is_held_where_rows_come_in_order_or_are_the_same() {
+        let budget = 1 << 21;
+        let id = |n: u64| Some(format!("an id too long to inline {n:09}"));
+        let ascending: Vec<_> = (0..400_000).map(id).collect();
+        let descending: Vec<_> = ascending.iter().rev().cloned().collect();
+        // Every second is of one key.
+        let hot = (0..400_000).map(|n| id(if n % 2 == 0 { 7 } else { n }));
+        let all = [ascending, descending, hot.collect()];
+        for ids in &all {
+            let most = most_held(ids, budget).await;
+            assert!(most < budget + (1 << 20), "{most}");
+        }
+        let sorted = sorted(&all[2], budget).await;
+        assert!(sorted.is_sorted());
     }
 
     #[tokio::test]

@@ -16,7 +16,7 @@ use datafusion::execution::spill_file::SpillFile;
 use datafusion::physical_plan::SpillManager;
 use datafusion::physical_plan::metrics::{ExecutionPlanMetricsSet, SpillMetrics};
 use datafusion::physical_plan::stream::{RecordBatchReceiverStream, RecordBatchStreamAdapter};
-use futures::stream;
+use futures::{StreamExt, stream};
 
 use super::ordered::compact;
 use crate::error::{Error, Result};
@@ -78,6 +78,17 @@ impl Spool {
             }
         }
         Ok(())
+    }
+
+    /// Adds all rows of a stream, and there are no more.
+    ///
+    /// # Errors
+    /// Those of the stream, and as [`Spool::push`].
+    pub async fn all(mut self, mut rows: SendableRecordBatchStream) -> Result<Spooled> {
+        while let Some(batch) = rows.next().await {
+            self.push(&batch?)?;
+        }
+        self.finish()
     }
 
     /// Bytes of the rows that make no batch yet.

@@ -11,22 +11,20 @@ use std::sync::Arc;
 
 use arrow::array::{Array, RecordBatch, StringViewArray};
 use arrow::datatypes::{Schema, SchemaRef};
-use chrono::NaiveDate;
 use datafusion::catalog::TableProvider;
-use datafusion::catalog::streaming::StreamingTable;
+use datafusion::common::runtime::SpawnedTask;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::common::utils::memory::get_record_batch_memory_size;
 use datafusion::dataframe::DataFrame;
-use datafusion::error::DataFusionError;
-use datafusion::execution::{SendableRecordBatchStream, TaskContext};
-use datafusion::logical_expr::{LogicalPlan, col, lit};
-use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
-use datafusion::physical_plan::streaming::PartitionStream;
+use datafusion::execution::SendableRecordBatchStream;
+use datafusion::logical_expr::{Expr, LogicalPlan, col, lit};
 use futures::future::try_join_all;
 use futures::{FutureExt, Stream, StreamExt, TryStreamExt, stream};
 use tokio::sync::Semaphore;
 
+use crate::engine::kept::Kept;
 use crate::engine::rows::{self, map};
+use crate::engine::sample::Sample;
 use crate::engine::spool::{self, Dividing, Spooled, shared};
 use crate::engine::{Engine, compact};
 use crate::error::{Error, Result};
@@ -56,8 +54,11 @@ const DIVIDING: usize = 16;
 /// The share of the memory that rows being sorted take, of all threads.
 const SORTING: usize = 4;
 
-/// Events of each day, and items of the catalogue for each day, by which ranges are found.
-const SAMPLE: usize = 20_000;
+/// Ids by which ranges are found, of events and of the catalogue.
+const SAMPLE: usize = 1 << 17;
+
+/// Events by which it is found how wide they are.
+const OF_WIDTH: usize = 20_000;
 
 impl By {
     /// What a file may be run for ranges of, if anything.
@@ -77,25 +78,25 @@ impl By {
 
     /// Where ranges begin, but the first: so many that each fits, as many at a time as there are threads, and what was made
     /// of one more. `read` are the columns that are read of events.
-    async fn starts(
-        self,
-        engine: &Engine,
-        threads: usize,
-        read: &str,
-        window: (NaiveDate, NaiveDate),
-    ) -> Result<Vec<String>> {
-        let (mut sample, width) = self.sample(engine, read, window).await?;
+    async fn starts(self, engine: &Engine, threads: usize, read: &str) -> Result<Vec<String>> {
+        let width = width(
+            engine,
+            &format!("select {read} from events limit {OF_WIDTH}"),
+        )
+        .await?;
+        let mut events = Sample::of(SAMPLE);
         let (count, bytes) = match self {
             By::Users => (
-                counted(engine, "select count(*) as n from events").await?,
+                self.see(engine, "events", &mut events).await?,
                 OF_EVENTS * width,
             ),
             By::Items => {
                 let all = "select item_id from events union all select item_id from items";
                 let n = "cast(approx_distinct(item_id) as bigint) as n";
+                let counted = engine.collect(&format!("select {n} from ({all})")).await?;
+                let items = map(&counted, |row| row.count("n"))?.iter().sum::<u64>();
                 let (bytes, ids) = OF_ITEM;
-                let items = counted(engine, &format!("select {n} from ({all})")).await?;
-                (items, bytes + ids * width)
+                (items as usize, bytes + ids * width)
             }
         };
         let of_range = engine.memory() / (threads + 1) / bytes.max(1);
@@ -103,52 +104,37 @@ impl By {
         if ranges == 1 {
             return Ok(vec![]);
         }
-        if self == By::Items {
-            let days = (window.1 - window.0).num_days() as usize + 1;
-            sample.extend(self.catalogue(engine, SAMPLE * days).await?);
-        }
-        sample.sort_unstable();
-        if self == By::Items {
-            sample.dedup();
-        }
-        let first = |range: usize| sample.get(range * sample.len() / ranges).cloned();
+        let keys = match self {
+            By::Users => events.sorted(),
+            By::Items => {
+                // Most items of the catalogue may have no events, and what events name may be in no catalogue.
+                let mut listed = Sample::of(SAMPLE);
+                self.see(engine, "events", &mut events).await?;
+                self.see(engine, "items", &mut listed).await?;
+                let mut items = [events.sorted(), listed.sorted()].concat();
+                items.sort_unstable();
+                items.dedup();
+                items
+            }
+        };
+        let first = |range: usize| keys.get(range * keys.len() / ranges).cloned();
         let mut first: Vec<String> = (1..ranges).filter_map(first).collect();
         first.dedup();
         Ok(first)
     }
 
-    /// Users or items of events, by which ranges are found, and how many bytes a row of what is read of events takes in memory.
-    async fn sample(
-        self,
-        engine: &Engine,
-        read: &str,
-        (from, to): (NaiveDate, NaiveDate),
-    ) -> Result<(Vec<String>, usize)> {
-        let (mut sample, mut rows, mut bytes) = (vec![], 0, 0);
-        for day in from.iter_days().take_while(|d| *d <= to) {
-            let some = format!("select {read} from events where ds = date '{day}' limit {SAMPLE}");
-            for batch in engine.collect(&some).await? {
-                bytes += get_record_batch_memory_size(&compact(&batch)?);
-                rows += batch.num_rows();
-                sample.extend(self.keys(&batch)?.iter().flatten().map(str::to_string));
-            }
+    /// Has a sample see whom or what the rows of a table are of; returns how many rows there are.
+    async fn see(self, engine: &Engine, of: &str, sample: &mut Sample<String>) -> Result<usize> {
+        let column = self.column();
+        let mut all = engine.stream(&format!("select {column} from {of}")).await?;
+        let mut rows = 0;
+        while let Some(batch) = all.next().await {
+            let keys = self.keys(&batch?)?;
+            rows += keys.len();
+            let known = keys.iter().flatten();
+            known.for_each(|key| sample.see(|| key.to_string()));
         }
-        Ok((sample, bytes.div_ceil(rows.max(1))))
-    }
-
-    /// Items of the catalogue, of which most may have no events, by which ranges are found: so many or somewhat fewer.
-    async fn catalogue(self, engine: &Engine, wanted: usize) -> Result<Vec<String>> {
-        let count = counted(engine, "select count(*) as n from items").await?;
-        let every = count / wanted.max(1) + 1;
-        let mut items = engine.stream("select item_id from items").await?;
-        let (mut sample, mut row) = (vec![], 0_usize);
-        while let Some(batch) = items.next().await {
-            let (of_batch, first) = (self.keys(&batch?)?, row);
-            row += of_batch.len();
-            let taken = (first.next_multiple_of(every)..row).step_by(every);
-            sample.extend(taken.map(|row| of_batch.value(row - first).to_string()));
-        }
-        Ok(sample)
+        Ok(rows)
     }
 
     /// Whether a table comes in order of the column.
@@ -186,7 +172,6 @@ impl Divided {
         threads: usize,
         files: impl Iterator<Item = &str>,
         later: &BTreeSet<&str>,
-        window: (NaiveDate, NaiveDate),
     ) -> Result<Self> {
         let mut read: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
         for sql in files {
@@ -207,7 +192,7 @@ impl Divided {
             }
         }
         let of_events = selects.get("events").map_or(by.column(), String::as_str);
-        let first = by.starts(engine, threads, of_events, window).await?;
+        let first = by.starts(engine, threads, of_events).await?;
         let mut divided = Divided {
             by,
             engine: engine.clone(),
@@ -242,8 +227,8 @@ impl Divided {
         let mut works = vec![];
         for rows in rows {
             let dividing = Dividing::over(Arc::clone(&spools), self.engine.memory() / DIVIDING);
-            let work = tokio::spawn(divided(rows, self.by, Arc::clone(&self.first), dividing));
-            works.push(work.map(|done| done.map_err(ended)?));
+            let work = divided(rows, self.by, Arc::clone(&self.first), dividing);
+            works.push(SpawnedTask::spawn(work).map(|done| done.map_err(ended)?));
         }
         try_join_all(works).await?;
         Ok(spool::finish(spools)?.into_iter().map(Arc::new).collect())
@@ -259,7 +244,7 @@ impl Divided {
     /// Rows in the place of a table of the session.
     fn set_aside(&self, name: &str, rows: Vec<Arc<Spooled>>) -> Result<()> {
         self.engine.context().deregister_table(name)?;
-        let rows = as_table(rows, None)?;
+        let rows = Arc::new(Kept::whole(rows));
         self.engine.context().register_table(name, rows)?;
         Ok(())
     }
@@ -269,16 +254,13 @@ impl Divided {
     /// # Errors
     /// Those of SQL and of spill files.
     pub async fn step(&mut self, name: &str, sql: &str) -> Result<()> {
-        let mut rows = self.engine.spilling_joins().stream(sql).await?;
+        let rows = self.engine.spilling_joins().stream(sql).await?;
         if rows.schema().index_of(self.by.column()).is_ok() {
             let ranges = self.spooled(vec![rows]).await?;
             return self.keep(name, ranges);
         }
-        let mut spool = self.engine.spool(rows.schema(), 0);
-        while let Some(batch) = rows.next().await {
-            spool.push(&batch?)?;
-        }
-        self.set_aside(name, vec![Arc::new(spool.finish()?)])
+        let spool = self.engine.spool(rows.schema(), 0);
+        self.set_aside(name, vec![Arc::new(spool.all(rows).await?)])
     }
 
     /// Runs divided files that read nothing of each other over one range after another. Of those that make tables, returns
@@ -337,7 +319,7 @@ impl Divided {
             let (divided, inputs, files) =
                 (divided.clone(), Arc::clone(&inputs), Arc::clone(&files));
             let running = Arc::clone(&running);
-            tokio::spawn(async move {
+            SpawnedTask::spawn(async move {
                 let _one = running.acquire().await;
                 divided.range(range, &inputs, &files).await
             })
@@ -354,20 +336,11 @@ impl Divided {
     ) -> Result<Vec<Vec<RecordBatch>>> {
         let session = self.engine.detached(None)?;
         for (name, input) in inputs {
-            let rows = match self.tables.get(name) {
-                Some(ranges) => {
-                    let read = input.columns.iter().map(String::as_str);
-                    let read = read.chain([self.by.column()]).collect();
-                    let rows = as_table(vec![Arc::clone(&ranges[range])], Some(&read))?;
-                    session.context().read_table(rows)?
-                }
-                None => self.looked_up(name, range).await?,
-            };
-            let rows = match input.readers {
-                1 => rows,
-                _ => rows.cache().await?,
-            };
-            session.context().register_table(name, rows.into_view())?;
+            let mut table = self.of_range(name, range).await?;
+            if input.readers > 1 {
+                table = self.unpacked(&session, table, &input.columns).await?;
+            }
+            session.context().register_table(name, table)?;
         }
         let budget = self.engine.memory() / SORTING / self.threads;
         let mut made = vec![];
@@ -385,15 +358,34 @@ impl Divided {
     }
 
     /// The rows that a range has of a table, or all of one that has no such column.
-    async fn looked_up(&self, name: &str, range: usize) -> Result<DataFrame> {
-        let frame = self.engine.context().table(name).await?;
-        match frame
-            .schema()
-            .has_column_with_unqualified_name(self.by.column())
-        {
-            true => self.within(frame, range),
-            false => Ok(frame),
+    async fn of_range(&self, name: &str, range: usize) -> Result<Arc<dyn TableProvider>> {
+        let mut frame = self.engine.context().table(name).await?;
+        let column = self.by.column();
+        if frame.schema().has_column_with_unqualified_name(column) {
+            frame = self.within(frame, range)?;
         }
+        let looked_up = frame.into_view();
+        Ok(match self.tables.get(name) {
+            Some(ranges) => Arc::new(Kept::some(looked_up, Arc::clone(&ranges[range]))),
+            None => looked_up,
+        })
+    }
+
+    /// A table of which some columns were unpacked, for several that read them.
+    async fn unpacked(
+        &self,
+        session: &Engine,
+        table: Arc<dyn TableProvider>,
+        columns: &BTreeSet<String>,
+    ) -> Result<Arc<dyn TableProvider>> {
+        let frame = session.context().read_table(Arc::clone(&table))?;
+        let columns: Vec<&str> = columns.iter().map(String::as_str).collect();
+        let rows = frame.select_columns(&columns)?.execute_stream().await?;
+        let spool = self.engine.spool(rows.schema(), usize::MAX);
+        Ok(Arc::new(Kept::some(
+            table,
+            Arc::new(spool.all(rows).await?),
+        )))
     }
 
     /// The rows of a range.
@@ -488,57 +480,14 @@ async fn divided(
     dividing.end()
 }
 
-/// Rows as a table of one partition, with those of its columns that are read, or all.
-fn as_table(
-    rows: Vec<Arc<Spooled>>,
-    read: Option<&BTreeSet<&str>>,
-) -> Result<Arc<dyn TableProvider>> {
-    let schema = rows.first().map(|rows| Arc::clone(rows.schema()));
-    let schema = schema.unwrap_or_else(|| Arc::new(Schema::empty()));
-    let is_read = |name: &str| read.is_none_or(|read| read.contains(name));
-    let columns: Vec<usize> = (0..schema.fields().len())
-        .filter(|column| is_read(schema.field(*column).name()))
-        .collect();
-    let schema = Arc::new(schema.project(&columns)?);
-    let chain = Chain {
-        schema: Arc::clone(&schema),
-        rows,
-        columns,
-    };
-    Ok(Arc::new(StreamingTable::try_new(
-        schema,
-        vec![Arc::new(chain)],
-    )?))
-}
-
-/// Some columns of the rows of one spool after those of another.
-#[derive(Debug)]
-struct Chain {
-    schema: SchemaRef,
-    rows: Vec<Arc<Spooled>>,
-    columns: Vec<usize>,
-}
-
-impl PartitionStream for Chain {
-    fn schema(&self) -> &SchemaRef {
-        &self.schema
+/// How many bytes a row of a query takes in memory.
+async fn width(engine: &Engine, sql: &str) -> Result<usize> {
+    let (mut bytes, mut rows) = (0, 0_usize);
+    for batch in engine.collect(sql).await? {
+        bytes += get_record_batch_memory_size(&compact(&batch)?);
+        rows += batch.num_rows();
     }
-
-    fn execute(&self, _: Arc<TaskContext>) -> SendableRecordBatchStream {
-        let columns = self.columns.clone();
-        let rows = stream::iter(self.rows.clone());
-        let rows = rows.map(move |rows| Ok::<_, DataFusionError>(rows.rows_of(columns.clone())?));
-        let rows = rows.try_flatten();
-        Box::pin(RecordBatchStreamAdapter::new(
-            Arc::clone(&self.schema),
-            rows,
-        ))
-    }
-}
-
-async fn counted(engine: &Engine, sql: &str) -> Result<usize> {
-    let count = map(&engine.collect(sql).await?, |row| row.count("n"))?;
-    Ok(usize::try_from(count.iter().sum::<u64>()).unwrap_or(usize::MAX))
+    Ok(bytes.div_ceil(rows.max(1)))
 }
 
 /// The tables that a plan reads, and their columns that it reads.
@@ -549,6 +498,8 @@ fn scanned(plan: &LogicalPlan) -> Result<BTreeMap<String, BTreeSet<String>>> {
             let columns = read.entry(scan.table_name.table().to_string()).or_default();
             let fields = scan.projected_schema.fields().iter();
             columns.extend(fields.map(|f| f.name().clone()));
+            let filtered = scan.filters.iter().flat_map(Expr::column_refs);
+            columns.extend(filtered.map(|c| c.name.clone()));
         }
         Ok(TreeNodeRecursion::Continue)
     })?;

@@ -6,16 +6,21 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::sync::Arc;
 
 use chrono::NaiveDate;
 use futures::{StreamExt, TryFutureExt, TryStreamExt, stream};
 
 use super::divide::{By, Divided, File, ended};
+use crate::engine::kept::Kept;
 use crate::engine::{Engine, Library, Options};
 use crate::error::{Error, Result};
 use crate::heap;
 use crate::privacy::EVERYBODY_ELSE;
 use crate::warehouse::{Table, store, table};
+
+/// The share of the memory that rows of a step take before they go to a file.
+const HELD: usize = 16;
 
 /// Table and rows of each feature table written, by name.
 pub type Written = Vec<(String, u64)>;
@@ -30,18 +35,17 @@ pub async fn run(
     snapshot: &Path,
     window: (NaiveDate, NaiveDate),
 ) -> Result<Written> {
-    let stage = Making::of(library, options, snapshot, window).await?;
-    if is_tight(options.memory, snapshot, window)? {
-        return stage.by_ranges(options.threads, window).await;
-    }
-    match stage.at_once().await {
-        Err(e) if e.is_short_of_memory() => {
-            tracing::info!(error = %e, "features: once more by ranges of users");
-            let stage = Making::of(library, options, snapshot, window).await?;
-            stage.by_ranges(options.threads, window).await
+    let stage = || Making::of(library, options, snapshot, window);
+    if !is_tight(options.memory, snapshot, window)? {
+        match stage().await?.at_once().await {
+            Err(e) if e.is_short_of_memory() => {
+                tracing::info!(error = %e, "features: once more by ranges of users");
+                heap::give_back();
+            }
+            done => return done,
         }
-        done => done,
     }
+    stage().await?.by_ranges(options.threads).await
 }
 
 /// The files being run.
@@ -114,8 +118,8 @@ impl<'a> Making<'a> {
         Ok(())
     }
 
-    /// Works out the steps that files read, be it through others, and holds them in memory: several may read one.
-    async fn hold_steps(&self, files: &[Sql<'_>]) -> Result<()> {
+    /// Works out the steps that files read, be it through others, and keeps them: several may read one.
+    async fn keep_steps(&self, files: &[Sql<'_>]) -> Result<()> {
         let mut read = BTreeSet::new();
         for (_, sql) in files {
             read.extend(self.engine.inputs(sql)?);
@@ -126,11 +130,20 @@ impl<'a> Making<'a> {
             }
         }
         for (name, sql) in self.steps().filter(|(name, _)| read.contains(*name)) {
-            let failed = |e: Error| e.context(self.place(name));
-            let rows = self.engine.query(sql).await.map_err(failed)?.cache().await;
-            let rows = rows.map_err(|e| failed(e.into()))?;
-            self.engine.replace_with(name, rows).map_err(failed)?;
+            let kept = self.keep_step(name, sql).await;
+            kept.map_err(|e| e.context(self.place(name)))?;
         }
+        Ok(())
+    }
+
+    async fn keep_step(&self, name: &str, sql: &str) -> Result<()> {
+        let rows = self.engine.stream(sql).await?;
+        let spool = self
+            .engine
+            .spool(rows.schema(), self.engine.memory() / HELD);
+        let kept = Kept::whole(vec![Arc::new(spool.all(rows).await?)]);
+        self.engine.context().deregister_table(name)?;
+        self.engine.context().register_table(name, Arc::new(kept))?;
         Ok(())
     }
 
@@ -138,7 +151,7 @@ impl<'a> Making<'a> {
     async fn at_once(&self) -> Result<Written> {
         let mut written = vec![];
         for wave in waves(&self.engine, &self.files)? {
-            self.hold_steps(&wave).await?;
+            self.keep_steps(&wave).await?;
             let mut works = vec![];
             for (name, sql) in &wave {
                 let place = self.place(name);
@@ -164,13 +177,13 @@ impl<'a> Making<'a> {
     }
 
     /// The files run over ranges of users: where there is room that takes a little longer, and otherwise it is the only way.
-    async fn by_ranges(&self, threads: usize, window: (NaiveDate, NaiveDate)) -> Result<Written> {
+    async fn by_ranges(&self, threads: usize) -> Result<Written> {
         self.view_steps().await?;
         let files = self.files.iter().map(|(_, sql)| *sql);
         let files = files.filter(|sql| By::of(sql) == Some(By::Users));
         let later = self.files.iter().map(|(name, _)| *name).collect();
         let engine = &self.engine;
-        let mut divided = Divided::of(By::Users, engine, threads, files, &later, window).await?;
+        let mut divided = Divided::of(By::Users, engine, threads, files, &later).await?;
         let mut written = vec![];
         for (together, alone) in passes(&self.engine, &self.files)? {
             let files = together.iter().map(|file| self.file(file));
@@ -184,7 +197,7 @@ impl<'a> Making<'a> {
                 let rows = match (table(name), By::of(sql)) {
                     (None, _) => divided.step(name, sql).await.map(|()| None),
                     (Some(table), Some(By::Items)) => {
-                        self.by_items(table, sql, threads, window).await.map(Some)
+                        self.by_items(table, sql, threads).await.map(Some)
                     }
                     (Some(table), _) => {
                         let dir = store::replace(self.snapshot, table, &self.ds)?;
@@ -204,16 +217,10 @@ impl<'a> Making<'a> {
     }
 
     /// Makes a table by a file that is divided by items: as a whole where all items fit, else over ranges of them.
-    async fn by_items(
-        &self,
-        table: &'static Table,
-        sql: &str,
-        threads: usize,
-        window: (NaiveDate, NaiveDate),
-    ) -> Result<u64> {
+    async fn by_items(&self, table: &'static Table, sql: &str, threads: usize) -> Result<u64> {
         let (engine, files) = (&self.engine, [sql].into_iter());
         let none = BTreeSet::new();
-        let mut divided = Divided::of(By::Items, engine, threads, files, &none, window).await?;
+        let mut divided = Divided::of(By::Items, engine, threads, files, &none).await?;
         if divided.ranges() == 1 {
             let dir = store::replace(self.snapshot, table, &self.ds)?;
             return engine.write(sql, table, &dir).await;

@@ -10,6 +10,7 @@ use recost::attribution::stage::{self as attribution, Work};
 use recost::config::Pipeline;
 use recost::engine::{Engine, Library, Options};
 use recost::features::stage;
+use recost::warehouse::TableWriter;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
@@ -55,6 +56,32 @@ impl Night {
         files.concat()
     }
 
+    /// Writes the events of each day anew, sorted by user.
+    fn sort_events(&self, runtime: &Runtime) {
+        let much = Options {
+            memory: 2 << 30,
+            ..self.options.clone()
+        };
+        let engine = Engine::open(&much, Some(self.dir.path()), None).unwrap();
+        let events = recost::warehouse::table("events").unwrap();
+        for day in std::fs::read_dir(self.dir.path().join("events")).unwrap() {
+            let dir = day.unwrap().path();
+            let ds = dir
+                .file_name()
+                .unwrap()
+                .to_str()
+                .unwrap()
+                .replace("ds=", "");
+            let sql = format!("select * from events where ds = date '{ds}' order by user_id");
+            let rows = runtime.block_on(engine.collect(&sql)).unwrap();
+            std::fs::remove_dir_all(&dir).unwrap();
+            std::fs::create_dir(&dir).unwrap();
+            let mut writer = TableWriter::create(events, &dir.join("part-0.parquet")).unwrap();
+            rows.iter().for_each(|batch| writer.write(batch).unwrap());
+            writer.finish().unwrap();
+        }
+    }
+
     /// The rows of a table as they lie in its files, or in an order.
     fn rows(&self, runtime: &Runtime, table: &str, order: &str) -> RecordBatch {
         let engine = Engine::open(&self.options, Some(self.dir.path()), None).unwrap();
@@ -86,9 +113,21 @@ fn little_memory_does_not_show_in_features_or_in_what_recommendations_cost_and_b
     // Several ranges of users, and of items.
     assert!(count("select count(*) from events") > 2 * LITTLE / 512);
     assert!(count("select count(distinct item_id) from items") > LITTLE / 512);
-    for night in [&little, &much] {
+    // Where memory is little, a file of the project's names columns that it does not need, and events are sorted by user.
+    let project = tempfile::tempdir().unwrap();
+    std::fs::create_dir(project.path().join("features")).unwrap();
+    let shipped = much.library.get("features/interactions.sql").unwrap();
+    let all = "from events\n    where ";
+    assert!(shipped.contains(all));
+    let named = "from (select *, event_id || session_id as unread from events)
+        where ds > date '2000-01-01' and event_type is not null and ";
+    let named = shipped.replace(all, named);
+    std::fs::write(project.path().join("features/interactions.sql"), named).unwrap();
+    let own = Library::load(project.path()).unwrap();
+    little.sort_events(&runtime);
+    for (night, library) in [(&little, &own), (&much, &much.library)] {
         let (options, snapshot) = (&night.options, night.dir.path());
-        let made = stage::run(&night.library, options, snapshot, night.window());
+        let made = stage::run(library, options, snapshot, night.window());
         runtime.block_on(made).unwrap();
     }
     for table in ["interactions", "sessions", "user_features", "item_features"] {
