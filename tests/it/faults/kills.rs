@@ -1,178 +1,54 @@
-//! Nights that die or are ended: at any time, and at each step of publishing.
+//! Nights that die or are ended, at any time.
 
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
 use std::process::Output;
 use std::time::Duration;
 
+use super::calls::{Call, Then};
 use super::oracle::{self, Tables, names};
-use super::world::{NIGHTS, Working, World, twin};
+use super::world::{NIGHTS, World, twin};
 use super::{Dice, budget};
 use crate::shop::text;
 
-/// When a night is ended.
+/// When something happens to a night.
 #[derive(Debug, Clone, Copy)]
 pub enum When {
     /// So long after its start.
     After(Duration),
-    /// As soon as a step of publishing is seen in the folder.
-    At(Step),
+    /// Just before a call.
+    At(Call),
 }
-
-/// What can be seen of publishing, in its order.
-#[derive(Debug, Clone, Copy)]
-pub enum Step {
-    /// The stages are done.
-    Checked,
-    /// The first files have the names of their content.
-    Named,
-    /// All files have.
-    AllNamed,
-    /// The snapshot has its own name.
-    Settled,
-    /// The link that is to replace `current` is there.
-    Linked,
-    /// `current` leads to the snapshot.
-    Switched,
-    /// `current.json` does.
-    Pointed,
-    /// An older snapshot is gone.
-    Retired,
-    /// The run is done in the ledger.
-    Closed,
-    /// What its stages wrote is gone.
-    Discarded,
-}
-
-const STEPS: [Step; 10] = [
-    Step::Checked,
-    Step::Named,
-    Step::AllNamed,
-    Step::Settled,
-    Step::Linked,
-    Step::Switched,
-    Step::Pointed,
-    Step::Retired,
-    Step::Closed,
-    Step::Discarded,
-];
 
 impl When {
     /// Any time of a night, more often while it publishes than that would be by chance.
     pub fn any(dice: &mut Dice) -> Self {
-        match dice.below(3) {
-            0 => When::At(*dice.of_these(&STEPS)),
+        match dice.below(2) {
+            0 => When::At(Call::any_change(dice)),
             _ => When::After(twin().took.mul_f64(1.2 * dice.share())),
         }
     }
+}
 
-    /// Waits for it.
-    pub fn wait(self, world: &World, run: &mut Working) {
-        match self {
-            When::After(span) => run.wait(span),
-            When::At(step) => {
-                let seen = Seen::of(&world.warehouse());
-                run.watch(|| seen.sees(step));
-            }
+/// Runs night `n` until it gets a signal.
+fn until(world: &World, n: usize, when: When, signal: i32) -> Output {
+    match when {
+        When::At(call) => world.run_to(NIGHTS[n], call, Then::Signal(signal)),
+        When::After(span) => {
+            let mut run = world.start(NIGHTS[n]);
+            run.wait(span);
+            run.signal(&format!("-{signal}"));
+            run.end()
         }
     }
-}
-
-/// The folder as it was when the run began.
-struct Seen {
-    root: PathBuf,
-    whole: Vec<String>,
-    current: Option<PathBuf>,
-    pointer: Option<u64>,
-}
-
-impl Seen {
-    fn of(root: &Path) -> Self {
-        Seen {
-            root: root.to_path_buf(),
-            whole: whole(root),
-            current: std::fs::read_link(root.join("current")).ok(),
-            pointer: inode(&root.join("current.json")),
-        }
-    }
-
-    fn sees(&self, step: Step) -> bool {
-        let root = &self.root;
-        let ending = |end: &str| {
-            let entries = std::fs::read_dir(root.join("snapshots")).ok()?;
-            let mut paths = entries.filter_map(|e| Some(e.ok()?.path()));
-            paths.find(|p| p.to_string_lossy().ends_with(end))
-        };
-        let named = |table: &str| {
-            let Some(dir) = ending(".staging") else {
-                return false;
-            };
-            let parts = std::fs::read_dir(dir.join(table))
-                .into_iter()
-                .flatten()
-                .flatten();
-            let files = parts.flat_map(|p| std::fs::read_dir(p.path()).into_iter().flatten());
-            files
-                .flatten()
-                .any(|f| f.file_name().to_string_lossy().contains(".x"))
-        };
-        match step {
-            Step::Checked => ending(".stages").is_some_and(|dir| dir.join("check").exists()),
-            Step::Named => named("allocations"),
-            Step::AllNamed => named("user_features"),
-            Step::Settled => whole(root).iter().any(|name| !self.whole.contains(name)),
-            Step::Linked => root.join("current.new").symlink_metadata().is_ok(),
-            Step::Switched => std::fs::read_link(root.join("current")).ok() != self.current,
-            Step::Pointed => inode(&root.join("current.json")) != self.pointer,
-            Step::Retired => {
-                let now = whole(root);
-                self.whole.iter().any(|name| !now.contains(name))
-            }
-            Step::Closed => {
-                std::fs::read_link(root.join("current")).ok() != self.current
-                    && !names_of(&root.join("runs"))
-                        .iter()
-                        .any(|n| n.ends_with(".lock"))
-            }
-            Step::Discarded => {
-                std::fs::read_link(root.join("current")).ok() != self.current
-                    && ending(".stages").is_none()
-            }
-        }
-    }
-}
-
-/// [`names`] of a folder in which files come and go.
-fn names_of(dir: &Path) -> Vec<String> {
-    let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
-    entries
-        .map(|e| e.file_name().to_string_lossy().into_owned())
-        .collect()
-}
-
-fn whole(root: &Path) -> Vec<String> {
-    let mut names = names_of(&root.join("snapshots"));
-    names.retain(|name| !name.contains('.'));
-    names
-}
-
-fn inode(path: &Path) -> Option<u64> {
-    Some(path.metadata().ok()?.ino())
 }
 
 /// Runs night `n` and kills it; gives what it said.
 pub fn kill(world: &World, n: usize, when: When) -> Output {
-    let mut run = world.start(NIGHTS[n]);
-    when.wait(world, &mut run);
-    run.kill()
+    until(world, n, when, libc::SIGKILL)
 }
 
 /// Runs night `n` and has SIGTERM end it.
 pub fn terminate(world: &World, n: usize, when: When) -> Output {
-    let mut run = world.start(NIGHTS[n]);
-    when.wait(world, &mut run);
-    run.terminate();
-    let out = run.end();
+    let out = until(world, n, when, libc::SIGTERM);
     // In its first milliseconds the program does not listen yet, and the signal ends it.
     let code = out.status.code();
     assert!(
@@ -210,32 +86,6 @@ fn a_night_is_killed_at_any_time_again_and_again() {
         }
     }
     println!("{done} kills, {hits} of them before the end");
-}
-
-#[test]
-fn a_night_is_killed_at_each_step_of_publishing() {
-    let mut seen = vec![];
-    for round in 0..budget(1).div_ceil(STEPS.len()) {
-        let mut world = World::after_the_first();
-        let mut n = 1;
-        for step in STEPS {
-            if n == NIGHTS.len() {
-                n = 1;
-                world = World::after_the_first();
-            }
-            let before = Tables::of(&world.warehouse());
-            let was = world.current();
-            let out = kill(&world, n, When::At(step));
-            let said = format!("SIGKILL at {step:?}, round {round}");
-            let published =
-                oracle::whole(&world, was.as_deref(), &before, &twin().tables[n], &said);
-            seen.push((step, out.status.code().is_none(), published));
-            world.make_good(n, &said);
-            n += 1;
-        }
-    }
-    println!("step, killed in time, published: {seen:?}");
-    assert!(seen.iter().any(|(_, killed, _)| *killed), "{seen:?}");
 }
 
 #[test]

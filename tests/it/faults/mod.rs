@@ -5,6 +5,7 @@
 //! `RECOST_FAULTS` sets how many faults each test tries, `RECOST_SEED` the seed; a test that fails says which it had.
 //! `RECOST_FAULTS_DEVICE` is the device that nights train on, `cpu` unless it is set.
 
+mod calls;
 mod dates;
 mod disk;
 mod exports;

@@ -3,9 +3,11 @@
 use std::fs::File;
 use std::io::Read;
 use std::process::Command;
+use std::time::Duration;
 
 use recost::warehouse::Warehouse;
 
+use super::calls::{Call, Then};
 use super::kills::{When, kill};
 use super::oracle::{self, Tables};
 use super::world::{NIGHTS, World, twin};
@@ -124,9 +126,13 @@ fn a_copy_that_was_made_while_a_night_published_can_be_gone_on_from() {
     for _ in 0..budget(1) {
         let world = World::after_the_first();
         let mut copied = World::after_the_first();
-        let mut run = world.start(NIGHTS[1]);
-        When::any(&mut dice).wait(&world, &mut run);
         std::fs::remove_dir_all(copied.warehouse()).unwrap();
+        let call = Call::any_change(&mut dice);
+        let mut run = world.start_to(NIGHTS[1], call, Then::Signal(libc::SIGSTOP));
+        while !run.is_stopped() && !run.ended() {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        run.signal("-CONT");
         // Files that go meanwhile are no failure of a backup.
         let _ = Command::new("cp")
             .arg("-a")

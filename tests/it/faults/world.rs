@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
+use super::calls::{Call, Then};
 use super::oracle::{self, Tables};
 use crate::shop::{recost, text};
 
@@ -176,10 +177,19 @@ impl World {
 
     /// A night in the background.
     pub fn start(&self, night: &str) -> Working {
-        let args = ["run", "pipeline.toml", "--date", night];
-        let child = self.command(&args).spawn().unwrap();
-        let since = Instant::now();
-        Working { child, since }
+        Working::new(self.command(&["run", "pipeline.toml", "--date", night]))
+    }
+
+    /// A night to a call at which something happens to it, and from there to its end.
+    pub fn run_to(&self, night: &str, call: Call, then: Then) -> Output {
+        self.start_to(night, call, then).end()
+    }
+
+    /// The same in the background.
+    pub fn start_to(&self, night: &str, call: Call, then: Then) -> Working {
+        let mut command = self.command(&["run", "pipeline.toml", "--date", night]);
+        call.set(&mut command, then);
+        Working::new(command)
     }
 
     /// A night to its end.
@@ -215,6 +225,13 @@ pub struct Working {
 }
 
 impl Working {
+    fn new(mut command: Command) -> Self {
+        Working {
+            child: command.spawn().unwrap(),
+            since: Instant::now(),
+        }
+    }
+
     pub fn ended(&mut self) -> bool {
         assert!(self.since.elapsed() < PATIENCE, "it does not end");
         self.child.try_wait().unwrap().is_some()
@@ -242,10 +259,20 @@ impl Working {
         }
     }
 
-    pub fn terminate(&mut self) {
+    pub fn signal(&mut self, name: &str) {
         let pid = self.child.id().to_string();
         // It may have ended just now.
-        let _ = Command::new("kill").args(["-TERM", &pid]).output();
+        let _ = Command::new("kill").args([name, &pid]).output();
+    }
+
+    /// Whether SIGSTOP has stopped it.
+    pub fn is_stopped(&self) -> bool {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id()));
+        // After the name, which may have blanks itself: the state.
+        let state = stat
+            .ok()
+            .and_then(|s| Some(s.rsplit_once(") ")?.1.starts_with('T')));
+        state.unwrap_or(false)
     }
 
     /// Ends it as `kill -9` does, and gives what it said until then.
