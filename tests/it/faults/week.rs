@@ -33,6 +33,7 @@ fn a_week_with_faults_in_each_night_ends_with_the_tables_of_a_week_without() {
         // Every other week publishes to a store.
         let mut there = (week % 2 == 1 || (left == few && dice.below(2) == 0)).then(Store::start);
         let mut world = World::before_the_first();
+        world.as_it_is_scheduled();
         if let Some(store) = &there {
             store.join(&world);
         }

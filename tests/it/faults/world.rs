@@ -133,6 +133,16 @@ impl World {
         world
     }
 
+    /// With what a pipeline file has that says nothing of it: retries, and a report after each run.
+    pub fn as_it_is_scheduled(&self) {
+        let mut pipeline = std::fs::read_to_string(self.file("pipeline.toml")).unwrap();
+        for line in ["retries = 0\n", "[report]\nafter_run = false\n"] {
+            assert!(pipeline.contains(line));
+            pipeline = pipeline.replace(line, "");
+        }
+        std::fs::write(self.file("pipeline.toml"), pipeline).unwrap();
+    }
+
     /// A copy of the project as it is after the first night.
     pub fn after_the_first() -> Self {
         let world = World::empty();
