@@ -21,7 +21,7 @@ mod stages;
 pub mod stand;
 pub mod unchanged;
 
-pub(crate) use resume::forget as forget_unfinished;
+pub(crate) use resume::{forget as forget_unfinished, readable as finished_stages};
 
 use std::fmt;
 use std::str::FromStr;
