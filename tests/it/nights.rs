@@ -518,6 +518,29 @@ fn a_column_whose_type_became_narrower_stops_the_run_until_it_may() {
 }
 
 #[test]
+fn an_event_in_a_later_days_export_is_told_by_the_run_and_by_status() {
+    let clicks = five_nights();
+    let (_, json) = clicks.status();
+    assert_eq!(json["sources"][0]["late_rows"], 0);
+    let export = std::fs::read_to_string(clicks.export(31)).unwrap();
+    let late = "late,2026-10-29T12:00:00Z,ana,,view,item-1,,,,,,,,,,\n";
+    std::fs::write(clicks.export(31), export + late).unwrap();
+    let said = clicks.run(31);
+    assert!(
+        said.contains("0 duplicates, 1 late, 0 quarantined"),
+        "{said}"
+    );
+    let (code, json) = clicks.status();
+    assert_eq!((code, &json["sources"][0]["late_rows"]), (0, &1.into()));
+    let status = clicks.recost(&["status", "pipeline.toml", "--date", "2026-10-31"]);
+    let said = text(&status.stdout);
+    assert!(
+        said.contains("0 quarantined, the newest with 1 late event;"),
+        "{said}"
+    );
+}
+
+#[test]
 fn a_plan_for_machines_says_why_and_what_it_took_last_time() {
     let clicks = five_nights();
     let plan = |date: &str| -> Value {
