@@ -1,4 +1,5 @@
-//! Texts of the data, whoever wrote them, are texts in the reports: no element or attribute of a page, no formula of a table.
+//! Texts of the data, whoever wrote them, are texts in the reports and in what is exported: no element or attribute of a page, no
+//! formula of a table.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -245,4 +246,32 @@ fn texts_of_the_data_stay_texts_in_page_and_tables() {
         cells += made;
     }
     assert!(cells > 0, "none of them came into a table");
+    exported_cells_are_no_formulas(&shop);
+}
+
+/// The CSV of `recost sql` and `recost export`, and with `--raw`, which leaves texts as they are.
+fn exported_cells_are_no_formulas(shop: &Shop) {
+    let ok = |args: &[&str]| {
+        let out = shop.recost(args);
+        assert!(out.status.success(), "{}", text(&out.stderr));
+        out.stdout
+    };
+    let sql = "select distinct service_name as \"=head\", cast(-1.5 as double) as n, -2 as m from charges";
+    let sql = ["sql", "pipeline.toml", sql, "--format", "csv"];
+    let export = ["export", "pipeline.toml", "--to", "out", "--format", "csv"];
+    let focus = || fs::read(shop.file("out/billing_period=2026-10/focus.csv")).unwrap();
+    for (raw, is_raw) in [(&[][..], false), (&["--raw"], true)] {
+        let rows = ok(&[&sql[..], raw].concat());
+        ok(&[&export[..], raw].concat());
+        for csv in [&rows, &focus()] {
+            let (risky, made) = formulas(csv);
+            assert_eq!(risky.is_empty(), !is_raw, "{risky:?}");
+            assert!(is_raw || made > 0, "none of them came into a table");
+        }
+        assert!(
+            text(&rows).contains(",-1.5,-2\n"),
+            "numbers are as they were"
+        );
+        assert_eq!(text(&rows).starts_with("=head,"), is_raw);
+    }
 }
