@@ -24,9 +24,13 @@ use crate::ingest::partitions::Target;
 use crate::ingest::reader::SourceFile;
 use crate::model::file;
 use crate::money::{Currency, Money, present};
-use crate::privacy::Guard;
+use crate::pipeline::finished_stages as are_finished_stages;
+use crate::pipeline::ledger::Ledger;
+use crate::privacy::{Forgotten, Guard};
 use crate::warehouse::pointer::Pointer;
-use crate::warehouse::{lease, manifest, table};
+use crate::warehouse::{evolution, lease, manifest, mirror, table};
+use crate::watch::lineage::parent::Named;
+use crate::watch::trace;
 
 /// A pipeline file.
 pub fn pipeline(data: &[u8]) {
@@ -138,7 +142,7 @@ fn read(name: &str, data: &[u8], optional: &[&str]) {
 }
 
 /// What is wrong with a file is a matter of the file.
-fn told(outcome: Result<usize>) {
+fn told<T>(outcome: Result<T>) {
     if let Err(error) = outcome {
         assert_eq!(error.kind(), Kind::Contract, "{error}");
     }
@@ -220,14 +224,19 @@ impl Ready {
 }
 
 fn with_file(name: &str, data: &[u8], work: impl FnOnce(InputFile)) {
+    in_folder(name, data, |dir| {
+        if let Ok(input) = InputFile::open(dir.join(name), dir) {
+            work(input);
+        }
+    });
+}
+
+fn in_folder(name: &str, data: &[u8], work: impl FnOnce(&Path)) {
     let Ok(dir) = tempfile::tempdir() else {
         return;
     };
-    let path = dir.path().join(name);
-    if std::fs::write(&path, data).is_ok()
-        && let Ok(input) = InputFile::open(path, dir.path())
-    {
-        work(input);
+    if std::fs::write(dir.path().join(name), data).is_ok() {
+        work(dir.path());
     }
 }
 
@@ -316,4 +325,50 @@ pub fn store_objects(data: &[u8]) {
         }
     }
     lease::readable(data);
+}
+
+/// What a snapshot says that its tables promise.
+pub fn contracts(data: &[u8]) {
+    in_folder("contracts.json", data, |snapshot| {
+        told(evolution::check(snapshot));
+    });
+}
+
+/// The finished stages that a run which ended in the middle left.
+pub fn finished_stages(data: &[u8]) {
+    if let Ok(text) = std::str::from_utf8(data) {
+        are_finished_stages(text);
+    }
+}
+
+/// What a folder remembers of its store.
+pub fn mirror_state(data: &[u8]) {
+    drop(serde_json::from_slice::<mirror::State>(data));
+}
+
+/// The ledger of a run, or of all runs of a month.
+pub fn run_ledger(data: &[u8]) {
+    in_folder("2026-10.parquet", data, |dir| {
+        drop(Ledger::read_all(&dir.join("2026-10.parquet")));
+    });
+}
+
+/// The list of the forgotten.
+pub fn forgotten(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else {
+        return;
+    };
+    if let Some(list) = Forgotten::parse(text) {
+        list.has("u00001");
+        assert!(list.is_empty() || text.len() > 64, "people from nowhere");
+        assert!(list.pending() <= text.lines().count());
+    }
+}
+
+/// What a scheduler says by variables of the environment: of which trace and of which run a run is a part, and headers.
+pub fn environment(data: &[u8]) {
+    let text = String::from_utf8_lossy(data);
+    drop(trace::Parent::of(&text));
+    drop(Named::parse(&text));
+    drop(trace::pairs(&text));
 }

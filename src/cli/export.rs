@@ -21,6 +21,9 @@ pub struct Args {
     /// How the files are written.
     #[arg(long, value_enum, default_value_t = Format::Parquet)]
     format: Format,
+    /// CSV for programs: texts as they are, also those that a spreadsheet takes for formulas.
+    #[arg(long)]
+    raw: bool,
 }
 
 /// Runs the command.
@@ -30,7 +33,7 @@ pub async fn run(args: &Args, printer: &mut Printer) -> Result<()> {
         &pipeline,
         &library,
         args.period.as_deref(),
-        args.format,
+        (args.format, args.raw),
         &args.to,
     )
     .await?;

@@ -14,7 +14,7 @@ use crate::attribution::stage::Work;
 use crate::compute;
 use crate::config::{Pipeline, SourceKind};
 use crate::engine::{Engine, Library, Options};
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::ingest::{self, Planned, Survey};
 use crate::model::former;
 use crate::pipeline::ledger::Entry;
@@ -58,7 +58,12 @@ pub async fn run(args: &Args, printer: &mut Printer) -> Result<()> {
     let options = Options::of(&pipeline, date);
     let engine = Engine::open(&options, snapshot.as_deref(), Some(&warehouse.runs()))?;
     let last = runs::newest(&engine, &warehouse, 1).await?.pop();
-    let survey = ingest::survey(&engine, &pipeline, &library, date).await?;
+    let survey = ingest::survey(&engine, &pipeline, &library, date).await;
+    let survey = survey.inspect_err(|e| {
+        if args.json && e.kind() == Kind::SourceMissing {
+            printer.result(&format!("{:#}", lacking(&pipeline, date)));
+        }
+    })?;
     let nights = nights::nights(&pipeline, &engine, &warehouse, (None, date)).await?;
     let before = last_time(&engine, &warehouse).await?;
     let unchanged = unchanged(&pipeline, &library, date, &selection, &survey)?;
@@ -88,15 +93,17 @@ pub async fn run(args: &Args, printer: &mut Printer) -> Result<()> {
         for stage in &stages {
             let last = before.get(stage.name());
             let mut replaces = serde_json::Map::new();
-            for name in stage.tables() {
+            let tables = tables(*stage, &pipeline, snapshot.as_deref(), date)?;
+            for name in &tables {
                 let written = written(*stage, name, (&window, date), snapshot.as_deref(), &survey)?;
                 replaces.insert((*name).to_string(), written.json());
             }
             shown.push(serde_json::json!({
-                "stage": stage.name(), "writes": stage.tables(), "why": why(*stage, &nights, &pending),
+                "stage": stage.name(), "writes": tables, "why": why(*stage, &nights, &pending),
                 "replaces": replaces,
                 "last_time": last.map(|e| serde_json::json!({
                     "seconds": e.seconds(), "rows": e.rows, "started_at": e.started_at,
+                    "read": read(e).map(|(rows, bytes)| serde_json::json!({"rows": rows, "bytes": bytes})),
                 })),
             }));
         }
@@ -188,7 +195,7 @@ pub async fn run(args: &Args, printer: &mut Printer) -> Result<()> {
             _ => {
                 let why = why(stage, &nights, &pending);
                 lines.push(format!("{:<10} {why}{last}; writes", stage.name()));
-                for name in stage.tables() {
+                for name in tables(stage, &pipeline, snapshot.as_deref(), date)? {
                     let what = written(stage, name, (&window, date), snapshot.as_deref(), &survey)?;
                     lines.push(format!("           {name}: {}", what.says));
                 }
@@ -223,6 +230,39 @@ pub async fn run(args: &Args, printer: &mut Printer) -> Result<()> {
     }
     printer.result(&lines.join("\n"));
     Ok(())
+}
+
+/// For machines: the required sources that have nothing for the night.
+fn lacking(pipeline: &Pipeline, date: NaiveDate) -> serde_json::Value {
+    let lacking = pipeline.sources.iter().filter_map(|source| {
+        let error = ingest::discover(source, date, 1).err()?;
+        let missing = error.kind() == Kind::SourceMissing;
+        missing.then(|| serde_json::json!({"source": source.name, "reason": error.to_string()}))
+    });
+    serde_json::json!({
+        "pipeline": pipeline.file, "date": date, "missing": lacking.collect::<Vec<_>>(),
+    })
+}
+
+/// The tables that a stage writes, without those that no model has rows for, unless what is there would go.
+fn tables(
+    stage: Stage,
+    pipeline: &Pipeline,
+    snapshot: Option<&Path>,
+    date: NaiveDate,
+) -> Result<Vec<&'static str>> {
+    let ds = date.to_string();
+    let mut tables = vec![];
+    for name in stage.tables() {
+        let there = || match snapshot.zip(table(name)) {
+            Some((snapshot, table)) => Ok(store::partitions(snapshot, table)?.contains(&ds)),
+            None => Ok::<_, Error>(false),
+        };
+        if pipeline::has_rows_for(pipeline, name) || there()? {
+            tables.push(*name);
+        }
+    }
+    Ok(tables)
 }
 
 /// What a run writes of a table.
@@ -337,11 +377,22 @@ async fn last_time(engine: &Engine, warehouse: &Warehouse) -> Result<BTreeMap<St
     Ok(found)
 }
 
+/// Rows and bytes that the stage read of exports; `None` of the others, which read tables.
+fn read(entry: &Entry) -> Option<(u64, u64)> {
+    let message = entry.message.as_deref();
+    message
+        .filter(|_| entry.stage == Stage::Ingest.name())
+        .and_then(ingest::read_by)
+}
+
 fn took(entry: &Entry) -> String {
     let seconds = entry.seconds().unwrap_or(0.0);
+    let read = read(entry).map_or(String::new(), |(rows, bytes)| {
+        format!(" of {} read, {}", thousands(rows), size(bytes))
+    });
     match entry.rows.filter(|rows| *rows > 0) {
-        Some(1) => format!("; last time {seconds:.1} s, 1 row"),
-        Some(rows) => format!("; last time {seconds:.1} s, {} rows", thousands(rows)),
+        Some(1) => format!("; last time {seconds:.1} s, 1 row{read}"),
+        Some(rows) => format!("; last time {seconds:.1} s, {} rows{read}", thousands(rows)),
         None => format!("; last time {seconds:.1} s"),
     }
 }

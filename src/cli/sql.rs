@@ -10,6 +10,7 @@ use super::print::Printer;
 use super::{load, yesterday};
 use crate::engine::{Engine, Options, rows};
 use crate::error::Result;
+use crate::report::csv::safe_batch;
 use crate::warehouse::Warehouse;
 
 /// Arguments of `recost sql`.
@@ -22,6 +23,9 @@ pub struct Args {
     /// How the rows are written to standard output.
     #[arg(long, value_enum, default_value_t = Format::Table)]
     format: Format,
+    /// CSV for programs: texts as they are, also those that a spreadsheet takes for formulas.
+    #[arg(long)]
+    raw: bool,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -53,7 +57,10 @@ pub async fn run(args: &Args, printer: &mut Printer) -> Result<()> {
         Format::Csv => {
             let mut writer = arrow::csv::Writer::new(Vec::new());
             for batch in &batches {
-                writer.write(batch)?;
+                match args.raw {
+                    true => writer.write(batch)?,
+                    false => writer.write(&safe_batch(batch)?)?,
+                }
             }
             printer.bytes(&writer.into_inner());
         }

@@ -252,6 +252,11 @@ fn source_shown(of: &Freshness<'_>) -> String {
         thousands(of.rows),
         thousands(of.quarantined),
     );
+    if of.late_rows > 0 {
+        let s = if of.late_rows == 1 { "" } else { "s" };
+        let rows = thousands(of.late_rows);
+        line.push_str(&format!(", the newest with {rows} late event{s}"));
+    }
     let late: Vec<String> = of
         .late
         .iter()

@@ -32,6 +32,11 @@ pub struct Delivery {
 }
 
 impl Delivery {
+    /// Bytes of its files.
+    pub fn bytes(&self) -> u64 {
+        self.files.iter().map(InputFile::bytes).sum()
+    }
+
     /// Where its files lie, for messages.
     pub fn shown(&self) -> String {
         let paths: Vec<_> = self

@@ -76,10 +76,14 @@ pub struct Summary {
     pub unchanged: u64,
     /// Rows in the files.
     pub rows_in: u64,
+    /// Their bytes.
+    pub bytes_in: u64,
     /// Rows published.
     pub rows_out: u64,
     /// Rows dropped because an earlier row has the same key.
     pub duplicates: u64,
+    /// Events that happened before the day of their export.
+    pub late: u64,
     /// Rows rejected.
     pub quarantined: u64,
     /// Billing periods whose charges are new or changed.
@@ -97,6 +101,29 @@ impl Summary {
             self.charged_periods.extend(row.partitions.iter().cloned());
         }
     }
+
+    /// What was read and what became of it, as the ledger keeps it.
+    pub fn describe(&self) -> String {
+        format!(
+            "{} rows and {} bytes in, {} duplicates, {} late, {} quarantined; {} intervals new or changed, {} unchanged",
+            self.rows_in,
+            self.bytes_in,
+            self.duplicates,
+            self.late,
+            self.quarantined,
+            self.intervals,
+            self.unchanged
+        )
+    }
+}
+
+/// Rows and bytes that an ingest read, by what the ledger keeps of it ([`Summary::describe`]). Earlier versions said no bytes.
+pub fn read_by(message: &str) -> Option<(u64, u64)> {
+    let (rows, rest) = message.split_once(" rows and ")?;
+    let (bytes, _) = rest.split_once(" bytes in, ")?;
+    // Of a stage that was taken over, the run that did it stands before.
+    let rows = rows.rsplit(' ').next()?;
+    Some((rows.parse().ok()?, bytes.parse().ok()?))
 }
 
 /// Ingests what `survey` found into the snapshot being staged.
@@ -181,6 +208,8 @@ pub async fn run(
             let said = drift::warnings(p.source, &p.mapping, before, &row, &shown)?;
             summary.warnings.extend(said);
             summary.rows_in += row.rows_in;
+            summary.bytes_in += p.delivery.bytes();
+            summary.late += row.rows_late;
             summary.rows_out += row.rows_out;
             summary.duplicates += row.rows_duplicate;
             summary.quarantined += row.rows_quarantined;
@@ -550,4 +579,26 @@ where
         .buffered(threads)
         .try_collect()
         .await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_read_is_read_off_what_the_ledger_keeps() {
+        let summary = Summary {
+            rows_in: 100_428,
+            bytes_in: 2_132_841,
+            late: 12,
+            ..Summary::default()
+        };
+        let message = summary.describe();
+        assert!(message.contains(", 12 late, "), "{message}");
+        let read = Some((100_428, 2_132_841));
+        assert_eq!(read_by(&message), read);
+        let resumed = format!("resumed from run 20261101T031502123Z-4711: {message}");
+        assert_eq!(read_by(&resumed), read);
+        assert_eq!(read_by("24 rows in, 0 duplicates, 1 quarantined"), None);
+    }
 }

@@ -7,7 +7,7 @@ use chrono::{Months, NaiveDate, TimeDelta};
 use sha2::{Digest, Sha256};
 
 use super::deliveries::{Ledger, Row};
-use super::files::{Delivery, InputFile, discover};
+use super::files::{Delivery, discover};
 use super::mapping::Mapping;
 use super::reader::SourceFile;
 use crate::config::source::{Export, Interval};
@@ -146,7 +146,7 @@ impl Survey<'_> {
             source: &p.source.name,
             interval: &p.delivery.interval,
             files: p.delivery.files.len(),
-            bytes: p.delivery.files.iter().map(InputFile::bytes).sum(),
+            bytes: p.delivery.bytes(),
             why: p.why,
             table: p.source.kind.table(),
             replaces: Replaced::of(&p.replaces),

@@ -28,6 +28,8 @@ pub struct Freshness<'a> {
     pub rows: u64,
     /// Rows rejected.
     pub quarantined: u64,
+    /// Events of earlier days in the newest interval.
+    pub late_rows: u64,
     /// Days of the window that should be there and are not.
     pub missing: Vec<String>,
     /// Days that are not there and not expected yet.
@@ -69,7 +71,7 @@ impl Freshness<'_> {
             "source": self.source.name, "kind": self.source.kind.table(), "required": self.source.required,
             "intervals": self.intervals, "newest": self.newest, "received_at": self.received_at,
             "age_seconds": self.age.map(|age| age.num_seconds()), "fresh": self.is_fresh(),
-            "rows": self.rows, "quarantined": self.quarantined,
+            "rows": self.rows, "quarantined": self.quarantined, "late_rows": self.late_rows,
             "missing": self.missing, "awaited": self.awaited, "late": late.collect::<Vec<_>>(),
             "gone": self.gone, "waiting": self.waiting,
         })
@@ -89,6 +91,7 @@ struct Delivered {
     intervals: u64,
     rows: u64,
     quarantined: u64,
+    late_rows: u64,
     received_at: Option<DateTime<Utc>>,
 }
 
@@ -103,10 +106,11 @@ pub async fn freshness<'a>(
     date: NaiveDate,
     now: DateTime<Utc>,
 ) -> Result<Vec<Freshness<'a>>> {
-    let sql = "select source, min(\"interval\") as oldest, max(\"interval\") as newest,
-                   count(distinct \"interval\") as intervals, sum(rows_out) as rows, sum(rows_quarantined) as quarantined,
-                   max(received_at) as received_at
-               from deliveries where status = 'active' group by source";
+    let sql = r#"select source, min("interval") as oldest, max("interval") as newest,
+                   count(distinct "interval") as intervals, sum(rows_out) as rows, sum(rows_quarantined) as quarantined,
+                   sum(rows_late) filter (where "interval" = latest) as late_rows, max(received_at) as received_at
+               from (select *, max("interval") over (partition by source) as latest from deliveries where status = 'active')
+               group by source"#;
     let delivered = map(&engine.collect(sql).await?, |row| {
         Ok(Delivered {
             source: row.needed("source")?,
@@ -115,6 +119,7 @@ pub async fn freshness<'a>(
             intervals: row.count("intervals")?,
             rows: row.count("rows")?,
             quarantined: row.count("quarantined")?,
+            late_rows: row.count("late_rows")?,
             received_at: row.time("received_at")?,
         })
     })?;
@@ -158,6 +163,7 @@ pub async fn freshness<'a>(
             age,
             rows: ingested.map_or(0, |d| d.rows),
             quarantined: ingested.map_or(0, |d| d.quarantined),
+            late_rows: ingested.map_or(0, |d| d.late_rows),
             missing,
             awaited,
             late: late.collect(),

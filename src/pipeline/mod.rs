@@ -21,13 +21,14 @@ mod stages;
 pub mod stand;
 pub mod unchanged;
 
-pub(crate) use resume::forget as forget_unfinished;
+pub(crate) use resume::{forget as forget_unfinished, readable as finished_stages};
 
 use std::fmt;
 use std::str::FromStr;
 
 use crate::config::Pipeline;
 use crate::error::{Error, nearest};
+use crate::model::{Family, item_item};
 
 /// The stages, in the order in which the data flows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -131,6 +132,17 @@ impl Stage {
             Stage::Evaluate => !pipeline.models.is_empty() && pipeline.evaluation.enabled,
             _ => true,
         }
+    }
+}
+
+/// Whether some model of `pipeline` has rows for a table of what models learnt; of other tables true.
+pub fn has_rows_for(pipeline: &Pipeline, table: &str) -> bool {
+    let any = |has: fn(Family) -> bool| pipeline.models.iter().any(|model| has(model.family));
+    match table {
+        "user_factors" => any(Family::has_vectors),
+        "item_factors" => any(|family| family != item_item::FAMILY),
+        "item_neighbours" => any(|family| family == item_item::FAMILY),
+        _ => true,
     }
 }
 

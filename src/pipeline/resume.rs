@@ -63,6 +63,11 @@ struct Written<F> {
     finished: F,
 }
 
+/// Whether a text is a book of finished stages.
+pub(crate) fn readable(text: &str) -> bool {
+    serde_json::from_str::<Written<Vec<Finished>>>(text).is_ok()
+}
+
 /// What a run found of one that ended in the middle.
 #[derive(Debug)]
 pub(super) struct Found {

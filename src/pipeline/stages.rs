@@ -117,11 +117,8 @@ async fn ingest(cx: &mut Context<'_>) -> Result<Done> {
         let said = ingest::conformance(library, &cx.options, &cx.dir).await?;
         read.warnings.extend(said);
     }
+    let message = read.describe();
     cx.carried.charged.extend(read.charged_periods);
-    let message = format!(
-        "{} rows in, {} duplicates, {} quarantined; {} intervals new or changed, {} unchanged",
-        read.rows_in, read.duplicates, read.quarantined, read.intervals, read.unchanged
-    );
     Ok(Done {
         warnings: read.warnings,
         ..Done::new(read.rows_out, message)

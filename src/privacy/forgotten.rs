@@ -71,7 +71,7 @@ impl Forgotten {
         })
     }
 
-    fn parse(text: &str) -> Option<Self> {
+    pub(crate) fn parse(text: &str) -> Option<Self> {
         let mut lines = text.strip_suffix('\n')?.split('\n');
         let head = lines.next()? == HEAD;
         let salt = lines.next()?.strip_prefix(SALT)?.to_string();

@@ -25,6 +25,7 @@ use crate::disk::make_dir;
 use crate::engine::{Engine, Library, Options, rows};
 use crate::error::{Error, Result};
 use crate::money::{Money, SCALE};
+use crate::report::csv::safe_batch;
 use crate::warehouse::{Warehouse, store, table};
 
 const SQL: &str = "exports/focus_1_4.sql";
@@ -41,7 +42,7 @@ const SPLIT: [&str; 4] = [
 pub enum Format {
     /// Parquet, zstd.
     Parquet,
-    /// CSV with a header; empty is null. For programs: texts are as they are.
+    /// CSV with a header; empty is null.
     Csv,
 }
 
@@ -52,7 +53,8 @@ pub struct Written {
     pub rows: u64,
 }
 
-/// Writes one file per billing period, `billing_period=YYYY-MM/focus.parquet` or `.csv`, under `to`.
+/// Writes one file per billing period, `billing_period=YYYY-MM/focus.parquet` or `.csv`, under `to`. In a CSV file texts that a
+/// spreadsheet takes for formulas get an apostrophe, unless it is to be `raw`.
 ///
 /// # Errors
 /// `Kind::Config` when nothing was published yet or the period is not there; those of SQL and of writing.
@@ -60,7 +62,7 @@ pub async fn write(
     pipeline: &Pipeline,
     library: &Library,
     period: Option<&str>,
-    format: Format,
+    (format, raw): (Format, bool),
     to: &Path,
 ) -> Result<Vec<Written>> {
     let warehouse = Warehouse::new(&pipeline.warehouse);
@@ -91,7 +93,7 @@ pub async fn write(
         let folder = to.join(format!("billing_period={period}"));
         make_dir(&folder)?;
         written.push(
-            one(&engine, library, format, &folder)
+            one(&engine, library, (format, raw), &folder)
                 .await
                 .map_err(|e| e.context(format!("billing period {period}")))?,
         );
@@ -100,7 +102,12 @@ pub async fn write(
 }
 
 /// Writes the rows that the session gives. The file is there when it is whole.
-async fn one(engine: &Engine, library: &Library, format: Format, folder: &Path) -> Result<Written> {
+async fn one(
+    engine: &Engine,
+    library: &Library,
+    (format, raw): (Format, bool),
+    folder: &Path,
+) -> Result<Written> {
     let name = match format {
         Format::Parquet => "focus.parquet",
         Format::Csv => "focus.csv",
@@ -114,7 +121,7 @@ async fn one(engine: &Engine, library: &Library, format: Format, folder: &Path) 
         .stream(library.get(SQL)?)
         .await
         .map_err(|e| e.context(place()))?;
-    let mut sink = Sink::new(format, file, &schema(&stream.schema())?)?;
+    let mut sink = Sink::new((format, raw), file, &schema(&stream.schema())?)?;
     let mut rows = 0;
     let mut kept = RecordBatch::new_empty(stream.schema());
     while let Some(batch) = stream.next().await {
@@ -207,6 +214,8 @@ fn groups(batch: &RecordBatch) -> Result<Vec<Range<usize>>> {
 struct Sink {
     schema: SchemaRef,
     writer: Writer,
+    /// Whether texts are written as they are.
+    raw: bool,
 }
 
 enum Writer {
@@ -215,7 +224,7 @@ enum Writer {
 }
 
 impl Sink {
-    fn new(format: Format, file: File, schema: &SchemaRef) -> Result<Self> {
+    fn new((format, raw): (Format, bool), file: File, schema: &SchemaRef) -> Result<Self> {
         let writer = match format {
             Format::Parquet => {
                 let properties = WriterProperties::builder()
@@ -235,6 +244,7 @@ impl Sink {
         Ok(Sink {
             schema: Arc::clone(schema),
             writer,
+            raw,
         })
     }
 
@@ -256,7 +266,8 @@ impl Sink {
         let batch = RecordBatch::try_new(Arc::clone(&self.schema), columns)?;
         match &mut self.writer {
             Writer::Parquet(writer) => writer.write(&batch)?,
-            Writer::Csv(writer, _) => writer.write(&batch)?,
+            Writer::Csv(writer, _) if self.raw => writer.write(&batch)?,
+            Writer::Csv(writer, _) => writer.write(&safe_batch(&batch)?)?,
         }
         Ok(batch.num_rows() as u64)
     }

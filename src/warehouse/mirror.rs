@@ -64,7 +64,7 @@ struct Session {
 
 /// What the folder remembers.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-struct State {
+pub(crate) struct State {
     /// The store that this is about.
     url: String,
     /// A name for the folder that no other has.

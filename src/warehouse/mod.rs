@@ -6,7 +6,7 @@ pub mod layers;
 pub(crate) mod lease;
 pub(crate) mod ledgers;
 pub(crate) mod manifest;
-mod mirror;
+pub(crate) mod mirror;
 mod names;
 mod order;
 pub mod origins;

@@ -27,14 +27,14 @@ pub struct Trace {
 }
 
 /// The trace and the span that a run is a part of, by whoever started it.
-struct Parent {
+pub(crate) struct Parent {
     trace: String,
     span: String,
 }
 
 impl Parent {
     /// By the environment variable `TRACEPARENT`, in the format of <https://www.w3.org/TR/trace-context/#traceparent-header>.
-    fn of(text: &str) -> Option<Self> {
+    pub(crate) fn of(text: &str) -> Option<Self> {
         let mut parts = text.trim().split('-');
         let [_version, trace, span, _flags] = [(); 4].map(|()| parts.next());
         let id = |text: Option<&str>, length: usize| {
@@ -95,7 +95,7 @@ fn variable(name: &str) -> Option<String> {
 }
 
 /// `key=value` pairs, comma-separated, values percent-encoded, as the specification has them in the environment.
-fn pairs(text: &str) -> Vec<(String, String)> {
+pub(crate) fn pairs(text: &str) -> Vec<(String, String)> {
     let pairs = text.split(',').filter_map(|pair| pair.split_once('='));
     let pair = |(key, value): (&str, &str)| (key.trim().to_string(), decoded(value.trim()));
     pairs.map(pair).collect()

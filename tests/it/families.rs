@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashMap};
 use recost::compute::CpuDevice;
 use recost::evaluate::binary::{Confusion, Example, auc, estimate};
 use recost::features::csr::Csr;
-use recost::model::{Examples, Family, Fitted};
+use recost::model::{Examples, Family, Fitted, item_item};
 use recost::random::nth;
 
 use crate::shop::{Shop, run_of, text};
@@ -289,6 +289,9 @@ fn every_family_has_an_example_that_can_be_planned() {
         std::fs::write(shop.file("example.toml"), text_of).unwrap();
         let out = shop.recost(&["plan", "example.toml", "--date", "2026-10-31"]);
         assert!(out.status.success(), "{example}: {}", text(&out.stderr));
+        // A table is named where a model has rows for it.
+        let neighbours = text(&out.stdout).contains("item_neighbours: ");
+        assert_eq!(neighbours, family == item_item::FAMILY, "{example}");
     }
 }
 

@@ -1,4 +1,5 @@
-//! Texts of the data, whoever wrote them, are texts in the reports: no element or attribute of a page, no formula of a table.
+//! Texts of the data, whoever wrote them, are texts in the reports and in what is exported: no element or attribute of a page, no
+//! formula of a table.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -6,8 +7,8 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch, StringArray};
 
-use crate::bad_input::{change, done, with_column, with_text};
-use crate::shop::Shop;
+use crate::bad_input::{change, done, published, with_column, with_text};
+use crate::shop::{RUN, Shop, text};
 
 /// What a text may try, again and again over the rows.
 const TEXTS: &[&str] = &[
@@ -84,7 +85,8 @@ fn markup(page: &str) -> (BTreeSet<String>, BTreeSet<String>) {
                     .unwrap_or_else(|| panic!("{attribute} without quotes"));
                 let end = value.find('"').unwrap();
                 if attribute == "href" {
-                    assert!(value.starts_with('#'), "{}", &value[..end]);
+                    let ours = value.starts_with('#') || value[..end] == *"report.html";
+                    assert!(ours, "{}", &value[..end]);
                 }
                 rest = &value[end + 1..];
             }
@@ -96,6 +98,72 @@ fn markup(page: &str) -> (BTreeSet<String>, BTreeSet<String>) {
         elements.insert(name);
     }
     (elements, attributes)
+}
+
+/// The cells of a CSV file that a spreadsheet takes for formulas, and how many had to be made texts.
+fn formulas(csv: &[u8]) -> (Vec<String>, usize) {
+    let mut reader = csv::ReaderBuilder::new()
+        .has_headers(false)
+        .flexible(true)
+        .from_reader(csv);
+    let rows: Vec<csv::StringRecord> = reader.records().map(Result::unwrap).collect();
+    let cells = || rows.iter().flatten();
+    let risky = |cell: &&str| {
+        cell.starts_with(['=', '+', '-', '@', '\t', '\r']) && cell.parse::<f64>().is_err()
+    };
+    let made = cells().filter(|cell| cell.starts_with('\'')).count();
+    (cells().filter(risky).map(str::to_string).collect(), made)
+}
+
+/// The page of a run, whatever its report's.
+fn page_of_run(shop: &Shop) -> String {
+    fs::read_to_string(shop.file("report/run.html")).unwrap()
+}
+
+/// The pages of a run that warns of a column called `name`, and of one that fails for a file called so.
+fn pages_of_runs(name: &str) -> [String; 2] {
+    let shop = published();
+    let day = "exports/events/ds=2026-10-31";
+    change(&shop.file(&format!("{day}/part-00000.parquet")), |batch| {
+        let query = batch.column_by_name("query").unwrap().clone();
+        let columns = batch
+            .schema_ref()
+            .fields()
+            .iter()
+            .map(|f| f.name().as_str())
+            .zip(batch.columns().to_vec());
+        RecordBatch::try_from_iter_with_nullable(
+            columns.chain([(name, query)]).map(|(n, c)| (n, c, true)),
+        )
+        .unwrap()
+    });
+    let run = || shop.recost(&[&RUN[..], &["--select", "ingest"]].concat());
+    let out = run();
+    assert!(out.status.success(), "{}", text(&out.stderr));
+    let warned = page_of_run(&shop);
+    fs::write(shop.file(&format!("{day}/{name}.parquet")), "no Parquet").unwrap();
+    assert_eq!(run().status.code(), Some(8));
+    [warned, page_of_run(&shop)]
+}
+
+#[test]
+fn texts_of_warnings_and_errors_stay_texts_on_the_page_of_a_run() {
+    let plain = pages_of_runs("plain");
+    for name in [
+        "\"><img src=x onerror=alert(1)>",
+        "<script>alert(1)<&script>",
+        "' onmouseover='alert(1)",
+    ] {
+        for (plain, hostile) in plain.iter().zip(pages_of_runs(name)) {
+            assert_eq!(markup(&hostile), markup(plain), "{name}");
+            assert!(!hostile.contains("<script"), "{name}");
+            assert!(plain.contains("plain"));
+            assert!(
+                hostile.contains("alert(1)"),
+                "{name} is not told: the test looks at nothing"
+            );
+        }
+    }
 }
 
 #[test]
@@ -167,25 +235,43 @@ fn texts_of_the_data_stay_texts_in_page_and_tables() {
         "long texts are shortened"
     );
 
+    let run = page_of_run(&shop);
+    assert!(run.contains("&lt;svg onload=alert(1)&gt;") && !run.contains("<svg onload"));
+
     let mut cells = 0;
     for entry in fs::read_dir(shop.file("report/csv")).unwrap() {
         let path = entry.unwrap().path();
-        let mut reader = csv::ReaderBuilder::new()
-            .has_headers(false)
-            .flexible(true)
-            .from_path(&path)
-            .unwrap();
-        for record in reader.records() {
-            for cell in &record.unwrap() {
-                let risky = cell.starts_with(['=', '+', '-', '@', '\t', '\r']);
-                assert!(
-                    !risky || cell.parse::<f64>().is_ok(),
-                    "{}: {cell:?}",
-                    path.display()
-                );
-                cells += usize::from(cell.starts_with('\''));
-            }
-        }
+        let (risky, made) = formulas(&fs::read(&path).unwrap());
+        assert_eq!(risky, Vec::<String>::new(), "{}", path.display());
+        cells += made;
     }
     assert!(cells > 0, "none of them came into a table");
+    exported_cells_are_no_formulas(&shop);
+}
+
+/// The CSV of `recost sql` and `recost export`, and with `--raw`, which leaves texts as they are.
+fn exported_cells_are_no_formulas(shop: &Shop) {
+    let ok = |args: &[&str]| {
+        let out = shop.recost(args);
+        assert!(out.status.success(), "{}", text(&out.stderr));
+        out.stdout
+    };
+    let sql = "select distinct service_name as \"=head\", cast(-1.5 as double) as n, -2 as m from charges";
+    let sql = ["sql", "pipeline.toml", sql, "--format", "csv"];
+    let export = ["export", "pipeline.toml", "--to", "out", "--format", "csv"];
+    let focus = || fs::read(shop.file("out/billing_period=2026-10/focus.csv")).unwrap();
+    for (raw, is_raw) in [(&[][..], false), (&["--raw"], true)] {
+        let rows = ok(&[&sql[..], raw].concat());
+        ok(&[&export[..], raw].concat());
+        for csv in [&rows, &focus()] {
+            let (risky, made) = formulas(csv);
+            assert_eq!(risky.is_empty(), !is_raw, "{risky:?}");
+            assert!(is_raw || made > 0, "none of them came into a table");
+        }
+        assert!(
+            text(&rows).contains(",-1.5,-2\n"),
+            "numbers are as they were"
+        );
+        assert_eq!(text(&rows).starts_with("=head,"), is_raw);
+    }
 }

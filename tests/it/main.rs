@@ -16,6 +16,7 @@ mod explain;
 mod families;
 mod faults;
 mod fold_in;
+mod fuzz;
 mod hostile;
 mod hostile_sql;
 mod hostile_texts;

@@ -518,6 +518,29 @@ fn a_column_whose_type_became_narrower_stops_the_run_until_it_may() {
 }
 
 #[test]
+fn an_event_in_a_later_days_export_is_told_by_the_run_and_by_status() {
+    let clicks = five_nights();
+    let (_, json) = clicks.status();
+    assert_eq!(json["sources"][0]["late_rows"], 0);
+    let export = std::fs::read_to_string(clicks.export(31)).unwrap();
+    let late = "late,2026-10-29T12:00:00Z,ana,,view,item-1,,,,,,,,,,\n";
+    std::fs::write(clicks.export(31), export + late).unwrap();
+    let said = clicks.run(31);
+    assert!(
+        said.contains("0 duplicates, 1 late, 0 quarantined"),
+        "{said}"
+    );
+    let (code, json) = clicks.status();
+    assert_eq!((code, &json["sources"][0]["late_rows"]), (0, &1.into()));
+    let status = clicks.recost(&["status", "pipeline.toml", "--date", "2026-10-31"]);
+    let said = text(&status.stdout);
+    assert!(
+        said.contains("0 quarantined, the newest with 1 late event;"),
+        "{said}"
+    );
+}
+
+#[test]
 fn a_plan_for_machines_says_why_and_what_it_took_last_time() {
     let clicks = five_nights();
     let plan = |date: &str| -> Value {
@@ -535,6 +558,12 @@ fn a_plan_for_machines_says_why_and_what_it_took_last_time() {
         serde_json::json!(["2026-10-31"])
     );
     assert!(same["stages"][1]["last_time"]["seconds"].as_f64().unwrap() >= 0.0);
+    let bytes = std::fs::metadata(clicks.export(31)).unwrap().len();
+    assert_eq!(
+        same["stages"][0]["last_time"]["read"],
+        serde_json::json!({"rows": 2, "bytes": bytes})
+    );
+    assert!(same["stages"][1]["last_time"]["read"].is_null());
     clicks.deliver(30, 4);
     let changed = plan("2026-10-31");
     let ingest = &changed["ingest"][0];
@@ -554,4 +583,13 @@ fn a_plan_for_machines_says_why_and_what_it_took_last_time() {
         warnings.contains("the export is gone for 2026-10-29"),
         "{warnings}"
     );
+    // A night whose export is not there.
+    let out = clicks.recost(&["plan", "pipeline.toml", "--date", "2026-11-01", "--json"]);
+    assert_eq!(out.status.code(), Some(6), "{}", text(&out.stderr));
+    let lacking: Value = serde_json::from_slice(&out.stdout).unwrap();
+    assert_eq!(lacking["date"], "2026-11-01");
+    assert_eq!(lacking["missing"].as_array().unwrap().len(), 1);
+    assert_eq!(lacking["missing"][0]["source"], "clicks");
+    let reason = lacking["missing"][0]["reason"].as_str().unwrap();
+    assert!(reason.contains("has no file for 2026-11-01"), "{reason}");
 }

@@ -1,19 +1,28 @@
-//! The manual for operators: every command in it is run, in the order in which it stands there.
+//! The manual for operators and the README: every command in them is run, in the order in which it stands there.
 
-use std::path::PathBuf;
-use std::process::Command;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
 
 use crate::shop::{Shop, python, text};
 
 /// Commands that no test can run, and why.
-const NOT_HERE: &[(&str, &str)] = &[("cargo install", "it builds the program anew")];
+const NOT_HERE: &[(&str, &str)] = &[
+    ("cargo install", "it builds the program anew"),
+    ("cargo run", "it builds the program anew"),
+    ("cargo test", "it is this run"),
+];
 
 /// Commands whose exit code is to be another one than 0, because the shop's data are of a past month.
 const ALERTS: &[(&str, &[i32])] = &[("recost status pipeline.toml", &[5, 6])];
 
-fn manual() -> String {
-    let file = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("docs/operations.md");
+fn read(file: &str) -> String {
+    let file = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(file);
     std::fs::read_to_string(file).unwrap()
+}
+
+fn manual() -> String {
+    read("docs/operations.md")
 }
 
 /// The blocks of the manual in a language, in order.
@@ -25,11 +34,10 @@ fn blocks(manual: &str, language: &str) -> Vec<String> {
         .collect()
 }
 
-/// The commands of the manual: each line after a prompt, and each script as a whole.
-fn commands() -> Vec<String> {
+/// The commands of a text: each line after a prompt, and each script as a whole. Without those that no test can run.
+fn commands(text: &str) -> Vec<String> {
     let mut all = vec![];
-    let manual = manual();
-    let mut rest = manual.as_str();
+    let mut rest = text;
     while let Some(at) = rest.find("\n```") {
         let (head, body) = rest[at + 4..].split_once('\n').unwrap();
         let (block, after) = body.split_once("```").unwrap();
@@ -43,42 +51,73 @@ fn commands() -> Vec<String> {
         }
         rest = after;
     }
+    all.retain(|command| {
+        NOT_HERE
+            .iter()
+            .all(|(start, _)| !command.starts_with(start))
+    });
     all
 }
 
-#[test]
-fn every_command_of_the_manual_runs() {
-    let shop = Shop::new();
-    shop.run_ok();
+/// Types the command in a folder: with a pager, and a file `ids.txt` that is also what it is told on standard input.
+fn typed(dir: &Path, command: &str) -> Output {
     let bin = PathBuf::from(env!("CARGO_BIN_EXE_recost"));
     let path = format!(
         "{}:{}",
         bin.parent().unwrap().display(),
         std::env::var("PATH").unwrap()
     );
+    let ids = dir.join("ids.txt");
+    std::fs::write(&ids, "u00001\n").unwrap();
+    let script = format!("page() {{ echo paged; }}\n{command}");
+    Command::new("bash")
+        .args(["-e", "-c", &script])
+        .current_dir(dir)
+        .stdin(File::open(ids).unwrap())
+        .env("PATH", path)
+        .env_remove("RECOST_LOG")
+        .output()
+        .unwrap()
+}
+
+#[test]
+fn every_command_of_the_readme_runs() {
+    let dir = tempfile::tempdir().unwrap();
+    let commands = commands(&read("README.md"));
+    assert!(commands.len() > 8, "{commands:?}");
+    for command in commands {
+        if command.starts_with("recost tune") {
+            // Without a budget it would go on for a minute.
+            let file = dir.path().join("shop/pipeline.toml");
+            let text = std::fs::read_to_string(&file).unwrap();
+            let params = "params = { dim = 64, ";
+            assert!(text.contains(params));
+            let brief = format!("search = {{ budget_passes = 30 }}\n{params}");
+            std::fs::write(file, text.replace(params, &brief)).unwrap();
+        }
+        let out = typed(dir.path(), &command);
+        let said = [text(&out.stdout), text(&out.stderr)].concat();
+        assert!(out.status.success(), "{command}\n{}\n{said}", out.status);
+    }
+}
+
+#[test]
+fn every_command_of_the_manual_runs() {
+    let shop = Shop::new();
+    shop.run_ok();
     // The oldest snapshot that is still kept.
     let kept = || {
         let names = std::fs::read_dir(shop.file("warehouse/snapshots")).unwrap();
         let names = names.map(|entry| entry.unwrap().file_name().into_string().unwrap());
         names.filter(|name| !name.contains('.')).min().unwrap()
     };
-    let commands = commands();
+    let commands = commands(&manual());
     assert!(commands.len() > 8, "{commands:?}");
     for command in commands {
-        if NOT_HERE.iter().any(|(start, _)| command.starts_with(start)) {
-            continue;
-        }
-        // The run that one goes back to, the pager, and the ids that come from a file.
-        let typed = command.replace("snapshots/RUN", &format!("snapshots/{}", kept()));
-        let script = format!("page() {{ echo paged; }}\nprintf 'u00001\\n' > ids.txt\n{typed}");
-        let out = Command::new("bash")
-            .args(["-e", "-c", &script])
-            .current_dir(shop.path())
-            .env("PATH", &path)
-            .env_remove("RECOST_LOG")
-            .output()
-            .unwrap();
-        let alert = ALERTS.iter().find(|(whole, _)| typed.trim() == *whole);
+        // The run that one goes back to.
+        let command = command.replace("snapshots/RUN", &format!("snapshots/{}", kept()));
+        let out = typed(shop.path(), &command);
+        let alert = ALERTS.iter().find(|(whole, _)| command.trim() == *whole);
         let expected = alert.map_or(&[0][..], |(_, codes)| codes);
         let code = out.status.code().unwrap();
         assert!(

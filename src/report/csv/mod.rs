@@ -6,6 +6,13 @@ mod night;
 mod proof;
 mod units;
 
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StringArray};
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, Field, Schema};
+use arrow::error::ArrowError;
+
 use super::ReportError;
 use super::data::{Basis, Line, ReportData, Target};
 
@@ -24,6 +31,34 @@ pub fn safe(text: &str) -> String {
         return format!("'{text}");
     }
     text.to_owned()
+}
+
+/// A batch for a CSV file: texts and heads as [`safe`] has them, all else as it is.
+///
+/// # Errors
+/// None that is known.
+pub fn safe_batch(batch: &RecordBatch) -> Result<RecordBatch, ArrowError> {
+    let (mut fields, mut columns) = (vec![], vec![]);
+    for (field, column) in batch.schema().fields().iter().zip(batch.columns()) {
+        let column: ArrayRef = match column.data_type() {
+            DataType::Utf8
+            | DataType::LargeUtf8
+            | DataType::Utf8View
+            | DataType::Dictionary(..) => {
+                let texts = cast(column, &DataType::Utf8)?;
+                let texts = texts.as_string::<i32>().iter();
+                Arc::new(texts.map(|text| text.map(safe)).collect::<StringArray>())
+            }
+            _ => Arc::clone(column),
+        };
+        fields.push(Field::new(
+            safe(field.name()),
+            column.data_type().clone(),
+            true,
+        ));
+        columns.push(column);
+    }
+    RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)
 }
 
 fn is_number(text: &str) -> bool {

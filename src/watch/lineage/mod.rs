@@ -7,7 +7,7 @@
 pub mod columns;
 mod datasets;
 mod fields;
-mod parent;
+pub(crate) mod parent;
 
 use std::fs::OpenOptions;
 use std::io::Write;

@@ -23,7 +23,7 @@ pub struct Named {
 
 impl Named {
     /// Reads `namespace/job/run-id`, of which the namespace may have slashes of its own.
-    fn parse(text: &str) -> Option<Self> {
+    pub(crate) fn parse(text: &str) -> Option<Self> {
         let mut parts = text.trim().rsplitn(3, '/');
         let (run, job, namespace) = (parts.next()?, parts.next()?, parts.next()?);
         let lengths = [8, 4, 4, 4, 12];
