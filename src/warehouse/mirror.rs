@@ -519,7 +519,8 @@ impl Mirror {
             let folder = folder_of(&run);
             let newest = self.remote.list(&folder)?.iter().map(|l| l.written).max();
             let age = newest.map(|newest| Utc::now() - newest);
-            if age.is_some_and(|age| age > TimeDelta::from_std(ORPHAN).unwrap_or(TimeDelta::MAX)) {
+            // A mounted folder may have one with nothing in it.
+            if age.is_none_or(|age| age > TimeDelta::from_std(ORPHAN).unwrap_or(TimeDelta::MAX)) {
                 tracing::warn!(%run, "a snapshot of the store that nothing points to is removed");
                 self.remote.remove(&folder, manifest::NAME)?;
             }

@@ -28,6 +28,7 @@ use tokio::runtime::Runtime;
 
 use super::manifest::Entry;
 use crate::config::{Store, store::is_secret};
+use crate::disk::{make_dir, remove_dir};
 use crate::engine::hex;
 use crate::error::{Error, Result};
 
@@ -158,7 +159,7 @@ impl Remote {
                 let path = url
                     .to_file_path()
                     .map_err(|()| wrong("this is no path of a folder"))?;
-                crate::disk::make_dir(&path)?;
+                make_dir(&path)?;
                 let store = LocalFileSystem::new_with_prefix(&path).map_err(refused)?;
                 folder = Some(path);
                 (Box::new(store), Key::default())
@@ -318,7 +319,7 @@ impl Remote {
         self.wait(|client| async move { client.folders(&folder).await })
     }
 
-    /// Removes all objects below a folder. The object `last` goes last, so that as long as anything is there it is, too.
+    /// Removes a folder with all objects below it. The object `last` goes last, so that as long as anything is there it is, too.
     ///
     /// # Errors
     /// Those of the store.
@@ -329,7 +330,10 @@ impl Remote {
             let names = listed.into_iter().map(|listed| listed.name);
             let (end, begin): (Vec<_>, Vec<_>) = names.partition(|name| *name == last);
             client.delete(&folder, begin).await?;
-            client.delete(&folder, end).await
+            client.delete(&folder, end).await?;
+            // A mounted one has folders, too, and halves of files that no listing has.
+            let mounted = client.folder.as_ref().map(|root| root.join(&folder));
+            mounted.map_or(Ok(()), |dir| remove_dir(&dir))
         })
     }
 
