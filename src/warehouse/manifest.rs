@@ -172,7 +172,11 @@ pub fn hash(path: &Path) -> Result<String> {
 }
 
 /// Calls `visit` with each file below `dir`, by its path from there.
-fn walk(dir: &Path, below: &str, visit: &mut dyn FnMut(&str, &Path) -> Result<()>) -> Result<()> {
+pub(super) fn walk(
+    dir: &Path,
+    below: &str,
+    visit: &mut dyn FnMut(&str, &Path) -> Result<()>,
+) -> Result<()> {
     for path in read_dir(dir)? {
         let name = path
             .file_name()
