@@ -12,7 +12,7 @@ use super::ledger::{Ledger, Status, lock_of};
 use crate::config::{Keep, TimeSpan};
 use crate::disk::remove_file;
 use crate::error::{Error, Kind, Result};
-use crate::warehouse::Prepared;
+use crate::warehouse::{Committed, Prepared};
 
 /// What an interrupt finds of this process's runs.
 #[derive(Debug)]
@@ -23,6 +23,8 @@ pub struct Runs {
     published: usize,
     /// How often before the night under way began.
     before: usize,
+    /// Whether a store may name a snapshot that the folder does not name yet.
+    committing: bool,
 }
 
 static RUNS: Mutex<Runs> = Mutex::new(Runs::new());
@@ -33,6 +35,7 @@ impl Runs {
             ledgers: vec![],
             published: 0,
             before: 0,
+            committing: false,
         }
     }
 
@@ -44,31 +47,36 @@ impl Runs {
         self.ledgers.retain(|l| l != ledger);
     }
 
-    /// Publishes what a run staged.
+    /// Publishes in the folder what [`commit`] has published in the store.
     ///
     /// # Errors
-    /// Those of [`Prepared::publish`].
-    pub fn publish(&mut self, prepared: Prepared, keep: Keep) -> Result<PathBuf> {
-        let snapshot = prepared.publish(keep)?;
+    /// Those of [`Committed::publish`].
+    pub fn publish(&mut self, committed: Committed) -> Result<PathBuf> {
+        let snapshot = committed.publish()?;
+        self.committing = false;
         self.published += 1;
         Ok(snapshot)
     }
 
     /// Whether the night under way was published, with nothing left to do but its report.
     fn is_done(&self) -> bool {
-        self.published > self.before && self.ledgers.is_empty()
+        self.published > self.before && self.ledgers.is_empty() && !self.committing
     }
 
     /// What an interrupt leaves of the published tables.
     fn left(&self) -> &'static str {
-        match self.published {
-            0 => "the published tables are as they were",
-            _ => "what was published before stays",
+        match (self.committing, self.published) {
+            (true, _) => "whether the store has the new tables is not known",
+            (false, 0) => "the published tables are as they were",
+            (false, _) => "what was published before stays",
         }
     }
 }
 
-/// As long as this is held an interrupt waits. Only for what is short: writing a ledger, publishing.
+/// What is to be done about it where a store may or may not have what was to be published.
+const FIND_OUT: &str = "run the same command again: it finds out, and publishes the tables if the store does not have them";
+
+/// As long as this is held an interrupt waits. Only for what is short: writing a ledger, publishing in the folder.
 pub fn whole() -> MutexGuard<'static, Runs> {
     RUNS.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -78,6 +86,17 @@ pub fn begin() -> usize {
     let mut runs = whole();
     runs.before = runs.published;
     runs.before
+}
+
+/// Publishes what was prepared in the store, where there is one. An interrupt does not wait for it, since the store may take
+/// its time to answer: if it ends the process here, the next run finds out what the store has.
+///
+/// # Errors
+/// Those of [`Prepared::commit`].
+pub fn commit(prepared: Prepared, keep: Keep) -> Result<Committed> {
+    whole().committing = prepared.goes_to_store();
+    let committed = prepared.commit(keep);
+    committed.inspect_err(|e| whole().committing = e.kind() == Kind::Io)
 }
 
 /// Notes in the ledgers of this process that their runs were interrupted by `signal`. From then on nothing in this process
@@ -94,6 +113,10 @@ pub fn interrupt(signal: &str) -> (MutexGuard<'static, Runs>, Error) {
         )
         .help("`recost report` writes the report, if it is missing"),
         false => Error::new(Kind::Interrupted, format!("interrupted; {}", runs.left())),
+    };
+    let error = match runs.committing {
+        true => error.help(FIND_OUT),
+        false => error,
     };
     end(runs, error, &format!("interrupted by {signal}"))
 }
@@ -113,8 +136,13 @@ fn expire_of(
         return None;
     }
     let said = format!("the run passed its deadline of {span}; {}", runs.left());
-    let error = Error::new(Kind::Deadline, said)
-        .help("the next run goes on after the last stage that was finished; where one alone takes longer, raise `[run] deadline`");
+    let help = match runs.committing {
+        true => FIND_OUT,
+        false => {
+            "the next run goes on after the last stage that was finished; where one alone takes longer, raise `[run] deadline`"
+        }
+    };
+    let error = Error::new(Kind::Deadline, said).help(help);
     Some(end(runs, error, &format!("passed its deadline of {span}")))
 }
 
@@ -155,6 +183,8 @@ mod tests {
         runs.before = runs.published;
         assert!(!runs.is_done());
         assert_eq!(runs.left(), "what was published before stays");
+        runs.committing = true;
+        assert!(runs.left().contains("not known"));
     }
 
     #[test]

@@ -37,7 +37,7 @@ use crate::error::{Error, Kind, Result};
 pub(super) use current::ORPHAN;
 #[cfg(test)]
 pub(super) use staging::link_tree;
-pub use staging::{Prepared, Staging};
+pub use staging::{Committed, Prepared, Staging};
 
 /// A warehouse folder.
 #[derive(Debug, Clone)]
