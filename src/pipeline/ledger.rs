@@ -350,7 +350,11 @@ impl Ledger {
         let committed = commit(staging.prepare()?, keep)?;
         let mut runs = whole();
         let snapshot = runs.publish(committed)?;
-        self.finish_within(None, &mut runs)?;
+        if let Err(e) = self.finish_within(None, &mut runs) {
+            // The tables are there, so the run did not fail. Its lock stays, by which the next one finds out.
+            runs.end(&self.file);
+            tracing::warn!(error = %e, "the tables are published, and the ledger does not say so until the next run begins");
+        }
         Ok(snapshot)
     }
 

@@ -430,7 +430,11 @@ impl Mirror {
             session.base = Some((pointer, version));
             session.retired.extend(retired);
         }
-        self.agree(Some(run.to_string()))
+        // It is published, so what fails now is no failure of the run: the next one finds the store to be where it is.
+        if let Err(e) = self.agree(Some(run.to_string())) {
+            tracing::warn!(error = %e, "the next run will try again");
+        }
+        Ok(())
     }
 
     /// Notes that folder and store agree, or are about to, with nothing left to send.
