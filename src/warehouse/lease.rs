@@ -96,10 +96,10 @@ impl Lease {
             let other = other.and_then(|o| serde_json::from_slice(&o.bytes).ok());
             return Err(other.map_or_else(
                 || {
-                    Error::new(
-                        Kind::Locked,
-                        format!("another run took the lock of {} just now", remote.url()),
-                    )
+                    let url = remote.url();
+                    let message = format!("another run took the lock of {url} just now");
+                    Error::new(Kind::Locked, message)
+                        .help("run the same command again when it has ended")
                 },
                 |other| held_by(remote.url(), &other),
             ));
