@@ -173,6 +173,14 @@ impl Error {
         self
     }
 
+    /// The same error with something more beside its remedy.
+    pub fn also(mut self, more: impl fmt::Display) -> Self {
+        let help = self.inner.help.take();
+        self.inner.help =
+            Some(help.map_or_else(|| more.to_string(), |help| format!("{help}; {more}")));
+        self
+    }
+
     /// The same error with the place in the user's text.
     pub fn at(mut self, span: Span) -> Self {
         self.inner.span = Some(span);

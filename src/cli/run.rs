@@ -11,6 +11,7 @@ use crate::engine::rows::map;
 use crate::engine::{Engine, Library, Options};
 use crate::error::{Error, Result};
 use crate::money::{Currency, Money};
+use crate::pipeline::interrupt;
 use crate::pipeline::run::{Night as Run, Outcome, Published, Start};
 use crate::pipeline::runs::Job;
 use crate::pipeline::unchanged::Unchanged;
@@ -153,8 +154,9 @@ pub fn watched<'a>(run: &'a Run<'_>) -> Watched<'a> {
 
 /// Runs a night as far as its tables, with its progress shown and its deadline watched.
 pub async fn tables(run: &Run<'_>, printer: &mut Printer) -> Result<Outcome> {
+    let since = interrupt::begin();
     let deadline = run.pipeline.run.deadline;
-    let deadline = deadline.map(|span| signals::deadline(span, printer.another()));
+    let deadline = deadline.map(|span| signals::deadline(span, since, printer.another()));
     let _deadline = deadline
         .transpose()
         .map_err(|e| Error::unexpected(format!("cannot watch the deadline: {e}")))?;

@@ -53,18 +53,19 @@ pub struct Deadline {
     _run: Sender<()>,
 }
 
-/// Ends the process, as a signal does but with exit code 9, when `span` has passed, unless what this gives is dropped before.
+/// Ends the process, as a signal does but with exit code 9, when `span` has passed, unless what this gives is dropped before or
+/// the night was published, before which something was as often as `since` says.
 ///
 /// # Errors
 /// When the thread that waits cannot be started.
-pub fn deadline(span: TimeSpan, printer: Printer) -> io::Result<Deadline> {
+pub fn deadline(span: TimeSpan, since: usize, printer: Printer) -> io::Result<Deadline> {
     let (run, ended) = channel();
     let time = span.0.to_std().unwrap_or_default();
     let waiting = thread::Builder::new().name("deadline".into());
     waiting.spawn(move || {
         let waited: Result<(), _> = ended.recv_timeout(time);
         if waited == Err(RecvTimeoutError::Timeout)
-            && let Some((held, error)) = expire(span)
+            && let Some((held, error)) = expire(span, since)
         {
             leave_saying(&error, held, printer)
         }

@@ -31,9 +31,11 @@ impl Trace {
     /// # Errors
     /// `Kind::Config` when an environment variable of `url` is not set.
     pub fn endpoint(&self, variable: impl Fn(&str) -> Option<String>) -> Result<Option<String>> {
-        let below = |url: String| match url.trim_end_matches('/') {
-            whole if whole.ends_with(PATH) => whole.to_string(),
-            base => format!("{base}{PATH}"),
+        let below = |url: String| {
+            let (place, query) = url.split_at(url.find(['?', '#']).unwrap_or(url.len()));
+            let place = place.trim_end_matches('/');
+            let place = place.strip_suffix(PATH).unwrap_or(place);
+            format!("{place}{PATH}{query}")
         };
         if let Some(url) = &self.url {
             let url = parse::expand_env(url).map_err(|e| e.context("[trace] url"))?;
@@ -75,6 +77,10 @@ mod tests {
         for url in ["http://c", "http://c/v1/traces"] {
             let found = endpoint(Some(url), &[base]).unwrap();
             assert_eq!(found, "http://c/v1/traces");
+        }
+        for url in ["http://c/?key=x/y", "http://c/v1/traces?key=x/y"] {
+            let found = endpoint(Some(url), &[]).unwrap();
+            assert_eq!(found, "http://c/v1/traces?key=x/y");
         }
         let wrong = Trace {
             url: Some("collector:4318".into()),

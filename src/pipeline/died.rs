@@ -40,7 +40,7 @@ fn note_the_dead(warehouse: &Warehouse, runs: &Runs) -> Result<()> {
             let current = warehouse.snapshot();
             let published = current.is_some_and(|s| s.ends_with(&ledger.run_id));
             if published {
-                let said = "published; then its process died";
+                let said = "published; then its process died, or could not write this";
                 ledger.close(Status::Done, None, Some(said));
             } else {
                 ledger.close(Status::Killed, None, Some(DIED));
@@ -89,6 +89,32 @@ mod tests {
         let ledger = Ledger::read(file).unwrap();
         let run = &ledger.entries[0];
         (run.status, run.message.clone(), ledger.version)
+    }
+
+    #[test]
+    fn a_ledger_that_cannot_be_written_after_publishing_is_no_failure_and_is_made_up_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let warehouse = Warehouse::new(dir.path());
+        let lock = warehouse.lock("a test").unwrap();
+        let night = NaiveDate::from_ymd_opt(2026, 10, 31).unwrap();
+        let mut ledger = Ledger::start(&warehouse, night, "cpu").unwrap();
+        let staging = warehouse.stage(&ledger.run_id, &lock).unwrap();
+        let file = file_of(&warehouse, &ledger.run_id);
+        // As where there is no room for it.
+        let there = file.with_extension("new");
+        std::fs::create_dir(&there).unwrap();
+        ledger.publish(staging, 3.into()).unwrap();
+        assert_eq!(warehouse.run().as_deref(), Some(ledger.run_id.as_str()));
+        assert_eq!(of(&file).0, Status::Started);
+        drop(ledger);
+        std::fs::remove_dir(&there).unwrap();
+        std::thread::sleep(std::time::Duration::from_millis(2));
+        Ledger::start(&warehouse, night, "cpu")
+            .unwrap()
+            .finish(None)
+            .unwrap();
+        assert_eq!(of(&file).0, Status::Done);
+        assert!(!lock_of(&file).exists());
     }
 
     #[test]

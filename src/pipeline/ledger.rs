@@ -17,7 +17,7 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde::{Deserialize, Serialize};
 
 use super::died::note_what_became;
-use super::interrupt::{Runs, whole};
+use super::interrupt::{Runs, commit, whole};
 use super::meter::{Moment, peak_rss};
 use crate::alive::Alive;
 use crate::config::Keep;
@@ -340,16 +340,21 @@ impl Ledger {
         done
     }
 
-    /// Publishes what the run staged and notes that it is done: both, or by an interrupt neither.
+    /// Publishes what the run staged and notes that it is done: in the folder both, or by an interrupt neither. A store may have
+    /// the tables without, and then the next run makes up for it.
     ///
     /// # Errors
-    /// Those of publishing and of writing.
+    /// Those of publishing.
     pub fn publish(&mut self, staging: Staging, keep: Keep) -> Result<PathBuf> {
         // What takes its time is done before, where an interrupt need not wait for it.
-        let prepared = staging.prepare()?;
+        let committed = commit(staging.prepare()?, keep)?;
         let mut runs = whole();
-        let snapshot = runs.publish(prepared, keep)?;
-        self.finish_within(None, &mut runs)?;
+        let snapshot = runs.publish(committed)?;
+        if let Err(e) = self.finish_within(None, &mut runs) {
+            // The tables are there, so the run did not fail. Its lock stays, by which the next one finds out.
+            runs.end(&self.file);
+            tracing::warn!(error = %e, "the tables are published, and the ledger does not say so until the next run begins");
+        }
         Ok(snapshot)
     }
 

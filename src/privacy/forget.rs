@@ -2,7 +2,8 @@
 //!
 //! In this order, so that the command can be given again wherever it was cut off: the people are noted as pending, so that
 //! no ingest brings them back from then on; a snapshot without them is staged and published in one step; what older
-//! snapshots, ledgers and reports hold of them goes; everything is searched; they are noted as done.
+//! snapshots, ledgers and reports hold of them goes, and all of a store that is not published; everything is searched; they
+//! are noted as done.
 
 use std::path::{Path, PathBuf};
 
@@ -34,11 +35,11 @@ pub struct Outcome {
     pub erased: erase::Erased,
     /// The new snapshot; `None` where the current one held nobody.
     pub published: Option<PathBuf>,
-    /// Older snapshots that are gone.
+    /// Older snapshots that are gone, and those of a store that were never published.
     pub snapshots: Vec<PathBuf>,
     /// Ledgers and files of the report that were rewritten or removed.
     pub others: Vec<PathBuf>,
-    /// The folders that were searched at the end.
+    /// The folders that were searched at the end, and the store.
     pub folders: Vec<PathBuf>,
     /// What was found there.
     pub searched: Searched,
@@ -95,7 +96,7 @@ pub async fn run(pipeline: &Pipeline, ids: &[String]) -> Result<Outcome> {
     }
     let (erased, published) = done?;
 
-    let snapshots = without_older_snapshots(&warehouse, &people)?;
+    let mut snapshots = without_older_snapshots(&warehouse, &people)?;
     let mut others = vec![];
     for path in files_below(&warehouse.runs())? {
         if path.extension().is_some_and(|e| e == "parquet") && erase::ledger(&path, &people)? {
@@ -108,11 +109,25 @@ pub async fn run(pipeline: &Pipeline, ids: &[String]) -> Result<Outcome> {
         scratch::folder(spill)?;
     }
 
-    let folders = [warehouse.root().to_path_buf(), pipeline.report.out.clone()];
+    let there = |e: Error| {
+        e.context("the tables are published without them, but the store may still have older ones")
+    };
+    snapshots.extend(warehouse.clear_store(&lock).map_err(there)?);
+
+    let mut folders = vec![warehouse.root().to_path_buf(), pipeline.report.out.clone()];
     let mut searched = Searched::default();
+    let fetched = scratch::folder(&std::env::temp_dir())?;
+    let fetched = tempfile::tempdir_in(&fetched)
+        .map_err(|e| Error::io("cannot make a folder in", &fetched, &e))?;
+    // Before the folders are searched: a file that is known by its number on the disk must not take that of one that went.
+    let only_there = warehouse.only_in_store(fetched.path()).map_err(there)?;
     for folder in &folders {
         searched.folder(folder, &people)?;
     }
+    for (file, name) in only_there {
+        searched.file_of(&file, &name, &people)?;
+    }
+    folders.extend(warehouse.store().map(PathBuf::from));
     if searched.hits.is_empty() {
         list.note(warehouse.root(), &people, State::Done)?;
     }
@@ -123,7 +138,7 @@ pub async fn run(pipeline: &Pipeline, ids: &[String]) -> Result<Outcome> {
         published,
         snapshots,
         others,
-        folders: folders.to_vec(),
+        folders,
         searched,
         exports: exports(pipeline, &people)?,
     })

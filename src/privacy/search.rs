@@ -75,6 +75,14 @@ impl Searched {
     /// # Errors
     /// As [`Searched::folder`].
     pub fn file(&mut self, path: &Path, people: &People) -> Result<()> {
+        self.file_of(path, path, people)
+    }
+
+    /// The same of a file that is a copy of `name`, which is told where it names somebody.
+    ///
+    /// # Errors
+    /// As [`Searched::folder`].
+    pub fn file_of(&mut self, path: &Path, name: &Path, people: &People) -> Result<()> {
         let io = |e: std::io::Error| Error::io("cannot search", path, &e);
         let meta = std::fs::metadata(path).map_err(io)?;
         if !self.seen.insert((meta.dev(), meta.ino())) {
@@ -110,7 +118,7 @@ impl Searched {
         self.bytes += length;
         note(&mut hits, "bytes", count);
         self.hits.extend(hits.into_iter().map(|(place, count)| Hit {
-            file: path.to_path_buf(),
+            file: name.to_path_buf(),
             place,
             count,
         }));

@@ -21,7 +21,7 @@ use crate::error::{Error, Kind, Result, nearest};
 use crate::evaluate::held_out::HeldOut;
 use crate::evaluate::protocol::Source;
 use crate::features::interactions::Interactions;
-use crate::pipeline::interrupt::whole;
+use crate::pipeline::interrupt::{commit, whole};
 use crate::pipeline::ledger::Ledger;
 use crate::pipeline::meter::Moment;
 use crate::pipeline::own_use::{Account, Spent};
@@ -396,8 +396,8 @@ impl Book<'_> {
         for day in spent.chunk_by(|a, b| a.started.date_naive() == b.started.date_naive()) {
             account.record(staging.dir(), device, day)?;
         }
-        let prepared = staging.prepare()?;
-        let snapshot = whole().publish(prepared, self.tuning.pipeline.run.keep())?;
+        let committed = commit(staging.prepare()?, self.tuning.pipeline.run.keep())?;
+        let snapshot = whole().publish(committed)?;
         self.snapshot = Some(snapshot);
         (self.published, self.newest) = (trials.len(), Instant::now());
         Ok(true)

@@ -47,8 +47,12 @@ pub struct Lease {
 #[derive(Debug)]
 struct State {
     lost: AtomicBool,
-    held: tokio::sync::Mutex<(Note, Version)>,
+    held: tokio::sync::Mutex<Held>,
 }
+
+/// What the object says as long as this lease is held, and which content of it that is.
+#[derive(Debug)]
+struct Held(Note, Version);
 
 impl Lease {
     /// Takes the lease for `holder`, who publishes from `folder` and holds that one's own lock. So a lease that was taken from
@@ -92,17 +96,17 @@ impl Lease {
             let other = other.and_then(|o| serde_json::from_slice(&o.bytes).ok());
             return Err(other.map_or_else(
                 || {
-                    Error::new(
-                        Kind::Locked,
-                        format!("another run took the lock of {} just now", remote.url()),
-                    )
+                    let url = remote.url();
+                    let message = format!("another run took the lock of {url} just now");
+                    Error::new(Kind::Locked, message)
+                        .help("run the same command again when it has ended")
                 },
                 |other| held_by(remote.url(), &other),
             ));
         };
         let state = Arc::new(State {
             lost: AtomicBool::new(false),
-            held: tokio::sync::Mutex::new((note, version)),
+            held: tokio::sync::Mutex::new(Held(note, version)),
         });
         let beating = remote.spawn(beat(remote.client(), Arc::clone(&state)));
         Ok(Lease {
@@ -139,8 +143,7 @@ impl Drop for Lease {
         let given = self.remote.wait(|client| async move {
             let mut held = state.held.lock().await;
             held.0.free = true;
-            let (note, version) = held.clone();
-            client.swap(NAME, bytes(&note)?, Some(version)).await
+            held.write(&client).await
         });
         if let Err(e) = given {
             tracing::warn!(error = %e, "the store's lock could not be given back; it passes on its own");
@@ -158,16 +161,45 @@ async fn beat(client: Arc<Client>, state: Arc<State>) {
         tokio::time::sleep(BEAT).await;
         let mut held = state.held.lock().await;
         held.0.beat += 1;
-        let Ok(now) = bytes(&held.0) else { return };
-        match client.swap(NAME, now, Some(held.1.clone())).await {
-            Ok(Some(version)) => held.1 = version,
-            Ok(None) => {
+        match held.write(&client).await {
+            Ok(true) => {}
+            Ok(false) => {
                 state.lost.store(true, Ordering::Release);
                 return;
             }
             // Passing trouble: the next beat tries again, and until it succeeds the lease grows older.
             Err(e) => tracing::warn!(error = %e, "the store's lock could not be renewed"),
         }
+    }
+}
+
+impl Held {
+    /// Has the object say what the note says now. Whether the lease was still held.
+    async fn write(&mut self, client: &Client) -> Result<bool> {
+        let now = bytes(&self.0)?;
+        let written = client.swap(NAME, now.clone(), Some(self.1.clone())).await?;
+        if let Some(version) = written {
+            self.1 = version;
+            return Ok(true);
+        }
+        // An earlier write of ours may have been done, and all answers lost that would have told.
+        let found = client.get(NAME).await?.filter(|found| {
+            let note = serde_json::from_slice::<Note>(&found.bytes);
+            note.is_ok_and(|note| note.is_of(&self.0))
+        });
+        let Some(ours) = found else {
+            return Ok(false);
+        };
+        let written = client.swap(NAME, now, Some(ours.version)).await?;
+        Ok(written.map(|version| self.1 = version).is_some())
+    }
+}
+
+impl Note {
+    /// Whether both are of the same lease.
+    fn is_of(&self, other: &Note) -> bool {
+        let lease = |note: &Note| (note.holder.clone(), note.folder.clone(), note.since);
+        lease(self) == lease(other)
     }
 }
 
@@ -217,6 +249,33 @@ mod tests {
         lease.confirm().unwrap();
         drop(lease);
         Lease::take(&store, "host b, process 2", "b", now).unwrap();
+    }
+
+    #[test]
+    fn one_whose_write_was_done_without_an_answer_holds_it_still() {
+        let (store, now) = (store(), Utc::now());
+        let lease = Lease::take(&store, "a", "a", now).unwrap();
+        // As a beat that failed leaves it: the object is newer than the holder knows.
+        let unanswered = |by: &Lease| {
+            let mut note = by.state.held.try_lock().unwrap().0.clone();
+            note.beat += 1;
+            store.put(NAME, bytes(&note).unwrap()).unwrap();
+        };
+        let write = |by: &Lease| {
+            let state = Arc::clone(&by.state);
+            let written =
+                store.wait(|client| async move { state.held.lock().await.write(&client).await });
+            written.unwrap()
+        };
+        unanswered(&lease);
+        assert!(write(&lease) && write(&lease));
+        // Giving it back meets the same.
+        unanswered(&lease);
+        drop(lease);
+        let next = Lease::take(&store, "b", "b", now).unwrap();
+        // What is another's is not taken for ours.
+        let again = Lease::take(&store, "b", "b", now + TimeDelta::seconds(1)).unwrap();
+        assert!(!write(&next) && write(&again));
     }
 
     #[test]

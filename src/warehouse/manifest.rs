@@ -81,14 +81,10 @@ impl Manifest {
     /// # Errors
     /// `Kind::Contract` when it is none, is of another run or of a newer program, or names a file outside its snapshot.
     pub fn parse(bytes: &[u8], run: &str, place: &dyn Display) -> Result<Manifest> {
+        known_format(bytes, place)?;
         let wrong = |what: &str| Error::contract(format!("{place}: {what}"));
         let manifest: Manifest = serde_json::from_slice(bytes)
             .map_err(|e| wrong(&format!("this is no manifest: {e}")))?;
-        if manifest.format > FORMAT {
-            return Err(
-                wrong("a newer recost wrote this").help("upgrade this machine's recost as well")
-            );
-        }
         if manifest.run != run {
             return Err(wrong(&format!(
                 "it is of the run {} and not of {run}",
@@ -115,6 +111,24 @@ impl Manifest {
     /// The files by their paths.
     pub fn by_path(&self) -> BTreeMap<&str, &Entry> {
         self.files.iter().map(|f| (f.path.as_str(), f)).collect()
+    }
+}
+
+/// Refuses what a newer program wrote, whatever that has in it.
+///
+/// # Errors
+/// `Kind::Contract` when one did.
+pub fn known_format(bytes: &[u8], place: &dyn Display) -> Result<()> {
+    #[derive(Deserialize)]
+    struct Of {
+        format: u32,
+    }
+    match serde_json::from_slice::<Of>(bytes) {
+        Ok(of) if of.format > FORMAT => {
+            let message = format!("{place}: a newer recost wrote this");
+            Err(Error::contract(message).help("upgrade this machine's recost as well"))
+        }
+        _ => Ok(()),
     }
 }
 
@@ -172,7 +186,11 @@ pub fn hash(path: &Path) -> Result<String> {
 }
 
 /// Calls `visit` with each file below `dir`, by its path from there.
-fn walk(dir: &Path, below: &str, visit: &mut dyn FnMut(&str, &Path) -> Result<()>) -> Result<()> {
+pub(super) fn walk(
+    dir: &Path,
+    below: &str,
+    visit: &mut dyn FnMut(&str, &Path) -> Result<()>,
+) -> Result<()> {
     for path in read_dir(dir)? {
         let name = path
             .file_name()

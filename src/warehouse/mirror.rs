@@ -36,6 +36,8 @@ use crate::error::{Error, Kind, Result};
 
 /// Folder of the warehouse for what is known of the store.
 const FOLDER: &str = "mirror";
+/// The folder of the snapshots.
+const SNAPSHOTS: &str = "snapshots";
 /// Folders of the warehouse, beside the snapshots, that the next run reads.
 const BESIDE: [&str; 3] = [RUNS, "repeats", "forgotten"];
 /// The folder of the ledgers.
@@ -132,6 +134,11 @@ impl Mirror {
         }
     }
 
+    /// The store's URL, as messages name it.
+    pub fn url(&self) -> &str {
+        self.remote.url()
+    }
+
     /// Takes the store's lock for who holds the folder's, as `note` says, and brings the two together.
     ///
     /// # Errors
@@ -205,6 +212,81 @@ impl Mirror {
         if let Err(e) = done {
             tracing::warn!(error = %e, "the next run will try again");
         }
+    }
+
+    /// Leaves nothing in the store but the published snapshot, which is the folder's, and what lies beside it, as it is here now:
+    /// older snapshots go, and what runs sent that never published. Gives where those lay that are gone.
+    ///
+    /// # Errors
+    /// `Kind::Locked` when another published meanwhile, or may; those of the store.
+    pub fn clear(&self, run: &str) -> Result<Vec<PathBuf>> {
+        let again = "give the same command again when the other has ended";
+        if let Some((there, _)) = Pointer::read(&self.remote)?.filter(|(there, _)| there.run != run)
+        {
+            return Err(self.overtaken(&there.run).help(again));
+        }
+        self.send_beside()?;
+        let mut gone = vec![];
+        for other in self.remote.folders(SNAPSHOTS)? {
+            if other == run {
+                continue;
+            }
+            // Whoever took the lock over may be sending one.
+            self.expect(run).map_err(|e| e.help(again))?;
+            let folder = folder_of(&other);
+            self.remote.remove(&folder, manifest::NAME)?;
+            gone.push(self.called(&folder));
+        }
+        if let Some(session) = &mut *self.session() {
+            session.retired.clear();
+        }
+        Ok(gone)
+    }
+
+    /// The files in the store that are not, by name and length, in the folder as well: each where it can be read and as
+    /// messages name it. They are fetched into the folder `to`, unless the store is a mounted one.
+    ///
+    /// # Errors
+    /// Those of the store and of the file system.
+    pub fn unlike(&self, to: &Path) -> Result<Vec<(PathBuf, PathBuf)>> {
+        let mut found = vec![];
+        for folder in [&[SNAPSHOTS], &BESIDE[..]].concat() {
+            let here = lengths(&self.root.join(folder), listed_as)?;
+            let mounted = self.remote.mounted().map(|root| root.join(folder));
+            let mut there = match &mounted {
+                // No listing has what an upload that was cut off left of a file.
+                Some(dir) => lengths(dir, str::to_string)?,
+                None => self.listed(folder)?,
+            };
+            there.retain(|name, bytes| here.get(name) != Some(bytes));
+            let names = there.into_keys();
+            if let Some(dir) = mounted {
+                found.extend(names.map(|name| (dir.join(&name), dir.join(&name))));
+                continue;
+            }
+            let files = names.enumerate().map(|(n, name)| {
+                // What a file is, is told by how its name ends.
+                let end = Path::new(&name).extension().unwrap_or_default();
+                let file = to.join(format!("{folder}-{n}")).with_extension(end);
+                (name, file)
+            });
+            let files: Vec<_> = files.collect();
+            self.remote.fetch(folder, files.clone())?;
+            let called = |name: String| self.called(&format!("{folder}/{name}"));
+            found.extend(files.into_iter().map(|(name, file)| (file, called(name))));
+        }
+        Ok(found)
+    }
+
+    /// An object or folder of the store, as messages name it.
+    fn called(&self, name: &str) -> PathBuf {
+        Path::new(self.remote.url()).join(name)
+    }
+
+    fn overtaken(&self, by: &str) -> Error {
+        let url = self.remote.url();
+        let message = format!("the run {by} published to {url} since this one began");
+        Error::new(Kind::Locked, message)
     }
 
     /// Whether the store's lock is still held for `run`, which is about to be sent.
@@ -342,17 +424,17 @@ impl Mirror {
             let other = Pointer::read(&self.remote)?
                 .map(|(p, _)| p.run)
                 .unwrap_or_default();
-            return Err(Error::new(
-                Kind::Locked,
-                format!("the run {other} published to {} since this one began", self.remote.url()),
-            )
-            .help("its tables stay, and nothing of this run was published; run the same command again: it begins with what is there"));
+            return Err(self.overtaken(&other).help("its tables stay, and nothing of this run was published; run the same command again: it begins with what is there"));
         };
         if let Some(session) = &mut *self.session() {
             session.base = Some((pointer, version));
             session.retired.extend(retired);
         }
-        self.agree(Some(run.to_string()))
+        // It is published, so what fails now is no failure of the run: the next one finds the store to be where it is.
+        if let Err(e) = self.agree(Some(run.to_string())) {
+            tracing::warn!(error = %e, "the next run will try again");
+        }
+        Ok(())
     }
 
     /// Notes that folder and store agree, or are about to, with nothing left to send.
@@ -409,7 +491,7 @@ impl Mirror {
             sync_tree(&part)?;
             remove_dir(&done)?;
             fs::rename(&part, &done).map_err(|e| Error::io("cannot rename", &part, &e))?;
-            sync_dir(&self.root.join("snapshots"))?;
+            sync_dir(&self.root.join(SNAPSHOTS))?;
             write_whole(&self.manifest_file(run), &manifest.to_bytes()?)?;
         }
         // What reruns are held against, and who is not to come back, belongs to what was fetched.
@@ -510,7 +592,7 @@ impl Mirror {
     /// Removes snapshots of the store that nothing points to and that are a day old, and manifests whose snapshots are gone.
     fn sweep(&self) -> Result<()> {
         let pointer = self.base();
-        for run in self.remote.folders("snapshots")? {
+        for run in self.remote.folders(SNAPSHOTS)? {
             if pointer.as_ref().is_none_or(|p| p.holds(&run))
                 || self.pending().as_ref() == Some(&run)
             {
@@ -519,7 +601,8 @@ impl Mirror {
             let folder = folder_of(&run);
             let newest = self.remote.list(&folder)?.iter().map(|l| l.written).max();
             let age = newest.map(|newest| Utc::now() - newest);
-            if age.is_some_and(|age| age > TimeDelta::from_std(ORPHAN).unwrap_or(TimeDelta::MAX)) {
+            // A mounted folder may have one with nothing in it.
+            if age.is_none_or(|age| age > TimeDelta::from_std(ORPHAN).unwrap_or(TimeDelta::MAX)) {
                 tracing::warn!(%run, "a snapshot of the store that nothing points to is removed");
                 self.remote.remove(&folder, manifest::NAME)?;
             }
@@ -580,6 +663,17 @@ impl Mirror {
         let bytes = serde_json::to_vec(state).map_err(|e| Error::unexpected(e.to_string()))?;
         write_whole(&folder.join("state.json"), &bytes)
     }
+}
+
+/// The lengths of the files below a folder, by what `named` makes of their paths.
+fn lengths(dir: &Path, named: impl Fn(&str) -> String) -> Result<BTreeMap<String, u64>> {
+    let mut lengths = BTreeMap::new();
+    manifest::walk(dir, "", &mut |path, file| {
+        let meta = fs::metadata(file).map_err(|e| Error::io("cannot read", file, &e))?;
+        lengths.insert(named(path), meta.len());
+        Ok(())
+    })?;
+    Ok(lengths)
 }
 
 /// A name that nothing else has.

@@ -18,6 +18,6 @@ mod tables_focus;
 pub mod writer;
 
 pub use contract::{Check, Column, Partition, Table, Type};
-pub use store::{Lock, Prepared, Staging, Warehouse};
+pub use store::{Committed, Lock, Prepared, Staging, Warehouse};
 pub use tables::{TABLES, table};
 pub use writer::TableWriter;

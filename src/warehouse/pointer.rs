@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::manifest::FORMAT;
+use super::manifest::{FORMAT, known_format};
 use super::remote::{Remote, Version};
 use crate::config::Keep;
 use crate::error::{Error, Result};
@@ -101,14 +101,14 @@ impl Pointer {
     /// # Errors
     /// `Kind::Contract` when it is none, is of a newer program, or leads elsewhere than to a snapshot.
     pub fn parse(bytes: &[u8], place: &str) -> Result<Pointer> {
-        let wrong = |what: &str| Error::contract(format!("{place}: {what}"));
+        known_format(bytes, &place)?;
+        let wrong = |what: &str| {
+            Error::contract(format!("{place}: {what}")).help(
+                "remove it, and run the same command again where the newest tables are: it is written anew, and they are published",
+            )
+        };
         let pointer: Pointer = serde_json::from_slice(bytes)
             .map_err(|e| wrong(&format!("this is no pointer: {e}")))?;
-        if pointer.format > FORMAT {
-            return Err(
-                wrong("a newer recost wrote this").help("upgrade this machine's recost as well")
-            );
-        }
         let runs = std::iter::once(&pointer.run).chain(pointer.previous.iter().map(|p| &p.run));
         if let Some(run) = runs.into_iter().find(|run| !is_run(run)) {
             return Err(wrong(&format!("{run:?} is no id of a run")));
@@ -187,10 +187,11 @@ mod tests {
         ] {
             let changed = text.replacen(from, to, 1);
             assert_ne!(changed, text);
-            assert!(
-                Pointer::parse(changed.as_bytes(), "here").is_err(),
-                "{changed}"
-            );
+            let error = Pointer::parse(changed.as_bytes(), "here").unwrap_err();
+            assert!(error.remedy().is_some(), "{changed}: {error}");
         }
+        // Whatever else a later format has.
+        let newer = Pointer::parse(br#"{"format":2,"points_to":"a"}"#, "here").unwrap_err();
+        assert_eq!(newer.to_string(), "here: a newer recost wrote this");
     }
 }

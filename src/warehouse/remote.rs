@@ -28,6 +28,7 @@ use tokio::runtime::Runtime;
 
 use super::manifest::Entry;
 use crate::config::{Store, store::is_secret};
+use crate::disk::{make_dir, remove_dir};
 use crate::engine::hex;
 use crate::error::{Error, Result};
 
@@ -158,7 +159,7 @@ impl Remote {
                 let path = url
                     .to_file_path()
                     .map_err(|()| wrong("this is no path of a folder"))?;
-                crate::disk::make_dir(&path)?;
+                make_dir(&path)?;
                 let store = LocalFileSystem::new_with_prefix(&path).map_err(refused)?;
                 folder = Some(path);
                 (Box::new(store), Key::default())
@@ -231,6 +232,11 @@ impl Remote {
     /// How long something that does not work is tried again.
     pub fn patience(&self) -> Duration {
         self.patience
+    }
+
+    /// The folder, where the store is a mounted one.
+    pub fn mounted(&self) -> Option<&Path> {
+        self.client.folder.as_deref()
     }
 
     /// The asynchronous side, for what goes on beside the caller.
@@ -318,7 +324,7 @@ impl Remote {
         self.wait(|client| async move { client.folders(&folder).await })
     }
 
-    /// Removes all objects below a folder. The object `last` goes last, so that as long as anything is there it is, too.
+    /// Removes a folder with all objects below it. The object `last` goes last, so that as long as anything is there it is, too.
     ///
     /// # Errors
     /// Those of the store.
@@ -329,7 +335,10 @@ impl Remote {
             let names = listed.into_iter().map(|listed| listed.name);
             let (end, begin): (Vec<_>, Vec<_>) = names.partition(|name| *name == last);
             client.delete(&folder, begin).await?;
-            client.delete(&folder, end).await
+            client.delete(&folder, end).await?;
+            // A mounted one has folders, too, and halves of files that no listing has.
+            let mounted = client.folder.as_ref().map(|root| root.join(&folder));
+            mounted.map_or(Ok(()), |dir| remove_dir(&dir))
         })
     }
 
@@ -381,13 +390,30 @@ impl Remote {
         })
     }
 
-    fn many<F>(
+    /// Fetches objects of a folder, by the names that a listing has of them, each into the file that stands with it.
+    ///
+    /// # Errors
+    /// Those of the store and of the file system.
+    pub fn fetch(&self, folder: &str, files: Vec<(String, PathBuf)>) -> Result<()> {
+        let folder = folder.to_string();
+        self.many(TRANSFERS, files, move |client, (name, path)| {
+            let folder = folder.clone();
+            async move {
+                let key = client.listed(&folder, &name)?;
+                let name = format!("{folder}/{name}");
+                client.receive(&key, &name, &path).await.map(drop)
+            }
+        })
+    }
+
+    fn many<T, F>(
         &self,
         at_once: usize,
-        files: Vec<Entry>,
-        work: impl Fn(Arc<Client>, Entry) -> F + Send + Sync + 'static,
+        files: Vec<T>,
+        work: impl Fn(Arc<Client>, T) -> F + Send + Sync + 'static,
     ) -> Result<()>
     where
+        T: Send + 'static,
         F: Future<Output = Result<()>> + Send + 'static,
     {
         self.wait(|client| async move {
@@ -424,7 +450,14 @@ impl Client {
             .fold(prefix, Key::join)
     }
 
-    async fn get(&self, name: &str) -> Result<Option<Object>> {
+    /// The key of what a listing of a folder names, which is escaped already.
+    fn listed(&self, folder: &str, name: &str) -> Result<Key> {
+        Key::parse(format!("{}/{name}", self.key(folder)))
+            .map_err(|e| self.failed("name", &format!("{folder}/{name}"), &e.into()))
+    }
+
+    /// As [`Remote::get`].
+    pub async fn get(&self, name: &str) -> Result<Option<Object>> {
         let failed = |e| self.failed("read", name, &e);
         let found = match self.store.get(&self.key(name)).await {
             Err(Refused::NotFound { .. }) => return Ok(None),
@@ -550,12 +583,8 @@ impl Client {
     }
 
     async fn delete(&self, folder: &str, names: Vec<String>) -> Result<()> {
-        let keys: Vec<_> = names
-            .iter()
-            // A listed name is escaped already.
-            .map(|name| Key::parse(format!("{}/{name}", self.key(folder))))
-            .map(|key| key.map_err(Refused::from))
-            .collect();
+        let keys = names.iter().map(|name| self.listed(folder, name));
+        let keys = keys.collect::<Result<Vec<_>>>()?.into_iter().map(Ok);
         let deleted = self.store.delete_stream(stream::iter(keys).boxed());
         let gone = |result: Result<Key, Refused>| match result {
             Ok(_) | Err(Refused::NotFound { .. }) => Ok(()),
@@ -615,14 +644,21 @@ impl Client {
     }
 
     async fn download(&self, name: &str, path: &Path, file: &Entry) -> Result<()> {
-        let failed = |e| self.failed("read", name, &e);
-        let io = |e| Error::io("cannot write", path, &e);
         if let Some(parent) = path.parent() {
-            crate::disk::make_dir(parent)?;
+            make_dir(parent)?;
         }
         let new = path.with_added_extension("new");
-        let mut target = File::create(&new).map_err(io)?;
-        let found = self.store.get(&self.key(name)).await.map_err(failed)?;
+        let (bytes, hash) = self.receive(&self.key(name), name, &new).await?;
+        file.confirm(bytes, &hash, &format!("{}/{name}", self.url))?;
+        std::fs::rename(&new, path).map_err(|e| Error::io("cannot write", path, &e))
+    }
+
+    /// Writes an object into a file. Gives its length and hash.
+    async fn receive(&self, key: &Key, name: &str, path: &Path) -> Result<(u64, String)> {
+        let io = |e| Error::io("cannot write", path, &e);
+        let failed = |e| self.failed("read", name, &e);
+        let mut target = File::create(path).map_err(io)?;
+        let found = self.store.get(key).await.map_err(failed)?;
         let mut found = found.into_stream();
         let (mut hash, mut bytes) = (Sha256::new(), 0);
         while let Some(part) = found.try_next().await.map_err(failed)? {
@@ -630,13 +666,8 @@ impl Client {
             bytes += part.len() as u64;
             target.write_all(&part).map_err(io)?;
         }
-        file.confirm(
-            bytes,
-            &hex(&hash.finalize()),
-            &format!("{}/{name}", self.url),
-        )?;
         target.sync_all().map_err(io)?;
-        std::fs::rename(&new, path).map_err(io)
+        Ok((bytes, hex(&hash.finalize())))
     }
 
     /// What the store's client says, as an error of ours.

@@ -37,7 +37,7 @@ use crate::error::{Error, Kind, Result};
 pub(super) use current::ORPHAN;
 #[cfg(test)]
 pub(super) use staging::link_tree;
-pub use staging::{Prepared, Staging};
+pub use staging::{Committed, Prepared, Staging};
 
 /// A warehouse folder.
 #[derive(Debug, Clone)]
@@ -123,6 +123,33 @@ impl Warehouse {
             ))
             .help("run the pipeline first: recost run PIPELINE")
         })
+    }
+
+    /// The URL of the store, where there is one.
+    pub fn store(&self) -> Option<&str> {
+        self.mirror.as_ref().map(|mirror| mirror.url())
+    }
+
+    /// Has the store hold what is published here and nothing older, nor what was sent and never published. Gives where those
+    /// lay that are gone.
+    ///
+    /// # Errors
+    /// `Kind::Locked` when another published meanwhile; those of the store.
+    pub fn clear_store(&self, _lock: &Lock) -> Result<Vec<PathBuf>> {
+        match (&self.mirror, self.run()) {
+            (Some(mirror), Some(run)) => mirror.clear(&run),
+            _ => Ok(vec![]),
+        }
+    }
+
+    /// The files of the store that are not, by name and length, here as well: each where it can be read, for which it may be
+    /// fetched into the folder `to`, and as messages name it.
+    ///
+    /// # Errors
+    /// Those of the store and of the file system.
+    pub fn only_in_store(&self, to: &Path) -> Result<Vec<(PathBuf, PathBuf)>> {
+        let mirror = self.mirror.as_ref();
+        mirror.map_or(Ok(vec![]), |mirror| mirror.unlike(to))
     }
 
     /// Makes the folders and takes the lock; with a store that one's as well, and what was published there since is fetched, or

@@ -98,9 +98,9 @@ impl TableWriter {
         let mut columns = Vec::with_capacity(self.table.columns.len());
         for (column, field) in self.table.columns.iter().zip(self.schema.fields()) {
             let wrong = |what: String| {
-                Error::contract(format!(
-                    "table {}, column {}: {what}",
-                    self.table.name, column.name
+                let (table, column) = (self.table.name, column.name);
+                Error::contract(format!("table {table}, column {column}: {what}")).help(format!(
+                    "correct the SQL that makes `{table}`, if it is yours; `recost tables {table}` says what its columns promise. If it is not, report this: it is a defect"
                 ))
             };
             let array = batch
@@ -138,7 +138,8 @@ impl TableWriter {
                 self.table.name,
                 self.path.display(),
                 self.table.order.join(", ")
-            )));
+            ))
+            .help("no SQL of a project decides on this order: report this, it is a defect"));
         }
         let batch = RecordBatch::try_new(Arc::clone(&self.schema), columns)?;
         self.rows += batch.num_rows() as u64;
@@ -250,6 +251,12 @@ mod tests {
             let said = error.to_string();
             assert!(said.contains(&format!("row {row} of ")), "{said}");
             assert!(said.ends_with("by model_id, metric, k"), "{said}");
+            assert!(error.remedy().is_some(), "{said}");
         }
+        // A column that is none of the result.
+        let all = rows(&[a]);
+        let few = all.project(&(1..all.num_columns()).collect::<Vec<_>>());
+        let error = write(&[few.unwrap()]).unwrap_err();
+        assert!(error.remedy().unwrap().contains("`evaluation`"), "{error}");
     }
 }

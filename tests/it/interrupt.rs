@@ -2,11 +2,15 @@
 
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-use crate::shop::{NIGHT, RUN, Shop, text, tune_of};
+use crate::shop::{NIGHT, RUN, Shop, tables_below, text, tune_of};
+use crate::store::published_there;
+use crate::stores::{Fault, Kind as StoreKind, Server};
 
 /// Far longer than an interrupt takes, far shorter than the stages it comes into.
 const SOON: Duration = Duration::from_secs(20);
@@ -235,4 +239,65 @@ fn a_run_that_was_killed_is_told_so_by_status_and_by_the_next_run() {
     assert_eq!(dead, ["run,killed,", "train,killed,"]);
     assert_eq!(before, shop.published());
     assert_no_orphan(&shop, &temp);
+}
+
+#[test]
+fn a_signal_while_the_store_does_not_take_the_pointer_ends_the_run_and_the_next_finds_out() {
+    let (shop, temp) = (Shop::new(), TempDir::new().unwrap());
+    let store = Server::start(StoreKind::S3);
+    // As the default: far longer than a scheduler waits after SIGTERM.
+    shop.edit("[run]", &format!("{}\n[run]", store.config("3m")));
+    shop.run_ok();
+    let tables = shop.published();
+    for lands in [false, true] {
+        let before = shop.file("warehouse/current").canonicalize().unwrap();
+        let pointed = store.get("shop/current.json");
+        let asked = Arc::new(AtomicBool::new(false));
+        let seen = Arc::clone(&asked);
+        store.rule(move |r| {
+            if r.key != "shop/current.json" || !(seen.load(Ordering::SeqCst) || r.method == "PUT") {
+                return None;
+            }
+            // The first write is done or not, and from then on nothing is answered.
+            let first = !seen.swap(true, Ordering::SeqCst);
+            Some(match first && lands {
+                true => Fault::Unanswered,
+                false => Fault::Status(503),
+            })
+        });
+        let mut run = Working::start(&shop, &temp, &[&RUN[..], &["--force"]].concat());
+        run.until("the pointer", || asked.load(Ordering::SeqCst));
+        run.signal("-TERM");
+        let out = run.end();
+        let said = text(&out.stderr);
+        assert_eq!(out.status.code(), Some(130), "{said}");
+        assert!(
+            said.contains("whether the store has the new tables is not known"),
+            "{said}"
+        );
+        assert!(
+            said.contains("run the same command again: it finds out"),
+            "{said}"
+        );
+        store.heal();
+        assert_eq!(store.get("shop/current.json") != pointed, lands);
+        let current = || shop.file("warehouse/current").canonicalize().unwrap();
+        assert_eq!(current(), before);
+        assert_eq!(
+            said_of(&shop, "run"),
+            ["interrupted,true,true,interrupted by SIGTERM"]
+        );
+        let run_of = || shop.query("select max(run_id) from runs");
+        let run = run_of();
+        // The next run publishes it in both, or finds that the store has it.
+        shop.run_ok();
+        assert_eq!(run_of(), run);
+        assert!(current().ends_with(&run[0]));
+        assert_eq!(
+            said_of(&shop, "run"),
+            ["done,true,true,published later; when it ended: interrupted by SIGTERM"]
+        );
+        assert_eq!(shop.published(), tables);
+        assert!(published_there(&store).unwrap() == tables_below(&current()));
+    }
 }

@@ -11,6 +11,7 @@ use recost::privacy::People;
 use recost::privacy::search::Searched;
 
 use crate::shop::{NIGHT, Shop, copy, python, query, run_of, text, walk};
+use crate::stores::{Fault, Kind as StoreKind, Server};
 
 const KEY: &str = "test-key-0123456789abcdef-0123456789";
 const BEFORE: &str = "2026-10-30";
@@ -433,6 +434,117 @@ fn a_forgotten_person_is_nowhere_stays_away_and_costs_nobody_a_cent() {
     let costs = "select ds, model_id, model_version, surface, currency, served, requests, run_cost, full_cost
                  from unit_costs order by 1, 2, 3, 4, 5";
     assert_eq!(shop.query(costs), query(twin.path(), costs));
+}
+
+#[test]
+fn a_forgotten_person_is_in_no_store_and_who_is_still_there_is_told() {
+    let shop = small();
+    ok(&recost(shop.path(), &[], &run_of(NIGHT), ""));
+    let people =
+        shop.query("select user_id from outcomes group by 1 order by count(*) desc, 1 limit 2");
+    let theirs = |id: &str| {
+        let sql = format!("select count(*) from events where user_id = '{id}'");
+        assert_ne!(shop.query(&sql), ["0"]);
+        let mut held = None;
+        let people = People::new([id], &[]).unwrap();
+        walk(&shop.file("warehouse/current/events"), &mut |path| {
+            let mut searched = Searched::default();
+            searched.file(path, &people).unwrap();
+            held = held
+                .take()
+                .or((!searched.hits.is_empty()).then(|| fs::read(path).unwrap()));
+        });
+        held.unwrap()
+    };
+    let forget = |id: &str, code: i32| {
+        let out = recost(shop.path(), &[], &["forget", "pipeline.toml", id], "");
+        let said = text(&out.stdout) + &text(&out.stderr);
+        assert_eq!(out.status.code(), Some(code), "{said}");
+        said
+    };
+    let pending = || {
+        let list = fs::read_to_string(shop.file("warehouse/forgotten/list")).unwrap();
+        list.lines()
+            .filter(|line| line.starts_with("pending "))
+            .count()
+    };
+
+    // A mounted folder, in which an upload of just now was killed, a file of it in the middle.
+    let mounted = shop.file("mounted");
+    append(
+        &shop,
+        &format!("[store]\nurl = \"file://{}\"", mounted.display()),
+    );
+    ok(&shop.recost(&["sync", "pipeline.toml"]));
+    let killed = mounted.join("snapshots/20990101T000000000Z-1/events/ds=2026-10-31");
+    fs::create_dir_all(&killed).unwrap();
+    let rows = theirs(&people[0]);
+    for name in ["part-0.parquet", "part-1.parquet#1"] {
+        fs::write(killed.join(name), &rows).unwrap();
+    }
+    let said = forget(&people[0], 0);
+    assert!(
+        said.contains(": 0 hits") && said.contains(" and file:///"),
+        "{said}"
+    );
+    assert!(
+        said.contains("/mounted/snapshots/20990101T000000000Z-1: who"),
+        "{said}"
+    );
+    let mut searched = Searched::default();
+    let forgotten = People::new([people[0].as_str()], &[]).unwrap();
+    searched.folder(&mounted, &forgotten).unwrap();
+    assert!(searched.files > 50 && searched.hits.is_empty());
+    let snapshots = fs::read_dir(mounted.join("snapshots")).unwrap();
+    assert_eq!((snapshots.count(), pending()), (1, 0));
+
+    // A store that refuses to remove anything.
+    let store = Server::start(StoreKind::S3);
+    let file = format!("[store]\nurl = \"file://{}\"", mounted.display());
+    shop.edit(&file, &store.config("1s"));
+    ok(&shop.recost(&["sync", "pipeline.toml"]));
+    let rows = theirs(&people[1]);
+    store.put(
+        "shop/snapshots/20990101T000000000Z-1/events/ds=2026-10-31/part-0.parquet",
+        &rows,
+    );
+    store.rule(|r| (r.method == "POST").then_some(Fault::Status(403)));
+    let said = forget(&people[1], 2);
+    assert!(
+        said.contains("the store may still have older ones"),
+        "{said}"
+    );
+    assert_eq!(pending(), 1);
+    store.heal();
+    // What is in no snapshot is not ours to remove, and is told.
+    store.put("shop/snapshots/loose.parquet", &rows);
+    let said = forget(&people[1], 3);
+    assert!(
+        said.contains("s3://bucket/shop/snapshots/loose.parquet"),
+        "{said}"
+    );
+    assert_eq!(pending(), 1);
+    store.put("shop/snapshots/loose.parquet", b"nobody");
+    let said = forget(&people[1], 0);
+    assert!(
+        said.contains(": 0 hits") && said.contains("s3://bucket/shop"),
+        "{said}"
+    );
+    assert_eq!(pending(), 0);
+    let there = store.keys().into_iter().filter_map(|key| {
+        Some(
+            key.strip_prefix("shop/snapshots/")?
+                .split_once('/')?
+                .0
+                .to_string(),
+        )
+    });
+    let there: std::collections::BTreeSet<String> = there.collect();
+    let current = fs::read_link(shop.file("warehouse/current")).unwrap();
+    assert_eq!(
+        there.into_iter().collect::<Vec<_>>(),
+        [current.file_name().unwrap().to_str().unwrap()]
+    );
 }
 
 #[test]

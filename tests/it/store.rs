@@ -627,9 +627,14 @@ fn a_mounted_folder_is_a_store_too() {
     there
         .publish(&[("events/ds=2026-10-30/a.parquet", b"from there")])
         .unwrap();
+    // What an upload that was cut off left, and what a recost that only removed files did.
+    let snapshots = folder.path().join("shared/snapshots");
+    std::fs::create_dir_all(snapshots.join("emptied/events/ds=2026-10-31")).unwrap();
     here.sync().unwrap();
     assert_eq!(here.published(), there.published());
     assert_eq!(here.published().len(), 3);
+    // The published one and one older.
+    assert_eq!(std::fs::read_dir(snapshots).unwrap().count(), 2);
 }
 
 fn the_command_line_publishes_fetches_and_never_shows_the_secret(kind: StoreKind) {

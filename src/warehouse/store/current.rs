@@ -11,6 +11,7 @@ use super::Warehouse;
 use crate::config::Keep;
 use crate::disk::{read_dir, remove_dir, remove_file, write_beside, write_whole};
 use crate::error::{Error, Result};
+use crate::warehouse::manifest::known_format;
 use crate::warehouse::pointer::{self, Pointer, Previous, is_run};
 
 /// How long what nothing points to is left alone: it may be under way.
@@ -25,7 +26,11 @@ impl Warehouse {
         let now = Utc::now();
         let path = self.root.join(pointer::NAME);
         let known = match fs::read(&path) {
-            Ok(bytes) => Pointer::parse(&bytes, &path.display().to_string()).ok(),
+            Ok(bytes) => {
+                known_format(&bytes, &path.display())?;
+                // One that was damaged is made anew.
+                Pointer::parse(&bytes, &path.display().to_string()).ok()
+            }
             Err(_) => None,
         };
         Ok(Some(match known {
@@ -154,6 +159,25 @@ mod tests {
         fs::remove_dir(&there).unwrap();
         publish(&warehouse, "run-3", || {}).unwrap();
         assert_eq!(pointed(&warehouse), "run-3");
+    }
+
+    #[test]
+    fn a_pointer_of_a_newer_program_stays_and_a_damaged_one_is_made_anew() {
+        let dir = tempfile::tempdir().unwrap();
+        let warehouse = Warehouse::new(dir.path());
+        publish(&warehouse, "run-1", || {}).unwrap();
+        let file = dir.path().join(pointer::NAME);
+        let newer = r#"{"format":2,"points_to":"run-1"}"#;
+        fs::write(&file, newer).unwrap();
+        let refused = warehouse.lock("a test").unwrap_err();
+        assert!(
+            refused.remedy().unwrap().starts_with("upgrade"),
+            "{refused}"
+        );
+        assert_eq!(fs::read_to_string(&file).unwrap(), newer);
+        fs::write(&file, "{").unwrap();
+        drop(warehouse.lock("a test").unwrap());
+        assert_eq!(pointed(&warehouse), "run-1");
     }
 
     #[test]

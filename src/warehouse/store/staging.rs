@@ -31,6 +31,13 @@ pub struct Prepared {
     staging: Staging,
 }
 
+/// A snapshot that is the published one in the store, where there is one, and not yet in the folder.
+#[derive(Debug)]
+pub struct Committed {
+    staging: Staging,
+    keep: Keep,
+}
+
 impl Warehouse {
     /// Begins a snapshot for `run_id`: a copy of the current one made of hard links. Needs the [`Lock`], so that what a
     /// crashed run left behind can be removed first.
@@ -171,20 +178,57 @@ impl Staging {
 }
 
 impl Prepared {
-    /// Makes the snapshot the current one: with a store first there, by replacing one small object, then in the folder, by
-    /// renaming one link. Then removes the snapshots that `keep` does not want.
+    /// Whether a store is told of it.
+    pub fn goes_to_store(&self) -> bool {
+        self.staging.warehouse.mirror.is_some()
+    }
+
+    /// With a store makes the snapshot the current one there, by replacing one small object.
     ///
     /// # Errors
-    /// `Kind::Locked` when another run published to the store meanwhile; those of the store and of the file system.
-    pub fn publish(mut self, keep: impl Into<Keep>) -> Result<PathBuf> {
+    /// `Kind::Locked` when another run published to the store meanwhile; those of the store.
+    pub fn commit(self, keep: impl Into<Keep>) -> Result<Committed> {
+        let Prepared { staging } = self;
         let keep = keep.into();
-        let warehouse = self.staging.warehouse.clone();
-        match &warehouse.mirror {
-            Some(mirror) => mirror.commit(&self.staging.run_id, keep)?,
-            None => self.staging.settle()?,
+        if let Some(mirror) = &staging.warehouse.mirror {
+            mirror.commit(&staging.run_id, keep)?;
         }
-        let published = warehouse.switch(&self.staging.run_id, keep)?;
-        sync_dir(&warehouse.root)?;
+        Ok(Committed { staging, keep })
+    }
+
+    /// [`Prepared::commit`] and [`Committed::publish`].
+    ///
+    /// # Errors
+    /// Those of both.
+    pub fn publish(self, keep: impl Into<Keep>) -> Result<PathBuf> {
+        self.commit(keep)?.publish()
+    }
+}
+
+impl Committed {
+    /// Makes the snapshot the current one in the folder, by renaming one link. Then removes those that need not stay.
+    ///
+    /// # Errors
+    /// Those of the file system. Where there is a store it is published there, and the next run makes up for the folder.
+    pub fn publish(mut self) -> Result<PathBuf> {
+        let warehouse = self.staging.warehouse.clone();
+        if warehouse.mirror.is_none() {
+            self.staging.settle()?;
+        }
+        let published = warehouse.switch(&self.staging.run_id, self.keep);
+        let published = published.map_err(|e| match &warehouse.mirror {
+            Some(mirror) => e
+                .context(format!(
+                    "the tables are published in {}, but not in the folder",
+                    mirror.url()
+                ))
+                .also("run the same command again: it makes up for the folder"),
+            None => e,
+        })?;
+        // What fails now is no failure of the run: its tables are there.
+        if let Err(e) = sync_dir(&warehouse.root) {
+            tracing::warn!(error = %e, "the tables are published; a power cut may undo it");
+        }
         Ok(published)
     }
 }
