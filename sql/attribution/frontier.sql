@@ -3,7 +3,7 @@
 -- On the basis `served` a point is what the window's recommendations shown cost, by unit_costs; on `written` what the versions
 -- made in the window cost over what they wrote, of those that a bill names. There the cost of a model that was made from
 -- another holds what making the other cost, since it cannot be had without. A model that no bill names has one row, without
--- currency. Numerators and denominators are added up, then divided.
+-- currency; so has one shown before the first bill (XXX). Numerators and denominators are added up, then divided.
 with newest as (
     select * from models where ds = (select max(ds) from models)
 ),
@@ -82,6 +82,7 @@ priced as (
         0 as parent_cost,
         sum(served) as recommendations
     from unit_costs
+    where currency <> 'XXX'
     group by model_id, currency
     having sum(served) > 0
 ),

@@ -2,7 +2,8 @@
 -- Inputs: events (the window, nothing at or after as_of()).
 -- Divided by: user_id.
 -- weight = Σ setting('weight_<event type>') · 2^(−age / half-life). It is added up in whole millionths of a millionth, so that
--- the sum does not depend on the order of the rows. Invariant: weight > 0.
+-- the sum does not depend on the order of the rows, and with 38 digits, which no number of events fills: weights are at most
+-- 10¹². Invariant: weight > 0.
 with weighed as (
     select
         user_id,
@@ -25,10 +26,10 @@ with weighed as (
 select
     user_id,
     item_id,
-    sum(cast(round(weight * 1e12) as bigint)) / 1e12 as weight,
+    cast(sum(cast(round(weight * 1e12) as decimal(38, 0))) as double) / 1e12 as weight,
     count(*) as events,
     bool_or(event_type = 'purchase') as bought,
     max(event_time) as last_time
 from weighed
 group by user_id, item_id
-having sum(cast(round(weight * 1e12) as bigint)) > 0
+having sum(cast(round(weight * 1e12) as decimal(38, 0))) > 0

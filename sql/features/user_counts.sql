@@ -1,5 +1,6 @@
 -- user_counts: what each user seen in the window did, and what was spent in the currency of most purchases. A step of
--- user_features.
+-- user_features. It is added up at the scale of prices, which has room for any sum; spend is null where that is beyond what an
+-- amount holds, 10²⁰ or more.
 -- Inputs: events (the window, nothing at or after as_of()).
 -- Divided by: user_id.
 with counted as (
@@ -17,7 +18,7 @@ with counted as (
     group by user_id
 ),
 priced as (
-    select user_id, currency, count(*) as times, sum(cast(price as decimal(38, 18)) * quantity) as spend
+    select user_id, currency, count(*) as times, sum(price * quantity) as spend
     from events
     where event_type = 'purchase' and price is not null and quantity is not null and currency is not null
     group by user_id, currency
@@ -39,7 +40,7 @@ select
     clicks,
     carts,
     purchases,
-    cast(spend as decimal(38, 18)) as spend,
+    try_cast(spend as decimal(38, 18)) as spend,
     spent.currency,
     last_time
 from counted

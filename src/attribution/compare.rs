@@ -17,7 +17,7 @@ use super::interval::{Interval, difference, share};
 use crate::engine::rows::{Row, map};
 use crate::engine::{Engine, Library, Options};
 use crate::error::{Error, Result, nearest};
-use crate::money::{Money, SCALE};
+use crate::money::{Currency, Money, SCALE};
 
 /// How the interval is made, for readers of a report.
 pub const METHOD: &str = "difference of the shares of requests that convert; Newcombe (1998) hybrid score interval, two-sided 95 %";
@@ -232,7 +232,9 @@ async fn side(
     let side = counts.into_iter().next();
     let side = side.ok_or_else(|| Error::unexpected("compare/counts.sql gives no row"))?;
     let costs = engine.collect(library.get("compare/costs.sql")?).await?;
-    let costs = map(&costs, |row| Ok((row.needed("currency")?, costs_of(row)?)))?;
+    let mut costs = map(&costs, |row| Ok((row.needed("currency")?, costs_of(row)?)))?;
+    // What was shown before the first bill has no cost as yet.
+    costs.retain(|(currency, _)| currency != Currency::NONE);
     let shown = "select distinct ds from unit_costs where served > 0";
     let shown = map(&engine.collect(shown).await?, |row| row.day("ds"))?;
     Ok((side, costs, shown.into_iter().flatten().collect()))

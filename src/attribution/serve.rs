@@ -15,7 +15,7 @@ use super::work::contract;
 use crate::engine::rows::{map, valid};
 use crate::engine::{Engine, Library, Options};
 use crate::error::{Error, Result};
-use crate::money::SCALE;
+use crate::money::{Currency, SCALE};
 use crate::warehouse::{TableWriter, Type, store};
 
 /// The parts of what a model version cost on a day, units of 10⁻¹⁸; each is divided by itself.
@@ -120,10 +120,10 @@ struct Costs {
 
 impl Costs {
     /// The currencies in which a recommendation of a model has its cost, be it 0: those of the model, else those of all
-    /// models, else `XXX`, which ISO 4217 keeps for no currency. So every recommendation served has its row.
+    /// models, else [none](Currency::NONE). So every recommendation served has its row.
     fn currencies(&self, model: &str) -> impl Iterator<Item = &str> {
         let known = self.of_model.get(model).unwrap_or(&self.any);
-        let none = known.is_empty().then_some("XXX");
+        let none = known.is_empty().then_some(Currency::NONE);
         known.iter().map(String::as_str).chain(none)
     }
 

@@ -12,6 +12,9 @@ use crate::money::Currency;
 /// Bytes of a name.
 const LONGEST_NAME: usize = 100;
 
+/// Weight of an event: added up in millionths of a millionth, no number of events leaves 38 digits.
+const HIGHEST_WEIGHT: f64 = 1e12;
+
 /// What is wrong with a name from which names of files are made.
 fn unfit_name(name: &str) -> Option<String> {
     if name.trim().is_empty() {
@@ -236,6 +239,11 @@ impl Pipeline {
             if !value.is_finite() || value < 0.0 || (value == 0.0 && !may_be_zero) {
                 return wrong(format!("`[features]` {name} must be a positive number"));
             }
+            if name.starts_with("weight_") && value > HIGHEST_WEIGHT {
+                return wrong(format!(
+                    "`[features]` {name} must be at most {HIGHEST_WEIGHT}; what counts is how much more one event says than another"
+                ));
+            }
         }
         Ok(())
     }
@@ -251,6 +259,14 @@ mod tests {
     fn refused(text: &str) -> String {
         let parsed = Pipeline::parse(text, Path::new("/p/pipeline.toml"));
         parsed.unwrap_err().to_string()
+    }
+
+    #[test]
+    fn a_weight_that_no_sum_could_hold_is_refused() {
+        let weights = |view: &str| format!("name = \"s\"\n[features.weights]\nview = {view}\n");
+        assert!(Pipeline::parse(&weights("1e12"), Path::new("/p/pipeline.toml")).is_ok());
+        let said = refused(&weights("1.1e12"));
+        assert!(said.contains("weight_view must be at most"), "{said}");
     }
 
     #[test]

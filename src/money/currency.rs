@@ -19,6 +19,9 @@ const THREE_DIGITS: &str = "BHD IQD JOD KWD LYD OMR TND";
 const FOUR_DIGITS: &str = "CLF UYW";
 
 impl Currency {
+    /// What ISO 4217 keeps for no currency. No bill is in it, so it is not read as one.
+    pub const NONE: &str = "XXX";
+
     /// Reads a code; case and blanks around it do not matter.
     pub fn parse(text: &str) -> Result<Self, MoneyError> {
         let unknown = || MoneyError::UnknownCurrency {
@@ -36,7 +39,7 @@ impl Currency {
 
     /// Three upper-case letters.
     pub fn code(&self) -> &str {
-        std::str::from_utf8(&self.0).unwrap_or("XXX")
+        std::str::from_utf8(&self.0).unwrap_or(Self::NONE)
     }
 
     /// [`present`] in this currency's minor unit.
@@ -91,7 +94,7 @@ mod tests {
             (2, 0, 3, 4)
         );
         assert_eq!(Currency::parse("eur").unwrap().to_string(), "EUR");
-        for text in ["", "US", "USDX", "ABC", "   ", "U D"] {
+        for text in ["", "US", "USDX", "ABC", "   ", "U D", Currency::NONE] {
             assert!(
                 matches!(
                     Currency::parse(text),

@@ -13,7 +13,7 @@ use super::rows::{
     bridge, conformance, converted, cost, day, frontier, group, machine, month, part, rate,
     reconciliation, resource, restatement, service, source, stage, unit, version,
 };
-use super::side_by_side;
+use super::{no_costs, side_by_side};
 use crate::attribution::compare::compare;
 use crate::config::Pipeline;
 use crate::engine::rows::{Row, map};
@@ -51,10 +51,7 @@ pub async fn load(
             table("reconciliation").ok_or_else(|| Error::unexpected("no table reconciliation"))?;
         let published = store::partitions(&snapshot, reconciled)?;
         if !published.iter().any(|p| p == period) {
-            return Err(Error::config(format!(
-                "nothing is published for the billing period {period}"
-            ))
-            .help(format!("there are: {}", published.join(", "))));
+            return Err(no_costs(Some(period), &published));
         }
         for name in [
             "charges",
@@ -286,7 +283,10 @@ impl Loader<'_> {
                     .rows($file, |row| Ok((row.needed("currency")?, $make(row)?)))
                     .await?
                 {
-                    entry(&mut found, currency)?.$field.push(row);
+                    // What was shown before the first bill has no cost as yet.
+                    if currency != Currency::NONE {
+                        entry(&mut found, currency)?.$field.push(row);
+                    }
                 }
             };
         }

@@ -34,6 +34,7 @@ mod sample;
 #[cfg(test)]
 mod tests;
 
+use crate::error::Error;
 use crate::money::MoneyError;
 use data::ReportData;
 use std::fs;
@@ -57,6 +58,17 @@ pub enum ReportError {
         path: PathBuf,
         source: std::io::Error,
     },
+}
+
+/// Says that no costs are published of a billing period, or of any, where there are those of `published`.
+fn no_costs(period: Option<&str>, published: &[String]) -> Error {
+    let of = period.map_or(String::new(), |period| {
+        format!(" of the billing period {period}")
+    });
+    Error::config(format!("no costs{of} are published")).help(match published {
+        [] => "a run publishes them once a source of kind `charges` has delivered a bill".into(),
+        _ => format!("there are: {}", published.join(", ")),
+    })
 }
 
 /// A form of the report.

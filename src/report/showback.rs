@@ -18,6 +18,7 @@ use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::WriterProperties;
 
+use super::no_costs;
 use crate::attribution::Basis;
 use crate::attribution::split;
 use crate::config::Pipeline;
@@ -75,11 +76,7 @@ pub async fn write(
         .filter(|known| period.is_none_or(|period| known.as_str() == period))
         .collect();
     if periods.is_empty() {
-        let wanted = period.unwrap_or("any");
-        return Err(Error::config(format!(
-            "nothing is published for the billing period {wanted}"
-        ))
-        .help(format!("there are: {}", there.join(", "))));
+        return Err(no_costs(period, &there));
     }
     let options = Options::of(pipeline, NaiveDate::default());
     let mut written = vec![];

@@ -591,7 +591,12 @@ pub static TABLES: &[Table] = &[
             req("clicks", Int64, "clicks"),
             req("carts", Int64, "items put in the cart"),
             req("purchases", Int64, "items bought"),
-            opt("spend", Money, "money spent, in `currency`").unit("currency"),
+            opt(
+                "spend",
+                Money,
+                "money spent, in `currency`; null from 10²⁰ on, which no amount holds",
+            )
+            .unit("currency"),
             opt(
                 "currency",
                 Text,

@@ -593,3 +593,14 @@ fn a_plan_for_machines_says_why_and_what_it_took_last_time() {
     let reason = lacking["missing"][0]["reason"].as_str().unwrap();
     assert!(reason.contains("has no file for 2026-11-01"), "{reason}");
 }
+
+#[test]
+fn weights_as_high_as_they_may_be_add_up() {
+    let clicks = Clicks::new();
+    clicks.pipeline("[features.weights]\nview = 1e12");
+    clicks.run(31);
+    // Two items, each seen on three days, of which the first weighs the least.
+    let sums =
+        "select item_id, weight between 2.8e12 and 3e12, events from interactions order by 1";
+    assert_eq!(clicks.query(sums), ["item-0,true,3", "item-1,true,3"]);
+}

@@ -210,3 +210,67 @@ fn the_shop_has_margins_comparisons_and_conformance() {
         assert_eq!(shown, ratio.trim_end_matches('0'), "{model}");
     }
 }
+
+/// Source keys of a clickstream in `events.csv`.
+const CLICKS: &str = "[[sources]]\nname = \"clicks\"\nkind = \"events\"\npath = \"events.csv\"\ndialect = \"recost\"";
+
+/// Two recommendations of a model shown on 30 October, one of them clicked.
+const SHOWN: &str = "event_id,event_time,user_id,session_id,event_type,item_id,query,request_id,model_id,model_version,surface,rank,\
+compute_ns,price,quantity,currency
+e1,2026-10-30T12:00:00Z,ana,,impression,shoe,,q1,A,v1,home,1,,,,
+e2,2026-10-30T12:00:00Z,ana,,impression,hat,,q1,A,v1,home,2,,,,
+e3,2026-10-30T12:01:00Z,ana,,click,shoe,,q1,A,v1,home,1,,,,
+e4,2026-10-30T12:02:00Z,ben,,impression,hat,,q2,B,v1,home,1,,,,
+";
+
+#[test]
+fn a_shop_without_a_bill_has_its_report_and_no_cost_as_yet() {
+    let bills = Bills::new(&[]);
+    bills.pipeline("bills", "");
+    let pipeline = fs::read_to_string(bills.path().join("pipeline.toml")).unwrap();
+    let pipeline = pipeline.replace("may_shrink", "required = false\nmay_shrink");
+    bills.put("pipeline.toml", &format!("{pipeline}{CLICKS}\n"));
+    bills.put("events.csv", SHOWN);
+    fs::remove_file(bills.path().join("bill.csv")).unwrap();
+
+    bills.run_ok("2026-10-30");
+    let again = bills.recost(&["run", "pipeline.toml", "--date", "2026-10-30"]);
+    assert!(again.status.success(), "{}", text(&again.stderr));
+    let said = text(&again.stdout) + &text(&again.stderr);
+    assert!(said.contains("Nothing to do"), "{said}");
+
+    report(&bills, &["--out", "out"]);
+    assert!(rows(&bills, "out", "unit_costs.csv").is_empty());
+    let page = fs::read_to_string(bills.path().join("out/report.html")).unwrap();
+    assert!(page.contains("No charges in this period") && !page.contains("XXX"));
+    let served = "select sum(served), sum(full_cost) from unit_costs";
+    assert_eq!(bills.query(served), ["3,0.000000000000000000"]);
+    for works in [
+        &["explain", "pipeline.toml", "request/q1"][..],
+        &["compare", "pipeline.toml", "A", "B"],
+        &["check", "pipeline.toml"],
+    ] {
+        let out = bills.recost(works);
+        assert!(out.status.success(), "{works:?}: {}", text(&out.stderr));
+        if works[0] == "compare" {
+            assert!(!text(&out.stdout).contains("XXX"), "{}", text(&out.stdout));
+        }
+    }
+    let out = bills.recost(&["export", "pipeline.toml", "--to", "focus"]);
+    assert_eq!(out.status.code(), Some(2));
+    let said = text(&out.stderr);
+    assert!(said.contains("no costs are published") && said.contains("delivered a bill"));
+
+    // The first bill gives the same recommendations their cost.
+    bills.deliver(&[charge((10, 30), "USD", "4", ["A", "v1", "deployment"])]);
+    bills.run_ok("2026-10-30");
+    report(&bills, &["--out", "out"]);
+    assert!(!rows(&bills, "out", "unit_costs.csv").is_empty());
+    let costs =
+        "select model_id, currency, sum(full_cost) from unit_costs group by 1, 2 order by 1";
+    let found = bills.query(costs);
+    assert_eq!(
+        found,
+        ["A,USD,4.000000000000000000", "B,USD,0.000000000000000000"]
+    );
+}
