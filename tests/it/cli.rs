@@ -293,6 +293,30 @@ fn a_gpu_that_is_required_and_missing_is_exit_code_10() {
 }
 
 #[test]
+fn the_design_says_why_each_dependency_is_there() {
+    let read = |file: &str| {
+        std::fs::read_to_string(format!("{}/{file}", env!("CARGO_MANIFEST_DIR"))).unwrap()
+    };
+    let manifest: toml::Table = read("Cargo.toml").parse().unwrap();
+    let design = read("docs/design.md");
+    let table = design
+        .split("## Dependencies")
+        .nth(1)
+        .unwrap()
+        .split("\n## ")
+        .next()
+        .unwrap();
+    let named: Vec<&str> = table
+        .lines()
+        .filter_map(|line| line.strip_prefix("| ")?.split(" | ").next())
+        .flat_map(|crates| crates.split(", "))
+        .collect();
+    for name in manifest["dependencies"].as_table().unwrap().keys() {
+        assert!(named.contains(&name.as_str()), "{name}");
+    }
+}
+
+#[test]
 fn the_documentation_of_the_tables_is_the_programs_own() {
     let dir = TempDir::new().unwrap();
     let printed = text(&recost(dir.path(), &["tables", "--markdown"]).stdout);

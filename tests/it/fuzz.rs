@@ -20,7 +20,10 @@ macro_rules! targets {
     };
 }
 
-const TARGETS: &[(&str, fn(&[u8]))] = targets![
+/// A name and what it stands for.
+type Target = (&'static str, fn(&[u8]));
+
+const TARGETS: &[Target] = targets![
     contracts,
     csv,
     delivery_manifest,

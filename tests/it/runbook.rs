@@ -37,7 +37,9 @@ fn blocks(manual: &str, language: &str) -> Vec<String> {
 /// The commands of a text: each line after a prompt, and each script as a whole. Without those that no test can run.
 fn commands(text: &str) -> Vec<String> {
     let mut all = vec![];
-    let mut rest = text;
+    // Those in a list are indented.
+    let text = text.replace("\n   ", "\n");
+    let mut rest = text.as_str();
     while let Some(at) = rest.find("\n```") {
         let (head, body) = rest[at + 4..].split_once('\n').unwrap();
         let (block, after) = body.split_once("```").unwrap();
@@ -105,6 +107,8 @@ fn every_command_of_the_readme_runs() {
 fn every_command_of_the_manual_runs() {
     let shop = Shop::new();
     shop.run_ok();
+    std::fs::create_dir(shop.file("store")).unwrap();
+    let store = format!("file://{}", shop.file("store").display());
     // The oldest snapshot that is still kept.
     let kept = || {
         let names = std::fs::read_dir(shop.file("warehouse/snapshots")).unwrap();
@@ -114,8 +118,10 @@ fn every_command_of_the_manual_runs() {
     let commands = commands(&manual());
     assert!(commands.len() > 8, "{commands:?}");
     for command in commands {
-        // The run that one goes back to.
-        let command = command.replace("snapshots/RUN", &format!("snapshots/{}", kept()));
+        // The run that one goes back to, and a folder in the place of a bucket.
+        let command = command
+            .replace("snapshots/RUN", &format!("snapshots/{}", kept()))
+            .replace("s3://shop-data/recost", &store);
         let out = typed(shop.path(), &command);
         let alert = ALERTS.iter().find(|(whole, _)| command.trim() == *whole);
         let expected = alert.map_or(&[0][..], |(_, codes)| codes);
