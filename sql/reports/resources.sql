@@ -1,19 +1,25 @@
 -- The dearest idle and unallocated resources of each currency, dearest first: where to look.
 -- Inputs: allocations, charges (the report's billing periods).
-with lost as (
+-- Allocations are added up by row first: a set of the rows of each group would have to fit the memory.
+with parts as (
+    select row_id, currency, target, reason, sum(billed) as billed, sum(effective) as effective
+    from allocations
+    where basis = 'usage' and target in ('idle', 'unallocated')
+    group by row_id, currency, target, reason
+),
+lost as (
     select
-        allocations.currency,
+        parts.currency,
         target,
         resource_id,
         service_name,
         reason,
-        count(distinct allocations.row_id) as rows,
+        count(*) as rows,
         sum(billed) as billed,
         sum(effective) as effective
-    from allocations
-    join charges on charges.row_id = allocations.row_id
-    where basis = 'usage' and target in ('idle', 'unallocated')
-    group by allocations.currency, target, resource_id, service_name, reason
+    from parts
+    join charges on charges.row_id = parts.row_id
+    group by parts.currency, target, resource_id, service_name, reason
 ),
 ranked as (
     select *, row_number() over (

@@ -13,6 +13,7 @@ use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringViewArray, Timestamp
 use arrow::compute::{concat_batches, sort_to_indices, take_record_batch};
 use chrono::{DateTime, Months, NaiveDate, Utc};
 
+use super::explain::one_of;
 use super::work::contract;
 use crate::engine::rows::map;
 use crate::engine::{Engine, Library, Options};
@@ -46,11 +47,16 @@ pub fn open_period(date: NaiveDate, closed: &BTreeSet<String>) -> String {
 /// # Errors
 /// As [`Engine::query`].
 pub async fn stand_of_today(engine: &Engine, period: &str) -> Result<()> {
+    // By their names: a join with the deliveries might hold the charges in memory.
+    let active = "select distinct delivery_id from deliveries where kind = 'charges' and status = 'active' order by 1";
+    let active = map(&engine.collect(active).await?, |row| {
+        row.needed("delivery_id")
+    })?;
     let sql = format!(
-        "select * from charges
-         where billing_period = '{period}' and delivery_id in (select delivery_id from deliveries where status = 'active')
+        "select * from charges where billing_period = '{period}' and {}
          union all
-         select * from late_charges where billing_period = '{period}'"
+         select * from late_charges where billing_period = '{period}'",
+        one_of("delivery_id", &active)
     );
     engine.replace("charges", &sql).await
 }
@@ -78,7 +84,9 @@ pub async fn restate(
     engine.view("restated_periods", &listed).await?;
     // The folder is emptied before it is filled, so the rows elsewhere are read first.
     let sql = library.get("attribution/restatements.sql")?;
-    let rows = engine.query(sql).await?.cache().await?;
+    let rows = engine
+        .or_spilling(async |engine| Ok(engine.query(sql).await?.cache().await?))
+        .await?;
     engine.replace_with("result", rows)?;
     let dir = store::replace(snapshot, table, open)?;
     engine.write("select * from result", table, &dir).await

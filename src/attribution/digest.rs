@@ -12,6 +12,7 @@ use std::sync::Arc;
 use arrow::array::{
     ArrayRef, Date32Array, Decimal128Array, Int32Array, Int64Array, RecordBatch, StringViewArray,
 };
+use futures::StreamExt;
 
 use super::Allocation;
 use super::allocate::issuer;
@@ -20,6 +21,12 @@ use super::work::contract;
 use crate::engine::{Engine, Library};
 use crate::error::{Error, Result};
 use crate::warehouse::{TableWriter, Type, store};
+
+/// Bytes that a row of `largest_allocations` takes while it is made.
+const BYTES: usize = 1024;
+
+/// Rows of a batch of what was kept, which are joined with the charges at once in any case.
+const BATCH_ROWS: usize = 8192;
 
 /// Rows of `largest_allocations` per day, currency, target, model, version and stage.
 pub const KEPT: usize = 20;
@@ -224,13 +231,30 @@ impl Digest {
         let table = contract("largest_allocations")?;
         let dir = store::replace(snapshot, table, period)?;
         let largest = self.largest.into_iter().map(BinaryHeap::into_sorted_vec);
-        let kept: Vec<(usize, Kept)> = largest.flat_map(|of| of.into_iter().enumerate()).collect();
-        let frame = engine
-            .context()
-            .read_batch(largest_of(&kept, &by, period)?)?;
-        engine.replace_with("largest", frame)?;
+        let mut kept: Vec<(usize, Kept)> =
+            largest.flat_map(|of| of.into_iter().enumerate()).collect();
+        // In the order of the table, so that parts of it that fit the memory follow each other.
+        kept.sort_by_key(|(place, k)| {
+            let of = &by[k.line as usize];
+            (of.day, &of.texts[..OF_GROUP], *place)
+        });
         let sql = library.get("attribution/largest_allocations.sql")?;
-        engine.write(sql, table, &dir).await?;
+        let mut writer = TableWriter::create(table, &dir.join("part-0.parquet"))?;
+        let at_once = (engine.memory() / 16 / BYTES).max(BATCH_ROWS);
+        for some in kept.chunks(at_once) {
+            // In batches that hold nothing of each other, or each is counted as all of them.
+            let batches = some.chunks(BATCH_ROWS);
+            let batches = batches.map(|rows| largest_of(rows, &by, period));
+            let frame = engine
+                .context()
+                .read_batches(batches.collect::<Result<Vec<_>>>()?)?;
+            engine.replace_with("largest", frame)?;
+            let mut rows = engine.in_order_of(table, sql, engine.memory() / 4).await?;
+            while let Some(batch) = rows.next().await {
+                writer.write(&batch?)?;
+            }
+        }
+        writer.finish()?;
         Ok(())
     }
 }

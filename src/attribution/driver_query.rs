@@ -26,7 +26,8 @@ pub(super) async fn drivers(
     let (from, to) = charged_days(engine).await?;
     let mut drivers = BTreeMap::new();
     let mut read = async |name: &str, sql: &str| -> Result<()> {
-        let table = read_driver(engine, sql)
+        let table = engine
+            .or_spilling(async |engine| read_driver(engine, sql).await)
             .await
             .map_err(|e| e.context(library.describe(&format!("attribution/drivers/{name}.sql"))))?;
         drivers.insert(name.to_string(), table);

@@ -5,6 +5,7 @@ mod functions;
 pub mod kept;
 pub mod library;
 mod ordered;
+mod pool;
 pub mod rows;
 pub mod sample;
 mod spill;
@@ -19,7 +20,7 @@ use arrow::compute::SortOptions;
 use arrow::datatypes::SchemaRef;
 use chrono::{NaiveDate, TimeDelta};
 use datafusion::common::ScalarValue;
-use datafusion::common::config::ConfigOptions;
+use datafusion::common::config::{ConfigNonZeroUsize, ConfigOptions};
 use datafusion::datasource::empty::EmptyTable;
 use datafusion::datasource::file_format::parquet::ParquetFormat;
 use datafusion::datasource::listing::{
@@ -28,7 +29,7 @@ use datafusion::datasource::listing::{
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::execution::SessionStateBuilder;
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
-use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
+use datafusion::execution::memory_pool::{FairSpillPool, MemoryPool, TrackConsumersPool};
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::logical_expr::{LogicalPlan, Sort, SortExpr};
 use datafusion::prelude::{DataFrame, SQLOptions, SessionConfig, SessionContext};
@@ -37,6 +38,7 @@ use url::Url;
 
 use crate::config::Pipeline;
 use crate::error::{Error, Result, nearest};
+use crate::heap;
 use crate::scratch;
 use crate::warehouse::{TABLES, Table, TableWriter, ledgers};
 pub(crate) use functions::{hex, to_text};
@@ -93,13 +95,10 @@ impl Engine {
     /// # Errors
     /// When the snapshot cannot be read or the spill folder cannot be made.
     pub fn open(options: &Options, snapshot: Option<&Path>, runs: Option<&Path>) -> Result<Engine> {
-        let pool = TrackConsumersPool::new(
-            FairSpillPool::new(pool_of(options.memory)),
-            std::num::NonZeroUsize::MIN.saturating_add(4),
-        );
+        let pool = tracked(FairSpillPool::new(pool_of(options.memory)));
         // A stage rewrites files that it then reads: what lies in a folder is looked up each time.
         let runtime = RuntimeEnvBuilder::new()
-            .with_memory_pool(Arc::new(pool))
+            .with_memory_pool(pool)
             .with_object_list_cache_limit(0)
             .with_file_statistics_cache_limit(0);
         let mut files =
@@ -155,6 +154,41 @@ impl Engine {
             let threads = &mut options.execution.target_partitions;
             *threads = (*threads).max(2);
         })
+    }
+
+    /// The same session for a query that ran short of memory by `error`: with joins that spill, as few threads as such joins
+    /// take, since each operator of a thread has a share of the memory of its own, and batches that fit a small one.
+    fn after_shortage(&self, error: &Error) -> Result<Engine> {
+        tracing::info!(%error, "once more with joins that spill");
+        heap::give_back();
+        let engine = self.set(|options| {
+            options.optimizer.prefer_hash_join = false;
+            options.execution.target_partitions = 2;
+            if let Ok(rows) = ConfigNonZeroUsize::try_new(1024) {
+                options.execution.batch_size = rows;
+            }
+        });
+        let pool = tracked(pool::Careful::new(pool_of(self.options.memory)));
+        let runtime = RuntimeEnvBuilder::from_runtime_env(&self.ctx.runtime_env());
+        let runtime = runtime.with_memory_pool(pool).build_arc()?;
+        let state = SessionStateBuilder::new_from_existing(engine.ctx.state())
+            .with_runtime_env(runtime)
+            .build();
+        Ok(Engine {
+            ctx: SessionContext::new_with_state(state),
+            ..engine
+        })
+    }
+
+    /// Does work with this session, and where that runs short of memory does it once more with joins that spill.
+    ///
+    /// # Errors
+    /// Those of the work.
+    pub async fn or_spilling<T>(&self, work: impl AsyncFn(&Engine) -> Result<T>) -> Result<T> {
+        match work(self).await {
+            Err(e) if e.is_short_of_memory() => work(&self.after_shortage(&e)?).await,
+            done => done,
+        }
     }
 
     /// The same session with other options.
@@ -269,12 +303,19 @@ impl Engine {
             .map_err(|e| not_planned(&e.into()))
     }
 
-    /// Runs a query and collects its rows; for results that are known to be small.
+    /// Runs a query and collects its rows; for results that are known to be small. What it takes on the way may be large: where
+    /// it runs short of memory, it runs once more with joins that spill.
     ///
     /// # Errors
     /// As [`Engine::query`], and those of execution.
     pub async fn collect(&self, sql: &str) -> Result<Vec<RecordBatch>> {
-        Ok(self.query(sql).await?.collect().await?)
+        match self.query(sql).await?.collect().await.map_err(Error::from) {
+            Err(e) if e.is_short_of_memory() => {
+                let frame = self.after_shortage(&e)?.query(sql).await?;
+                Ok(frame.collect().await?)
+            }
+            done => done,
+        }
     }
 
     /// Runs a query and streams its rows as one stream.
@@ -441,17 +482,28 @@ impl Engine {
         Ok(rows)
     }
 
-    /// Runs a query, in the order of `table`'s contract, into one file of `dir`. Returns the rows.
+    /// Runs a query, in the order of `table`'s contract, into one file of `dir`; where it runs short of memory, once more with
+    /// joins that spill and over [files in order](ordered). Returns the rows.
     ///
     /// # Errors
     /// Those of the query, and `Kind::Contract` when the result does not fit the table.
     pub async fn write(&self, sql: &str, table: &'static Table, dir: &Path) -> Result<u64> {
-        let mut stream = self.fitting(sql, table).await?.execute_stream().await?;
-        let mut writer = TableWriter::create(table, &dir.join("part-0.parquet"))?;
-        while let Some(batch) = stream.next().await {
-            writer.write(&batch?)?;
+        match self.write_at_once(sql, table, dir).await {
+            Err(e) if e.is_short_of_memory() => {
+                let (engine, budget) = (self.after_shortage(&e)?, self.options.memory / 4);
+                into_file(engine.in_order_of(table, sql, budget).await?, table, dir).await
+            }
+            done => done,
         }
-        writer.finish()
+    }
+
+    /// As [`Engine::write`], for who has a better way where memory is short.
+    ///
+    /// # Errors
+    /// As [`Engine::write`].
+    pub async fn write_at_once(&self, sql: &str, table: &'static Table, dir: &Path) -> Result<u64> {
+        let rows = self.fitting(sql, table).await?.execute_stream().await?;
+        into_file(rows, table, dir).await
     }
 
     /// Plans a query whose rows are for `table`, in the order of its contract.
@@ -522,6 +574,25 @@ impl Engine {
         names.dedup();
         Ok(names)
     }
+}
+
+/// A pool whose error names who has most of it.
+fn tracked(pool: impl MemoryPool + 'static) -> Arc<dyn MemoryPool> {
+    let named = std::num::NonZeroUsize::MIN.saturating_add(4);
+    Arc::new(TrackConsumersPool::new(pool, named))
+}
+
+/// Writes rows into one file of `dir`. Returns how many.
+async fn into_file(
+    mut rows: SendableRecordBatchStream,
+    table: &'static Table,
+    dir: &Path,
+) -> Result<u64> {
+    let mut writer = TableWriter::create(table, &dir.join("part-0.parquet"))?;
+    while let Some(batch) = rows.next().await {
+        writer.write(&batch?)?;
+    }
+    writer.finish()
 }
 
 /// What queries may count of the memory of a session. A sort takes about twice what it counts, and pages of files being read

@@ -160,7 +160,7 @@ impl<'a> Making<'a> {
                 let engine = self.engine.clone();
                 let (name, sql) = ((*name).to_string(), (*sql).to_string());
                 works.push(async move {
-                    let rows = engine.write(&sql, table, &dir).await;
+                    let rows = engine.write_at_once(&sql, table, &dir).await;
                     Ok((name, rows.map_err(|e| e.context(place))?))
                 });
             }

@@ -237,6 +237,20 @@ impl Loader<'_> {
         let Some(engine) = &self.pair else {
             return Ok(());
         };
+        let sums = engine
+            .or_spilling(async |engine| self.movers_of(engine).await)
+            .await?;
+        for (currency, movers) in sums {
+            // A currency that only the bills of before have is no section of this report.
+            if let Some(section) = found.get_mut(&currency) {
+                section.movers = movers.done()?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What became dearer or cheaper, by currency.
+    async fn movers_of(&self, engine: &Engine) -> Result<BTreeMap<String, Movers>> {
         let path = "reports/movers.sql";
         let place = || self.library.describe(path);
         let mut sums: BTreeMap<String, Movers> = BTreeMap::new();
@@ -252,13 +266,7 @@ impl Loader<'_> {
                 sums.entry(currency).or_default().add(part)?;
             }
         }
-        for (currency, movers) in sums {
-            // A currency that only the bills of before have is no section of this report.
-            if let Some(section) = found.get_mut(&currency) {
-                section.movers = movers.done()?;
-            }
-        }
-        Ok(())
+        Ok(sums)
     }
 
     /// The data of each currency, and the rejected charges that name none that can be read.

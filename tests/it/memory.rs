@@ -10,11 +10,13 @@ use recost::attribution::stage::{self as attribution, Work};
 use recost::config::Pipeline;
 use recost::engine::{Engine, Library, Options};
 use recost::features::stage;
+use recost::pipeline::check::check;
 use recost::warehouse::TableWriter;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
-use crate::shop::{NIGHT, Shop, copy, walk};
+use crate::billing::Bills;
+use crate::shop::{NIGHT, Shop, copy, tables_below, walk};
 
 /// The shop's last night with so much memory, on a copy of its snapshot.
 struct Night {
@@ -26,14 +28,19 @@ struct Night {
 
 impl Night {
     fn new(shop: &Shop, memory: usize) -> Self {
-        let pipeline = Pipeline::load(&shop.file("pipeline.toml")).unwrap();
+        Night::of(shop.path(), memory)
+    }
+
+    /// Of the project in a folder.
+    fn of(project: &Path, memory: usize) -> Self {
+        let pipeline = Pipeline::load(&project.join("pipeline.toml")).unwrap();
         let options = Options {
             memory,
             threads: 1,
             ..Options::of(&pipeline, NIGHT.parse().unwrap())
         };
         let dir = tempfile::tempdir().unwrap();
-        let snapshot = shop.file("warehouse/current").canonicalize().unwrap();
+        let snapshot = project.join("warehouse/current").canonicalize().unwrap();
         copy(&snapshot, dir.path());
         Night {
             pipeline,
@@ -45,6 +52,20 @@ impl Night {
 
     fn window(&self) -> (NaiveDate, NaiveDate) {
         recost::pipeline::run::window(&self.pipeline, self.options.date)
+    }
+
+    /// Attributes what the snapshot has.
+    fn attribute(&self, runtime: &Runtime) {
+        let work = Work {
+            pipeline: &self.pipeline,
+            library: &self.library,
+            options: &self.options,
+            snapshot: self.dir.path(),
+            window: self.window(),
+        };
+        runtime
+            .block_on(attribution::run(work, &BTreeSet::new()))
+            .unwrap();
     }
 
     /// The bytes of the night's file of a table.
@@ -139,16 +160,7 @@ fn little_memory_does_not_show_in_features_or_in_what_recommendations_cost_and_b
     let done = count("select count(*) from events where event_type in ('click', 'purchase')");
     assert!(done > LITTLE / 4 / 1024, "{done}");
     for night in [&little, &much] {
-        let work = Work {
-            pipeline: &night.pipeline,
-            library: &night.library,
-            options: &night.options,
-            snapshot: night.dir.path(),
-            window: night.window(),
-        };
-        runtime
-            .block_on(attribution::run(work, &BTreeSet::new()))
-            .unwrap();
+        night.attribute(&runtime);
     }
     for table in ["served_days", "recommendation_costs", "unit_costs"] {
         assert!(same(table, ""), "{table}");
@@ -206,3 +218,63 @@ fn features_that_run_short_of_memory_at_once_are_made_by_ranges_of_users() {
         assert_eq!(short, whole, "{table}");
     }
 }
+
+/// A project with a bill of machines by the hour of October, and telemetry of two models on each of them.
+fn machines(machines: usize) -> Bills {
+    let bills = Bills::new(&[]);
+    let (mut rows, mut usage) = (vec![], String::from(USAGE));
+    for hour in 0..744 {
+        let at = |hour: usize| match hour {
+            744 => "2026-11-01T00:00:00Z".to_string(),
+            _ => format!("2026-10-{:02}T{:02}:00:00Z", hour / 24 + 1, hour % 24),
+        };
+        let (start, end) = (at(hour), at(hour + 1));
+        for machine in 0..machines {
+            let id = format!("machine-with-a-long-name-{machine:06}");
+            rows.push(format!(
+                "USD,2026-10-01,2026-11-01,{start},{end},Usage,Cloud,{id},0.{machine:06}7,0.{machine:06}7,"
+            ));
+            for (model, share) in [("A", 3), ("B", 2)] {
+                let ns = 60_000_000_000_usize * (hour % 7 + share);
+                usage.push_str(&format!(
+                    "{start},{end},{id},{model},v{},deployment,,,{ns},,,,3600000000000\n",
+                    hour % 50
+                ));
+            }
+        }
+    }
+    bills.deliver(&rows);
+    bills.put("usage.csv", &usage);
+    let pipeline = std::fs::read_to_string(bills.path().join("pipeline.toml")).unwrap();
+    bills.put("pipeline.toml", &format!("{pipeline}{TELEMETRY}"));
+    bills
+}
+
+const USAGE: &str = "usage_start,usage_end,resource_id,model_id,model_version,stage,run_id,gpu_ns,cpu_ns,bytes,requests,reserved_ns,capacity_ns\n";
+
+const TELEMETRY: &str = "[[sources]]\nname = \"telemetry\"\nkind = \"usage\"\npath = \"usage.csv\"\ndialect = \"recost\"\n";
+
+#[test]
+fn little_memory_does_not_show_in_what_a_large_bill_is_attributed_to() {
+    let bills = machines(32);
+    bills.run_ok(NIGHT);
+    let runtime = Runtime::new().unwrap();
+    let [little, much] = [SCANT, 2 << 30].map(|memory| {
+        let night = Night::of(bills.path(), memory);
+        night.attribute(&runtime);
+        let (library, options, snapshot) = (&night.library, &night.options, night.dir.path());
+        let periods = ["2026-10".to_string()];
+        let checked = check(library, options, snapshot, night.window(), &periods);
+        runtime.block_on(checked).unwrap();
+        tables_below(snapshot)
+    });
+    let names =
+        |tables: &[(String, Vec<u8>)]| tables.iter().map(|t| t.0.clone()).collect::<Vec<_>>();
+    assert_eq!(names(&little), names(&much));
+    for (little, much) in little.iter().zip(&much) {
+        assert!(little == much, "{}", little.0);
+    }
+}
+
+/// What is little for a bill.
+const SCANT: usize = 16 << 20;

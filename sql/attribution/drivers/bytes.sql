@@ -1,11 +1,14 @@
 -- Driver bytes: bytes stored or moved, one row per model × version × stage × interval on each resource that had any.
+with used as (
+    select distinct resource_id from usage where bytes > 0
+)
 select
-    resource_id,
+    usage.resource_id,
     usage_start as period_start,
     usage_end as period_end,
     model_id,
     model_version,
     stage,
     coalesce(bytes, 0) as weight
-from usage
-where resource_id in (select distinct resource_id from usage where bytes > 0)
+from used
+join usage on usage.resource_id = used.resource_id

@@ -1,0 +1,82 @@
+//! The memory that queries share once one of them ran short of it.
+
+use std::fmt;
+
+use datafusion::common::resources_datafusion_err;
+use datafusion::error::Result;
+use datafusion::execution::memory_pool::{
+    FairSpillPool, MemoryConsumer, MemoryLimit, MemoryPool, MemoryReservation,
+};
+
+/// What part of the memory is one operator's.
+const PART: usize = 8;
+
+/// A fair pool in which a merge of sorted runs leaves room for others. The engine's merges take all there is, so that a sort
+/// beside them cannot begin; with less they merge in several passes. And what can spill may have as much as a merge while
+/// that is free: a fair share is one of many, most of which hold nothing, and may be less than a batch.
+#[derive(Debug)]
+pub(super) struct Careful {
+    fair: FairSpillPool,
+    bytes: usize,
+}
+
+impl Careful {
+    pub(super) fn new(bytes: usize) -> Self {
+        Careful {
+            fair: FairSpillPool::new(bytes),
+            bytes,
+        }
+    }
+}
+
+impl MemoryPool for Careful {
+    fn name(&self) -> &str {
+        "careful"
+    }
+
+    fn register(&self, consumer: &MemoryConsumer) {
+        self.fair.register(consumer);
+    }
+
+    fn unregister(&self, consumer: &MemoryConsumer) {
+        self.fair.unregister(consumer);
+    }
+
+    fn grow(&self, reservation: &MemoryReservation, additional: usize) {
+        self.fair.grow(reservation, additional);
+    }
+
+    fn shrink(&self, reservation: &MemoryReservation, shrink: usize) {
+        self.fair.shrink(reservation, shrink);
+    }
+
+    fn try_grow(&self, reservation: &MemoryReservation, additional: usize) -> Result<()> {
+        let (of, part) = (reservation.consumer(), self.bytes / PART);
+        let is_within = reservation.size() + additional <= part;
+        if of.name().starts_with("ExternalSorterMerge") && !is_within {
+            let name = of.name();
+            return Err(resources_datafusion_err!(
+                "{name} would have more than {part} bytes of the memory pool"
+            ));
+        }
+        if of.can_spill() && is_within && self.fair.reserved() + additional <= self.bytes {
+            self.fair.grow(reservation, additional);
+            return Ok(());
+        }
+        self.fair.try_grow(reservation, additional)
+    }
+
+    fn reserved(&self) -> usize {
+        self.fair.reserved()
+    }
+
+    fn memory_limit(&self) -> MemoryLimit {
+        self.fair.memory_limit()
+    }
+}
+
+impl fmt::Display for Careful {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.fair.fmt(f)
+    }
+}
