@@ -3,7 +3,6 @@
 use super::engine::{Engine, Kernel, Pace};
 use crate::compute::kernels::score_topk::{Params, WGSL, floor, key_of, score_of};
 use crate::compute::{ComputeError, MatrixView, Query, Scorer, TopK, available_items};
-use rayon::prelude::*;
 use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
 
@@ -113,17 +112,19 @@ impl<'a> GpuScorer<'a> {
 
     /// Exclusions of some users of the query as packed places.
     fn exclusions(&self, query: &Query<'_>, users: Range<usize>) -> (Vec<u32>, Vec<u32>) {
-        let places_of = |user| {
-            let excluded = query.excluded(user).iter();
-            let places = excluded.map(|&item| self.places[item as usize]);
-            places.filter(|&p| p != u32::MAX).collect()
-        };
-        let rows: Vec<Vec<u32>> = users.into_par_iter().map(places_of).collect();
         let mut indptr = vec![0];
-        for row in &rows {
-            indptr.push(indptr[indptr.len() - 1] + row.len() as u32);
+        let mut places = Vec::new();
+        for user in users {
+            places.extend(
+                query
+                    .excluded(user)
+                    .iter()
+                    .map(|&item| self.places[item as usize])
+                    .filter(|&place| place != u32::MAX),
+            );
+            indptr.push(places.len() as u32);
         }
-        (indptr, rows.concat())
+        (indptr, places)
     }
 
     /// Users whose vectors, lists and exclusions fit bindings together with the first of them.
@@ -221,14 +222,13 @@ impl<'a> GpuScorer<'a> {
             first,
             k * count,
             |lists: &[[u32; 2]]| {
-                let ranked = |&[key, place]: &[u32; 2]| (self.ids[place as usize], score_of(key));
-                let lists = lists.par_chunks_exact(k).zip(&lengths);
-                out.extend(
-                    &lengths,
-                    lists.flat_map_iter(|(list, &length)| {
-                        list[..length as usize].iter().map(ranked)
-                    }),
-                );
+                for (list, &length) in lists.chunks_exact(k).zip(&lengths) {
+                    out.push(
+                        list[..length as usize]
+                            .iter()
+                            .map(|&[key, place]| (self.ids[place as usize], score_of(key))),
+                    );
+                }
             },
         )
     }

@@ -59,21 +59,6 @@ impl TopK {
         self.offsets.push(self.items.len());
     }
 
-    /// Appends lists of such lengths, whose items and scores stand one behind the other.
-    pub(crate) fn extend(
-        &mut self,
-        lengths: &[u32],
-        ranked: impl ParallelIterator<Item = (u32, f32)>,
-    ) {
-        let (items, scores): (Vec<_>, Vec<_>) = ranked.unzip();
-        for &length in lengths {
-            self.offsets
-                .push(self.offsets[self.offsets.len() - 1] + length as usize);
-        }
-        self.items.extend(items);
-        self.scores.extend(scores);
-    }
-
     /// Number of lists.
     pub fn rows(&self) -> usize {
         self.offsets.len() - 1
