@@ -8,19 +8,22 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
+use arrow::array::RecordBatch;
 use chrono::NaiveDate;
-use futures::{StreamExt, TryFutureExt, TryStreamExt, stream};
+use datafusion::common::runtime::SpawnedTask;
+use datafusion::common::utils::memory::get_record_batch_memory_size;
+use datafusion::datasource::MemTable;
+use datafusion::execution::SendableRecordBatchStream;
+use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
+use futures::future::try_join_all;
+use futures::{FutureExt, StreamExt, TryFutureExt, TryStreamExt, stream};
 
 use super::divide::{By, Divided, File, ended};
-use crate::engine::kept::Kept;
 use crate::engine::{Engine, Library, Options};
 use crate::error::{Error, Result};
 use crate::heap;
 use crate::privacy::EVERYBODY_ELSE;
 use crate::warehouse::{Table, store, table};
-
-/// The share of the memory that rows of a step take before they go to a file.
-const HELD: usize = 16;
 
 /// Table and rows of each feature table written, by name.
 pub type Written = Vec<(String, u64)>;
@@ -118,8 +121,9 @@ impl<'a> Making<'a> {
         Ok(())
     }
 
-    /// Works out the steps that files read, be it through others, and keeps them: several may read one.
-    async fn keep_steps(&self, files: &[Sql<'_>]) -> Result<()> {
+    /// Works out the steps that files read, be it through others, and holds them in memory: several may read one. What they
+    /// take is the memory of queries for as long as what this gives is there.
+    async fn hold_steps(&self, files: &[Sql<'_>]) -> Result<Vec<MemoryReservation>> {
         let mut read = BTreeSet::new();
         for (_, sql) in files {
             read.extend(self.engine.inputs(sql)?);
@@ -129,29 +133,35 @@ impl<'a> Making<'a> {
                 read.extend(self.engine.inputs(sql)?);
             }
         }
+        let mut held = vec![];
         for (name, sql) in self.steps().filter(|(name, _)| read.contains(*name)) {
-            let kept = self.keep_step(name, sql).await;
-            kept.map_err(|e| e.context(self.place(name)))?;
+            let step = self.hold_step(name, sql).await;
+            held.extend(step.map_err(|e| e.context(self.place(name)))?);
         }
-        Ok(())
+        Ok(held)
     }
 
-    async fn keep_step(&self, name: &str, sql: &str) -> Result<()> {
-        let rows = self.engine.stream(sql).await?;
-        let spool = self
-            .engine
-            .spool(rows.schema(), self.engine.memory() / HELD);
-        let kept = Kept::whole(vec![Arc::new(spool.all(rows).await?)]);
-        self.engine.context().deregister_table(name)?;
-        self.engine.context().register_table(name, Arc::new(kept))?;
-        Ok(())
+    async fn hold_step(&self, name: &str, sql: &str) -> Result<Vec<MemoryReservation>> {
+        let (engine, frame) = (&self.engine, self.engine.query(sql).await?);
+        let schema = Arc::clone(frame.schema().inner());
+        let pool = Arc::clone(&engine.context().runtime_env().memory_pool);
+        let works = frame.execute_stream_partitioned().await?.into_iter();
+        let works = works.map(|rows| {
+            let held = MemoryConsumer::new(format!("step {name}")).register(&pool);
+            SpawnedTask::spawn(in_memory(rows, held)).map(|done| done.map_err(ended)?)
+        });
+        let (parts, held) = try_join_all(works).await?.into_iter().unzip();
+        let rows = MemTable::try_new(schema, parts)?;
+        engine.context().deregister_table(name)?;
+        engine.context().register_table(name, Arc::new(rows))?;
+        Ok(held)
     }
 
     /// Files that read nothing of each other run side by side: sorting and writing of one keeps one core busy.
     async fn at_once(&self) -> Result<Written> {
         let mut written = vec![];
         for wave in waves(&self.engine, &self.files)? {
-            self.keep_steps(&wave).await?;
+            let _held = self.hold_steps(&wave).await?;
             let mut works = vec![];
             for (name, sql) in &wave {
                 let place = self.place(name);
@@ -249,6 +259,20 @@ impl<'a> Making<'a> {
         let of_day = format!("ds = date '{}'", self.ds);
         self.engine.restrict(name, &of_day).await
     }
+}
+
+/// The rows of a stream, and what they take of the memory of queries.
+async fn in_memory(
+    mut rows: SendableRecordBatchStream,
+    held: MemoryReservation,
+) -> Result<(Vec<RecordBatch>, MemoryReservation)> {
+    let mut batches = vec![];
+    while let Some(batch) = rows.next().await {
+        let batch = batch?;
+        held.try_grow(get_record_batch_memory_size(&batch))?;
+        batches.push(batch);
+    }
+    Ok((batches, held))
 }
 
 /// Whether the window's events are too many for several files at once. Where they are not, but what they come to is, as when

@@ -10,7 +10,7 @@ use recost::fuzzing;
 
 use crate::shop::files_below;
 
-/// Mutated inputs of each target.
+/// Mutated inputs of each target in the ordinary run; `RECOST_MUTANTS` says how many in a longer one.
 const MUTANTS: usize = 300;
 
 /// The targets, by the names of their functions.
@@ -93,6 +93,8 @@ fn mutate(bytes: &mut Vec<u8>, random: &mut Pcg64Mcg) {
 
 #[test]
 fn no_input_of_the_corpus_and_no_mutant_of_one_breaks_a_parser() {
+    let number = |name: &str| Some(std::env::var(name).ok()?.parse::<u64>().unwrap());
+    let mutants = number("RECOST_MUTANTS").map_or(MUTANTS, |n| n as usize);
     for (name, target) in TARGETS {
         let inputs: Vec<Vec<u8>> = files_below(&fuzz("corpus").join(name))
             .into_iter()
@@ -101,8 +103,8 @@ fn no_input_of_the_corpus_and_no_mutant_of_one_breaks_a_parser() {
         assert!(!inputs.is_empty(), "{name} has no corpus");
         println!("{name}");
         inputs.iter().for_each(|input| target(input));
-        let mut random = Pcg64Mcg::seed_from_u64(1);
-        for n in 0..MUTANTS {
+        let mut random = Pcg64Mcg::seed_from_u64(number("RECOST_SEED").unwrap_or(1));
+        for n in 0..mutants {
             let mut bytes = inputs[n % inputs.len()].clone();
             mutate(&mut bytes, &mut random);
             target(&bytes);

@@ -84,7 +84,8 @@ fn a_night_on_a_full_disk_fails_and_says_so_and_the_next_one_makes_good() {
         }
         let before = Tables::of(&world.warehouse());
         let was = world.current();
-        let room = dice.below(ROOM);
+        // The first has too little in any case.
+        let room = dice.below(if fault == 0 { ROOM / 9 } else { ROOM });
         let out = run(&world, n, room);
         let log = text(&out.stderr);
         let said = format!("{room} KiB free in the night of {}: {log}", NIGHTS[n]);
@@ -102,5 +103,5 @@ fn a_night_on_a_full_disk_fails_and_says_so_and_the_next_one_makes_good() {
         world.make_good(n, &said);
     }
     println!("{failed} of {tries} nights found no room");
-    assert!(failed > 0 || tries < 5, "there was always room");
+    assert!(failed > 0, "there was always room");
 }
