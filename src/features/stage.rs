@@ -6,17 +6,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
-use std::sync::Arc;
 
-use arrow::array::RecordBatch;
 use chrono::NaiveDate;
-use datafusion::common::runtime::SpawnedTask;
-use datafusion::common::utils::memory::get_record_batch_memory_size;
-use datafusion::datasource::MemTable;
-use datafusion::execution::SendableRecordBatchStream;
-use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
-use futures::future::try_join_all;
-use futures::{FutureExt, StreamExt, TryFutureExt, TryStreamExt, stream};
+use futures::{StreamExt, TryFutureExt, TryStreamExt, stream};
 
 use super::divide::{By, Divided, File, ended};
 use crate::engine::{Engine, Library, Options};
@@ -121,9 +113,9 @@ impl<'a> Making<'a> {
         Ok(())
     }
 
-    /// Works out the steps that files read, be it through others, and holds them in memory: several may read one. What they
-    /// take is the memory of queries for as long as what this gives is there.
-    async fn hold_steps(&self, files: &[Sql<'_>]) -> Result<Vec<MemoryReservation>> {
+    /// Works out the steps that files read, be it through others, and holds them in memory: several may read one. They count
+    /// as memory of no query, which would spill the more for it; [`is_tight`] sees to it that they are few.
+    async fn hold_steps(&self, files: &[Sql<'_>]) -> Result<()> {
         let mut read = BTreeSet::new();
         for (_, sql) in files {
             read.extend(self.engine.inputs(sql)?);
@@ -133,35 +125,20 @@ impl<'a> Making<'a> {
                 read.extend(self.engine.inputs(sql)?);
             }
         }
-        let mut held = vec![];
         for (name, sql) in self.steps().filter(|(name, _)| read.contains(*name)) {
-            let step = self.hold_step(name, sql).await;
-            held.extend(step.map_err(|e| e.context(self.place(name)))?);
+            let failed = |e: Error| e.context(self.place(name));
+            let rows = self.engine.query(sql).await.map_err(failed)?.cache().await;
+            let rows = rows.map_err(|e| failed(e.into()))?;
+            self.engine.replace_with(name, rows).map_err(failed)?;
         }
-        Ok(held)
-    }
-
-    async fn hold_step(&self, name: &str, sql: &str) -> Result<Vec<MemoryReservation>> {
-        let (engine, frame) = (&self.engine, self.engine.query(sql).await?);
-        let schema = Arc::clone(frame.schema().inner());
-        let pool = Arc::clone(&engine.context().runtime_env().memory_pool);
-        let works = frame.execute_stream_partitioned().await?.into_iter();
-        let works = works.map(|rows| {
-            let held = MemoryConsumer::new(format!("step {name}")).register(&pool);
-            SpawnedTask::spawn(in_memory(rows, held)).map(|done| done.map_err(ended)?)
-        });
-        let (parts, held) = try_join_all(works).await?.into_iter().unzip();
-        let rows = MemTable::try_new(schema, parts)?;
-        engine.context().deregister_table(name)?;
-        engine.context().register_table(name, Arc::new(rows))?;
-        Ok(held)
+        Ok(())
     }
 
     /// Files that read nothing of each other run side by side: sorting and writing of one keeps one core busy.
     async fn at_once(&self) -> Result<Written> {
         let mut written = vec![];
         for wave in waves(&self.engine, &self.files)? {
-            let _held = self.hold_steps(&wave).await?;
+            self.hold_steps(&wave).await?;
             let mut works = vec![];
             for (name, sql) in &wave {
                 let place = self.place(name);
@@ -261,27 +238,15 @@ impl<'a> Making<'a> {
     }
 }
 
-/// The rows of a stream, and what they take of the memory of queries.
-async fn in_memory(
-    mut rows: SendableRecordBatchStream,
-    held: MemoryReservation,
-) -> Result<(Vec<RecordBatch>, MemoryReservation)> {
-    let mut batches = vec![];
-    while let Some(batch) = rows.next().await {
-        let batch = batch?;
-        held.try_grow(get_record_batch_memory_size(&batch))?;
-        batches.push(batch);
-    }
-    Ok((batches, held))
-}
-
-/// Whether the window's events are too many for several files at once. Where they are not, but what they come to is, as when
+/// Whether the window's events and the newest catalogue are too many for several files at once. Where they are not, but what they come to is, as when
 /// each event is of another user, sums and sorts spill, and joins end short of memory.
 fn is_tight(memory: usize, snapshot: &Path, window: (NaiveDate, NaiveDate)) -> Result<bool> {
     /// How many times the bytes of the events' files the files take in memory together: three times were seen.
     const UNPACKED: u64 = 4;
-    let events = store::bytes_by_day(snapshot, contract("events")?, window)?;
-    let unpacked = UNPACKED.saturating_mul(events.iter().sum());
+    let bytes = |name: &str| store::bytes_by_day(snapshot, contract(name)?, window);
+    let newest = bytes("items")?.into_iter().rfind(|bytes| *bytes > 0);
+    let read = bytes("events")?.iter().sum::<u64>() + newest.unwrap_or(0);
+    let unpacked = UNPACKED.saturating_mul(read);
     Ok(unpacked > memory as u64 / 4 * 3)
 }
 
