@@ -12,7 +12,6 @@ use std::sync::Arc;
 use arrow::array::{
     ArrayRef, Date32Array, Decimal128Array, Int32Array, Int64Array, RecordBatch, StringViewArray,
 };
-use futures::StreamExt;
 
 use super::Allocation;
 use super::allocate::issuer;
@@ -249,10 +248,8 @@ impl Digest {
                 .context()
                 .read_batches(batches.collect::<Result<Vec<_>>>()?)?;
             engine.replace_with("largest", frame)?;
-            let mut rows = engine.in_order_of(table, sql, engine.memory() / 4).await?;
-            while let Some(batch) = rows.next().await {
-                writer.write(&batch?)?;
-            }
+            let rows = engine.in_order_of(table, sql, engine.memory() / 4).await?;
+            writer.write_all(rows).await?;
         }
         writer.finish()?;
         Ok(())

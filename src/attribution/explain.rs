@@ -189,7 +189,7 @@ pub(super) async fn rows(engine: &Engine, library: &Library, file: &str) -> Resu
 }
 
 /// The condition that a column has one of these texts.
-pub(crate) fn one_of(column: &str, texts: &[String]) -> String {
+pub(super) fn one_of(column: &str, texts: &[String]) -> String {
     let quoted: Vec<String> = texts.iter().map(|t| format!("'{}'", quoted(t))).collect();
     match quoted.as_slice() {
         [] => "false".to_string(),

@@ -33,7 +33,6 @@ use datafusion::execution::memory_pool::{FairSpillPool, MemoryPool, TrackConsume
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::logical_expr::{LogicalPlan, Sort, SortExpr};
 use datafusion::prelude::{DataFrame, SQLOptions, SessionConfig, SessionContext};
-use futures::StreamExt;
 use url::Url;
 
 use crate::config::Pipeline;
@@ -309,6 +308,7 @@ impl Engine {
     /// # Errors
     /// As [`Engine::query`], and those of execution.
     pub async fn collect(&self, sql: &str) -> Result<Vec<RecordBatch>> {
+        // As `or_spilling` does, whose future the compiler does not take for one that threads may share.
         match self.query(sql).await?.collect().await.map_err(Error::from) {
             Err(e) if e.is_short_of_memory() => {
                 let frame = self.after_shortage(&e)?.query(sql).await?;
@@ -584,14 +584,12 @@ fn tracked(pool: impl MemoryPool + 'static) -> Arc<dyn MemoryPool> {
 
 /// Writes rows into one file of `dir`. Returns how many.
 async fn into_file(
-    mut rows: SendableRecordBatchStream,
+    rows: SendableRecordBatchStream,
     table: &'static Table,
     dir: &Path,
 ) -> Result<u64> {
     let mut writer = TableWriter::create(table, &dir.join("part-0.parquet"))?;
-    while let Some(batch) = rows.next().await {
-        writer.write(&batch?)?;
-    }
+    writer.write_all(rows).await?;
     writer.finish()
 }
 

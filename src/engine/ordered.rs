@@ -31,7 +31,7 @@ use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt};
 use tokio::sync::mpsc::Sender;
 
-use super::sample::Sample;
+use super::sample::{Sample, borders};
 
 /// Rows of a batch that is given out; fewer are never divided.
 const BATCH_ROWS: usize = 8192;
@@ -293,17 +293,15 @@ impl Held {
 
 /// Ranges that the keys of a sample divide evenly over. A key that is a range and more is a range of its own.
 fn ranges_in(sample: Sample<Vec<u8>>) -> Ranges {
-    let keys = sample.sorted();
-    let first = |file: usize| keys.get(file * keys.len() / FILES);
-    let mut borders: Vec<Vec<u8>> = vec![];
-    for key in (1..FILES).filter_map(first) {
-        match borders.last() {
-            Some(last) if last == key => borders.push(after(key)),
+    let mut first: Vec<Vec<u8>> = vec![];
+    for key in borders(&sample.sorted(), FILES) {
+        match first.last() {
+            Some(last) if last == key => first.push(after(key)),
             Some(last) if last > key => {}
-            _ => borders.push(key.clone()),
+            _ => first.push(key.clone()),
         }
     }
-    Ranges(borders)
+    Ranges(first)
 }
 
 /// The least key that is greater.

@@ -44,6 +44,11 @@ impl<T: Ord> Sample<T> {
     }
 }
 
+/// Where the second and each further of so many parts begins, which values in order divide evenly over.
+pub fn borders<T>(sorted: &[T], parts: usize) -> impl Iterator<Item = &T> {
+    (1..parts).filter_map(move |part| sorted.get(part * sorted.len() / parts))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -24,7 +24,7 @@ use tokio::sync::Semaphore;
 
 use crate::engine::kept::Kept;
 use crate::engine::rows::{self, map};
-use crate::engine::sample::Sample;
+use crate::engine::sample::{Sample, borders};
 use crate::engine::spool::{self, Dividing, Spooled, shared};
 use crate::engine::{Engine, compact};
 use crate::error::{Error, Result};
@@ -117,8 +117,7 @@ impl By {
                 items
             }
         };
-        let first = |range: usize| keys.get(range * keys.len() / ranges).cloned();
-        let mut first: Vec<String> = (1..ranges).filter_map(first).collect();
+        let mut first: Vec<String> = borders(&keys, ranges).cloned().collect();
         first.dedup();
         Ok(first)
     }

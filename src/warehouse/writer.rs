@@ -7,6 +7,8 @@ use std::sync::Arc;
 use arrow::array::{Array, RecordBatch};
 use arrow::compute::BatchCoalescer;
 use arrow::datatypes::SchemaRef;
+use datafusion::execution::SendableRecordBatchStream;
+use futures::StreamExt;
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_writer::ArrowWriterOptions;
 use parquet::basic::{Compression, Encoding, ZstdLevel};
@@ -88,6 +90,17 @@ impl TableWriter {
             order: Order::of(table),
             rows: 0,
         })
+    }
+
+    /// Appends all rows of a stream, as [`TableWriter::write`] does each batch.
+    ///
+    /// # Errors
+    /// Those of the stream, and as [`TableWriter::write`].
+    pub async fn write_all(&mut self, mut rows: SendableRecordBatchStream) -> Result<()> {
+        while let Some(batch) = rows.next().await {
+            self.write(&batch?)?;
+        }
+        Ok(())
     }
 
     /// Appends a batch: the contract's columns are taken by name, others are left out.

@@ -77,6 +77,17 @@ impl Night {
         files.concat()
     }
 
+    /// The shipped SQL, but that interactions come `from` what stands here.
+    fn with_interactions(&self, from: &str) -> Library {
+        let file = "features/interactions.sql";
+        let (shipped, all) = (self.library.get(file).unwrap(), "from events\n    where ");
+        assert!(shipped.contains(all));
+        let project = tempfile::tempdir().unwrap();
+        std::fs::create_dir(project.path().join("features")).unwrap();
+        std::fs::write(project.path().join(file), shipped.replace(all, from)).unwrap();
+        Library::load(project.path()).unwrap()
+    }
+
     /// Writes the events of each day anew, sorted by user.
     fn sort_events(&self, runtime: &Runtime) {
         let much = Options {
@@ -135,16 +146,9 @@ fn little_memory_does_not_show_in_features_or_in_what_recommendations_cost_and_b
     assert!(count("select count(*) from events") > 2 * LITTLE / 512);
     assert!(count("select count(distinct item_id) from items") > LITTLE / 512);
     // Where memory is little, a file of the project's names columns that it does not need, and events are sorted by user.
-    let project = tempfile::tempdir().unwrap();
-    std::fs::create_dir(project.path().join("features")).unwrap();
-    let shipped = much.library.get("features/interactions.sql").unwrap();
-    let all = "from events\n    where ";
-    assert!(shipped.contains(all));
     let named = "from (select *, event_id || session_id as unread from events)
         where ds > date '2000-01-01' and event_type is not null and ";
-    let named = shipped.replace(all, named);
-    std::fs::write(project.path().join("features/interactions.sql"), named).unwrap();
-    let own = Library::load(project.path()).unwrap();
+    let own = much.with_interactions(named);
     little.sort_events(&runtime);
     for (night, library) in [(&little, &own), (&much, &much.library)] {
         let (options, snapshot) = (&night.options, night.dir.path());
@@ -191,23 +195,15 @@ fn features_that_run_short_of_memory_at_once_are_made_by_ranges_of_users() {
     });
     assert!(4 * bytes < ALMOST / 4 * 3, "{bytes}");
     // A join of all events with all events, whose hash table cannot spill; what it gives is what is asked for anyway.
-    let project = tempfile::tempdir().unwrap();
-    std::fs::create_dir(project.path().join("features")).unwrap();
-    let shipped = almost.library.get("features/interactions.sql").unwrap();
-    let all = "from events\n    where ";
-    assert!(shipped.contains(all));
-    let joined = shipped.replace(
-        all,
+    let own = almost.with_interactions(
         "from events\n    where event_id || user_id in (select event_id || user_id from events) and ",
     );
-    std::fs::write(project.path().join("features/interactions.sql"), joined).unwrap();
     let runtime = Runtime::new().unwrap();
     let made = |night: &Night, library: &Library| {
         let (options, snapshot) = (&night.options, night.dir.path());
         let made = stage::run(library, options, snapshot, night.window());
         runtime.block_on(made).unwrap();
     };
-    let own = Library::load(project.path()).unwrap();
     let engine = Engine::open(&almost.options, Some(almost.dir.path()), None).unwrap();
     let at_once = runtime.block_on(engine.collect(own.get("features/interactions.sql").unwrap()));
     assert!(at_once.unwrap_err().is_short_of_memory());
