@@ -255,6 +255,7 @@ impl From<datafusion::error::DataFusionError> for Error {
             }
             D::IoError(e) => of_system(e, e.to_string()),
             D::ParquetError(e) => of_library(e.as_ref()),
+            D::ObjectStore(e) => of_library(e.as_ref()),
             D::ArrowError(e, _) => of_values(e),
             D::SQL(e, _) => Error::config(match e.as_ref() {
                 P::ParserError(message) | P::TokenizerError(message) => message.clone(),
@@ -427,6 +428,11 @@ mod tests {
             assert_eq!(error.kind(), Kind::Io, "{error}");
             assert!(!error.is_passing() && error.remedy().is_some(), "{error}");
         }
+        let broken = object_store::Error::Generic {
+            store: "LocalFileSystem",
+            source: std::io::Error::from_raw_os_error(5).into(),
+        };
+        assert!(Error::from(datafusion::error::DataFusionError::from(broken)).is_passing());
         // Bytes that cannot be unpacked are no trouble of the disk, which might pass.
         let damaged = std::io::Error::from(std::io::ErrorKind::InvalidData);
         assert_eq!(Error::from(parquet(damaged)).kind(), Kind::Unexpected);

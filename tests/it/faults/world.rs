@@ -1,10 +1,11 @@
 //! A shop so small that a night takes a second, over the end of a leap February; nights of it that nothing happens to, once
 //! for all tests; and copies of it for what happens on purpose.
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::OnceLock;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use tempfile::TempDir;
 
@@ -202,6 +203,20 @@ impl World {
         Working::new(command)
     }
 
+    /// Has two minutes go by for what a process made and had no time to take hold of, which counts as left behind after one.
+    fn some_time_goes_by(&self) {
+        let runs = self.warehouse().join("runs");
+        for dir in [runs.as_path(), self.temp()] {
+            for name in oracle::names(dir) {
+                if name.ends_with(".new") || name.starts_with("recost-scratch-") {
+                    let made = File::open(dir.join(name)).unwrap();
+                    let before = SystemTime::now() - Duration::from_secs(120);
+                    made.set_modified(before).unwrap();
+                }
+            }
+        }
+    }
+
     /// A night to its end.
     pub fn run(&self, night: &str) -> Output {
         self.start(night).end()
@@ -209,6 +224,7 @@ impl World {
 
     /// The same in another project's folder, of which the paths are others: what was done elsewhere may be done again.
     pub fn make_good_elsewhere(&mut self, n: usize, fault: &str) {
+        self.some_time_goes_by();
         let out = self.run(NIGHTS[n]);
         let said = text(&out.stderr);
         assert!(out.status.success(), "after {fault}: {said}");
@@ -220,6 +236,7 @@ impl World {
 
     /// A night as it is run again after a fault: it succeeds without help, gives the tables of the twin and leaves nothing.
     pub fn make_good(&mut self, n: usize, fault: &str) {
+        self.some_time_goes_by();
         let out = self.run(NIGHTS[n]);
         let said = text(&out.stderr);
         assert!(out.status.success(), "after {fault}: {said}");
