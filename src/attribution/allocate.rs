@@ -13,7 +13,7 @@ use arrow::datatypes::{DataType, Decimal128Type, TimestampMicrosecondType};
 
 use super::digest::{self, Digest};
 use super::{Allocation, Charge, Columns, Routing, Target};
-use crate::engine::to_text;
+use crate::engine::{Held, to_text};
 use crate::error::{Error, Result};
 use crate::money::{Currency, Money};
 use crate::warehouse::{Table, TableWriter, Type};
@@ -22,7 +22,7 @@ use crate::warehouse::{Table, TableWriter, Type};
 const UNKNOWN: &str = "unknown";
 
 /// Rows of a batch of allocations.
-const BATCH_ROWS: usize = 64 * 1024;
+const BATCH_ROWS: usize = 16 * 1024;
 
 /// A batch of charges with their category and issuer, columns found once.
 pub struct ChargeBatch {
@@ -355,9 +355,9 @@ impl AllocationWriter {
     }
 
     /// The same writer, which also gathers a digest of what it writes.
-    pub fn with_digest(self) -> Self {
+    pub fn with_digest(self, held: Held) -> Self {
         AllocationWriter {
-            digest: Some(Digest::default()),
+            digest: Some(Digest::new(held)),
             ..self
         }
     }

@@ -7,7 +7,7 @@ use super::charge::{Allocation, Basis, Charge, Sink};
 use super::compile::{Action, CompiledRule, compile};
 use super::driver::DriverTable;
 use super::follow::{Bases, Class, Followed, Scope, Sets, Texts};
-use super::map::Map;
+use super::map::{Map, map_bytes};
 use super::matching::day_of;
 use super::pool::{PartKey, Pools, Weights};
 use super::route::{Lookup, Route};
@@ -139,6 +139,23 @@ impl Attributor {
     pub fn counting_lost(mut self) -> Self {
         self.counts_lost = true;
         self
+    }
+
+    /// About how many bytes it holds of what rows of charges have left behind and of what drivers say, with what comes of
+    /// these when it [finishes](Self::finish).
+    pub fn bytes(&self) -> usize {
+        let drivers = self.drivers.values().map(DriverTable::bytes);
+        drivers.sum::<usize>()
+            + self.texts.bytes()
+            + self.bases.bytes()
+            + self.pools.bytes()
+            // Their order and rank.
+            + self.pools.len() * 2 * size_of::<u32>()
+            + self.held.capacity() * size_of::<Held>()
+            + self.held.len() * 48
+            + map_bytes(&self.lookups)
+            + map_bytes(&self.shared)
+            + self.summary.oversubscribed.len() * 2 * size_of::<super::summary::Oversubscribed>()
     }
 
     /// The charge categories that follow others, in lower case; `None` when any charge may.
@@ -332,7 +349,7 @@ impl Attributor {
             billing_period: row.billing_period,
             currency: row.currency,
             issuer: row.issuer,
-            target: to,
+            target: &to,
             category: row.category,
             charge_category: row.charge_category,
             rule: row.rule.map_or("", |rule| &rule.name),
@@ -360,8 +377,8 @@ impl Attributor {
             category: row.category,
             issuer: row.issuer.map(|issuer| self.texts.id(issuer)),
         };
-        let is_pool = matches!(to, Target::Idle { pool: Some(_) });
-        match (to, row.follows) {
+        let is_pool = matches!(*to, Target::Idle { pool: Some(_) });
+        match (&*to, row.follows) {
             (Target::Idle { pool: Some(pool) }, _) => {
                 let key = key();
                 self.pools

@@ -17,12 +17,15 @@ use super::Allocation;
 use super::allocate::issuer;
 use super::map::Map;
 use super::work::contract;
-use crate::engine::{Engine, Library};
+use crate::engine::{Engine, Held, Library};
 use crate::error::{Error, Result};
 use crate::warehouse::{TableWriter, Type, store};
 
 /// Bytes that a row of `largest_allocations` takes while it is made.
 const BYTES: usize = 1024;
+
+/// Bytes that one that is kept takes, with its texts.
+const KEPT_BYTES: usize = size_of::<Kept>() + 96;
 
 /// Rows of a batch of what was kept, which are joined with the charges at once in any case.
 const BATCH_ROWS: usize = 8192;
@@ -55,8 +58,8 @@ const END: u8 = 0xFF;
 const NONE: u8 = 0xFE;
 
 /// Gathers; see the module's head.
-#[derive(Default)]
 pub struct Digest {
+    held: Held,
     /// Place in `lines` of what a line is by: the day, then each text with its end.
     places: Map<Box<[u8]>, u32>,
     lines: Vec<Line>,
@@ -114,6 +117,19 @@ impl PartialEq for Kept {
 impl Eq for Kept {}
 
 impl Digest {
+    /// Of nothing yet; what it holds is counted.
+    pub(super) fn new(held: Held) -> Self {
+        Digest {
+            held,
+            places: Map::default(),
+            lines: vec![],
+            groups: Map::default(),
+            largest: vec![],
+            key: vec![],
+            seen: 0,
+        }
+    }
+
     /// Adds an allocation with its texts, and its weight, sum of the weights, billed and effective.
     ///
     /// # Errors
@@ -145,6 +161,8 @@ impl Digest {
                 return Ok(());
             }
             heap.pop();
+        } else {
+            self.held.grow(KEPT_BYTES)?;
         }
         heap.push(Kept {
             rank,
@@ -187,6 +205,7 @@ impl Digest {
             }
         };
         let at = u32::try_from(self.lines.len()).map_err(too_many)?;
+        self.held.grow(size_of::<Line>() + 2 * self.key.len())?;
         self.lines.push(Line {
             group,
             parts: 0,

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use super::map::Map;
+use super::map::{Map, map_bytes};
 use super::target::{ModelTarget, Stage};
 
 /// One row of a driver: a model's use of a resource over `[start, end)`.
@@ -63,6 +63,11 @@ pub struct DriverTableBuilder {
     rows: Vec<Row>,
 }
 
+/// With a text of some length and what the allocator has for it.
+fn bytes_of_names(names: &Map<String, u32>) -> usize {
+    map_bytes(names) + names.len() * 64
+}
+
 fn intern(ids: &mut Map<String, u32>, text: &str) -> u32 {
     if let Some(&id) = ids.get(text) {
         return id;
@@ -90,6 +95,15 @@ impl DriverTableBuilder {
             reserved: row.reserved.unwrap_or(0),
             capacity: row.capacity.unwrap_or(0),
         });
+    }
+
+    /// About how many bytes the rows take, and those of the table that becomes of them.
+    pub fn bytes(&self) -> usize {
+        self.rows.capacity() * (size_of::<Row>() + size_of::<u32>())
+            + [&self.resources, &self.models, &self.versions]
+                .map(bytes_of_names)
+                .iter()
+                .sum::<usize>()
     }
 
     pub fn finish(self) -> DriverTable {
@@ -154,6 +168,13 @@ pub struct DriverTable {
 impl DriverTable {
     pub fn builder() -> DriverTableBuilder {
         DriverTableBuilder::default()
+    }
+
+    /// About how many bytes it takes.
+    pub fn bytes(&self) -> usize {
+        self.rows.capacity() * size_of::<Row>()
+            + self.by_start.capacity() * size_of::<u32>()
+            + bytes_of_names(&self.resources)
     }
 
     /// Sorted by key.

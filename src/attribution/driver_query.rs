@@ -73,6 +73,7 @@ pub(super) async fn charged_days(engine: &Engine) -> Result<(NaiveDate, NaiveDat
 
 async fn read_driver(engine: &Engine, sql: &str) -> Result<DriverTable> {
     let mut builder = DriverTable::builder();
+    let held = engine.hold("rows of a driver");
     let mut rows = engine.stream(sql).await?;
     while let Some(batch) = rows.next().await {
         let batch = batch?;
@@ -145,6 +146,7 @@ async fn read_driver(engine: &Engine, sql: &str) -> Result<DriverTable> {
                 capacity: natural(count(&capacity))?,
             });
         }
+        held.resize(builder.bytes())?;
     }
     Ok(builder.finish())
 }

@@ -7,7 +7,7 @@ use super::charge::{Basis, Sink};
 use super::compile::{Action, CREDIT_BASE, TAX_BASE};
 use super::follow::{Base, Bases, Class, Followed, IN_NONE, Scope};
 use super::map::Map;
-use super::pool::PartKey;
+use super::pool::shares;
 use super::split::{SplitError, Splitter};
 use super::summary::{AttributeError, Summary};
 use super::target::{Reason, Target};
@@ -27,7 +27,6 @@ impl Attributor {
         for class in [Class::Credit, Class::Tax] {
             self.follow(class, &held, &rank, sink)?;
         }
-        self.pools.sort_parts(&self.texts);
         for &pool in &order {
             self.move_idle(pool, sink)?;
         }
@@ -138,7 +137,7 @@ impl Attributor {
     /// Moves one pool's idle to those who were busy.
     fn move_idle(&mut self, pool_id: u32, sink: &mut Sink<'_>) -> Result<(), AttributeError> {
         let rules = Arc::clone(&self.rules);
-        let key = self.pools.get(pool_id).key;
+        let key = self.pools.key(pool_id);
         let rule = &rules[key.rule as usize];
         let Action::Machine(driver) = &rule.action else {
             return Ok(());
@@ -149,8 +148,7 @@ impl Attributor {
         let weights = self.weights(index, driver, Some(&resource), period, true);
         let weights = weights.unwrap_or_default();
         let driver = Some(driver.name.as_str());
-        let pool = self.pools.get(pool_id);
-        let row_id = pool.row_id(&rule.name, &self.texts);
+        let row_id = key.row_id(&rule.name, &self.texts);
         let fail = |source| AttributeError::Split {
             row_id: row_id.clone(),
             source,
@@ -160,13 +158,10 @@ impl Attributor {
         let idle = self.targets.id(Target::Idle {
             pool: Some(pool_id),
         });
-        let shares = pool.shares(&weights).map_err(fail)?;
-        let parts: Vec<(PartKey, Money, Money)> = pool
-            .parts
-            .iter()
-            .map(|part| (part.key, part.billed, part.effective))
-            .collect();
-        for ((part, billed, effective), shares) in parts.into_iter().zip(shares) {
+        let parts = self.pools.parts(pool_id, &self.texts);
+        let shares = shares(&parts, &weights).map_err(fail)?;
+        for (part, shares) in parts.into_iter().zip(shares) {
+            let (part, billed, effective) = (part.key, part.billed, part.effective);
             if (billed, effective) == (Money::ZERO, Money::ZERO) {
                 continue;
             }

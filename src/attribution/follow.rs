@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use super::charge::Charge;
-use super::map::Map;
+use super::map::{Map, map_bytes};
 use super::split::SplitError;
 use super::target::{Target, Targets};
 use crate::money::{Currency, Money};
@@ -29,6 +29,11 @@ impl Texts {
         self.list.push(Arc::clone(&text));
         self.ids.insert(text, id);
         id
+    }
+
+    /// About how many bytes they take, with a text of some length and its counts.
+    pub fn bytes(&self) -> usize {
+        map_bytes(&self.ids) + self.list.len() * (size_of::<Arc<str>>() + 64)
     }
 
     pub fn get(&self, id: u32) -> &str {
@@ -179,6 +184,15 @@ pub(super) struct Base {
 }
 
 impl Bases {
+    /// About how many bytes they take.
+    pub fn bytes(&self) -> usize {
+        map_bytes(&self.expected)
+            + map_bytes(&self.amounts)
+            + map_bytes(&self.idle)
+            + map_bytes(&self.combinations)
+            + self.there.capacity()
+    }
+
     /// Notes what a row may follow.
     pub fn expect(&mut self, scope: &Scope) {
         for followed in scope.follows() {

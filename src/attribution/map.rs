@@ -10,6 +10,11 @@ use xxhash_rust::xxh3::xxh3_64;
 
 pub(super) type Map<K, V> = HashMap<K, V, BuildHasherDefault<KeyHasher>>;
 
+/// The bytes that a map's entries take, without what they point to: a byte of control beside each, and room for more.
+pub(super) fn map_bytes<K, V>(map: &Map<K, V>) -> usize {
+    map.capacity() * (size_of::<(K, V)>() + 1) * 8 / 7
+}
+
 /// XXH3 for texts, multiply and rotate for integers.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct KeyHasher(u64);

@@ -72,17 +72,20 @@ pub async fn run(
         )
         .await?;
     let start = interval_end_us(window.0 - TimeDelta::days(1));
-    let mut outcomes = engine
-        .stream(&format!("select * from candidates where {}", since(start)))
-        .await?;
-    let mut read = engine.spool(outcomes.schema(), options.memory / SET_ASIDE);
-    let mut count = 0;
-    while let Some(batch) = outcomes.next().await {
-        let batch = batch?;
-        count += batch.num_rows();
-        read.push(&batch)?;
-    }
-    let outcomes = read.finish()?.rows()?;
+    let candidates = format!("select * from candidates where {}", since(start));
+    let read = async |engine: &Engine| {
+        let mut rows = engine.stream(&candidates).await?;
+        let mut read = engine.spool(rows.schema(), options.memory / SET_ASIDE);
+        let mut count = 0;
+        while let Some(batch) = rows.next().await {
+            let batch = batch?;
+            count += batch.num_rows();
+            read.push(&batch)?;
+        }
+        Ok((read.finish()?, count))
+    };
+    let (outcomes, count) = engine.or_spilling(read).await?;
+    let outcomes = outcomes.rows()?;
     let impressions = engine
         .stream(library.get("attribution/impressions.sql")?)
         .await?;

@@ -87,10 +87,10 @@ async fn write(
     let dir = store::replace(work.snapshot, table, period)?;
     let mut writer = AllocationWriter::create(table, &dir.join("part-0.parquet"))?;
     if table.name == "allocations" {
-        writer = writer.with_digest();
+        writer = writer.with_digest(engine.hold("the largest allocations"));
     }
     let lines = engine.ordered(lines, "row_id").await?;
-    let seen = charges_of(lines, period, attributor, &mut |a| {
+    let seen = charges_of(engine, (lines, period), attributor, &mut |a| {
         writer.write(a).map_err(Into::into)
     })
     .await?;
@@ -146,11 +146,11 @@ pub(super) async fn attributor(
         followers = followers.filter(category.in_list(named, false))?;
     }
     let followers = followers.execute_stream().await?;
-    each(followers, period, &mut |charge| {
+    let expect = &mut |attributor: &mut Attributor, charge: &Charge<'_>| {
         attributor.expect(charge);
         Ok(())
-    })
-    .await?;
+    };
+    each(engine, (followers, period), &mut attributor, expect).await?;
     Ok(attributor)
 }
 
@@ -171,29 +171,34 @@ pub(super) async fn lines(
 /// Attributes charges, which are of one billing period. In the order of their ids, they are attributed to the same
 /// allocations in the same order wherever they stood on the bill.
 pub(super) async fn charges_of(
-    lines: SendableRecordBatchStream,
-    period: &str,
+    engine: &Engine,
+    lines: (SendableRecordBatchStream, &str),
     mut attributor: Attributor,
     sink: &mut Sink<'_>,
 ) -> Result<super::Summary> {
-    let push = &mut |charge: &Charge<'_>| attributor.push(charge, sink).map_err(failed);
-    each(lines, period, push).await?;
+    let push = &mut |attributor: &mut Attributor, charge: &Charge<'_>| {
+        attributor.push(charge, sink).map_err(failed)
+    };
+    each(engine, lines, &mut attributor, push).await?;
     attributor.finish(sink).map_err(failed)
 }
 
-/// Hands the charges of a billing period over, one by one.
+/// Hands the charges of a billing period over, one by one. What the attributor comes to hold is counted in the session's memory.
 async fn each(
-    mut lines: SendableRecordBatchStream,
-    period: &str,
-    take: &mut dyn FnMut(&Charge<'_>) -> Result<()>,
+    engine: &Engine,
+    (mut lines, period): (SendableRecordBatchStream, &str),
+    attributor: &mut Attributor,
+    take: &mut dyn FnMut(&mut Attributor, &Charge<'_>) -> Result<()>,
 ) -> Result<()> {
+    let held = engine.hold("what rules have to know of a bill");
     while let Some(batch) = lines.next().await {
         let batch = ChargeBatch::new(batch?, period)?;
         for row in 0..batch.rows() {
             let columns = BatchColumns::new(&batch, row);
             let tags = batch.tags(row)?;
-            take(&batch.charge(row, &tags, &columns)?)?;
+            take(attributor, &batch.charge(row, &tags, &columns)?)?;
         }
+        held.resize(attributor.bytes())?;
     }
     Ok(())
 }

@@ -37,7 +37,7 @@ pub async fn preview(work: Work<'_>, changed: &BTreeSet<String>) -> Result<Previ
         let attributor = attributor.counting_lost();
         // What rules take adds up to the same in any order.
         let lines = lines.execute_stream().await?;
-        let seen = charges_of(lines, &period, attributor, &mut |_| Ok(())).await?;
+        let seen = charges_of(&engine, (lines, &period), attributor, &mut |_| Ok(())).await?;
         summary.charges += seen.charges;
         summary.add_rules(&seen)?;
         summary.periods.push(period);

@@ -16,7 +16,7 @@ use super::target::{Reason, Stage, Target};
 pub(super) type Lookup = (u32, Option<u32>, i64, i64);
 
 /// Lookups are kept as long as they are few; charges of one resource and period come close together.
-const MAX_LOOKUPS: usize = 1 << 16;
+const MAX_LOOKUPS: usize = 1 << 14;
 
 pub(super) enum Route<'r> {
     /// Over the parts found, weighed by this driver.

@@ -1,5 +1,6 @@
 //! Where a charge can end: a model, idle, or unallocated with its reason.
 
+use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::fmt;
 use std::str::FromStr;
@@ -173,12 +174,14 @@ pub struct ModelTarget {
     pub stage: Stage,
 }
 
-/// All targets of a run, each once, by a dense id.
+/// Set in the id of an idle pool's target, which is its number otherwise: a month of machine hours has millions, and nothing
+/// is kept of them.
+const IDLE: u32 = 1 << 31;
+
+/// All targets of a run, each once, by an id, dense but for idle pools.
 #[derive(Debug, Default)]
 pub(super) struct Targets {
     ids: Map<Target, u32>,
-    /// Ids of idle pools by their numbers, which are dense: a month of machine hours has millions.
-    idle: Vec<u32>,
     list: Vec<Target>,
     known: Vec<bool>,
     models: Map<String, Arc<str>>,
@@ -210,31 +213,29 @@ impl Targets {
         self.pool_of.get(&id).copied()
     }
 
-    pub fn get(&self, id: u32) -> &Target {
-        &self.list[id as usize]
+    pub fn get(&self, id: u32) -> Cow<'_, Target> {
+        match id & IDLE {
+            0 => Cow::Borrowed(&self.list[id as usize]),
+            _ => Cow::Owned(Target::Idle {
+                pool: Some(id & !IDLE),
+            }),
+        }
     }
 
     /// Whether the target is a model of this pipeline.
     pub fn is_known(&self, id: u32) -> bool {
-        self.known[id as usize]
+        id & IDLE == 0 && self.known[id as usize]
     }
 
     pub fn id(&mut self, target: Target) -> u32 {
-        let id = self.list.len() as u32;
         if let Target::Idle { pool: Some(pool) } = target {
-            let pool = pool as usize;
-            if pool >= self.idle.len() {
-                self.idle.resize(pool + 1, u32::MAX);
-            }
-            if self.idle[pool] != u32::MAX {
-                return self.idle[pool];
-            }
-            self.idle[pool] = id;
-        } else if let Some(&id) = self.ids.get(&target) {
-            return id;
-        } else {
-            self.ids.insert(target.clone(), id);
+            return IDLE | pool;
         }
+        if let Some(&id) = self.ids.get(&target) {
+            return id;
+        }
+        let id = self.list.len() as u32;
+        self.ids.insert(target.clone(), id);
         let is_known =
             |target: &ModelTarget| self.models.contains_key(&target.model.to_lowercase());
         self.known
@@ -279,7 +280,7 @@ impl Targets {
     }
 
     pub fn compare(&self, a: u32, b: u32) -> Ordering {
-        self.get(a).cmp(self.get(b))
+        self.get(a).cmp(&self.get(b))
     }
 }
 
@@ -318,7 +319,7 @@ mod tests {
             targets.model("Other", None, Stage::Training)
         );
         assert!(
-            matches!(targets.get(first), Target::Model(target) if &*target.model == "Als-Main")
+            matches!(&*targets.get(first), Target::Model(target) if &*target.model == "Als-Main")
         );
     }
 }

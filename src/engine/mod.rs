@@ -44,6 +44,7 @@ pub(crate) use functions::{hex, to_text};
 pub use library::Library;
 use ordered::Order;
 pub(crate) use ordered::compact;
+pub use pool::Held;
 use spool::Spool;
 
 /// What a session needs to know.
@@ -364,6 +365,11 @@ impl Engine {
         Spool::new(self.ctx.runtime_env(), schema, budget)
     }
 
+    /// Counts what a stage holds beside its queries; `what` is in the plural.
+    pub fn hold(&self, what: &'static str) -> Held {
+        Held::new(what, &self.ctx.runtime_env().memory_pool)
+    }
+
     /// Bytes that the session may take.
     pub fn memory(&self) -> usize {
         self.options.memory
@@ -469,7 +475,9 @@ impl Engine {
         window: (NaiveDate, NaiveDate),
     ) -> Result<u64> {
         use crate::warehouse::store::replace;
-        let result = self.query(sql).await?.cache().await?;
+        let result = self
+            .or_spilling(async |engine| Ok(engine.query(sql).await?.cache().await?))
+            .await?;
         self.ctx
             .register_table("result_of_days", result.into_view())?;
         let mut rows = 0;

@@ -1,12 +1,53 @@
-//! The memory that queries share once one of them ran short of it.
+//! The memory that queries share, with what stages hold beside them, and the pool that they share once one ran short of it.
 
 use std::fmt;
+use std::sync::Arc;
 
 use datafusion::common::resources_datafusion_err;
-use datafusion::error::Result;
 use datafusion::execution::memory_pool::{
     FairSpillPool, MemoryConsumer, MemoryLimit, MemoryPool, MemoryReservation,
 };
+
+use crate::error::{Error, Result};
+
+/// What a stage holds beside its queries, counted in the memory that these share.
+#[derive(Debug)]
+pub struct Held {
+    what: &'static str,
+    reservation: MemoryReservation,
+}
+
+impl Held {
+    pub(super) fn new(what: &'static str, pool: &Arc<dyn MemoryPool>) -> Self {
+        Held {
+            what,
+            reservation: MemoryConsumer::new(what).register(pool),
+        }
+    }
+
+    /// Says that it is so many bytes now.
+    ///
+    /// # Errors
+    /// When queries have less.
+    pub fn resize(&self, bytes: usize) -> Result<()> {
+        self.reservation.try_resize(bytes).map_err(|_| {
+            let what = self.what;
+            let message = format!(
+                "{what} are {} MiB by now, and queries share half of `[engine] memory`",
+                bytes >> 20
+            );
+            Error::unexpected(message).help("raise `[engine] memory` in the pipeline file")
+        })
+    }
+
+    /// Says that it is so many bytes more.
+    ///
+    /// # Errors
+    /// As [`Held::resize`].
+    pub fn grow(&self, bytes: usize) -> Result<()> {
+        self.resize(self.reservation.size() + bytes)
+    }
+}
 
 /// What part of the memory is one operator's.
 const PART: usize = 8;
@@ -50,7 +91,11 @@ impl MemoryPool for Careful {
         self.fair.shrink(reservation, shrink);
     }
 
-    fn try_grow(&self, reservation: &MemoryReservation, additional: usize) -> Result<()> {
+    fn try_grow(
+        &self,
+        reservation: &MemoryReservation,
+        additional: usize,
+    ) -> datafusion::error::Result<()> {
         let (of, part) = (reservation.consumer(), self.bytes / PART);
         let is_within = reservation.size() + additional <= part;
         if of.name().starts_with("ExternalSorterMerge") && !is_within {

@@ -35,7 +35,7 @@ use parquet::arrow::arrow_reader::{
 use super::files::{InputFile, vanished};
 use super::{bounds, decoder};
 use crate::engine::to_text;
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 
 /// Rows of a batch handed to the mapping.
 const BATCH_ROWS: usize = 8192;
@@ -298,12 +298,12 @@ impl SourceFile {
             numbers = Box::new(rows.into_iter());
         }
         let mut reader =
-            decoder::guarded(&path, || builder.build().map_err(|e| broken(&path, &e)))?;
+            decoder::guarded(&path, || builder.build().map_err(|e| unreadable(&path, e)))?;
         let of_file = path.clone();
         let batches = std::iter::from_fn(move || {
             let next = || {
                 let batch = reader.next().transpose();
-                batch.map_err(|e| broken(&of_file, &e))
+                batch.map_err(|e| unreadable(&of_file, e))
             };
             decoder::guarded(&of_file, next).transpose()
         });
@@ -357,6 +357,16 @@ pub(super) fn broken(path: &Path, error: &dyn fmt::Display) -> Error {
     .help("it is truncated, damaged or still being written: deliver it again")
 }
 
+/// What the decoder says of a file, which is damaged unless the system did not let it be read.
+fn unreadable(path: &Path, error: impl Into<Error>) -> Error {
+    match error.into() {
+        system if system.kind() == Kind::Io => {
+            system.context(format_args!("cannot read {}", path.display()))
+        }
+        other => broken(path, &other),
+    }
+}
+
 fn parquet_header(path: &Path) -> Result<(ArrowReaderMetadata, SchemaRef)> {
     let mut file = File::open(path).map_err(|e| vanished(path, &e))?;
     let mut magic = [0u8; 4];
@@ -371,7 +381,7 @@ fn parquet_header(path: &Path) -> Result<(ArrowReaderMetadata, SchemaRef)> {
     bounds::footer(path, &file)?;
     let plain = ArrowReaderOptions::new();
     let metadata = decoder::guarded(path, || {
-        ArrowReaderMetadata::load(&file, plain).map_err(|e| broken(path, &e))
+        ArrowReaderMetadata::load(&file, plain).map_err(|e| unreadable(path, e))
     })?;
     bounds::rows(path, metadata.metadata())?;
     // Views spare a copy of every string that is only passed on.
@@ -390,7 +400,7 @@ fn parquet_header(path: &Path) -> Result<(ArrowReaderMetadata, SchemaRef)> {
     let options = ArrowReaderOptions::new().with_schema(Arc::clone(&schema));
     let metadata = decoder::guarded(path, || {
         ArrowReaderMetadata::try_new(Arc::clone(metadata.metadata()), options)
-            .map_err(|e| broken(path, &e))
+            .map_err(|e| unreadable(path, e))
     })?;
     Ok((metadata, schema))
 }
@@ -550,8 +560,13 @@ impl CsvBatches {
         while self.row - first < BATCH_ROWS as i64 && bytes < BATCH_BYTES {
             self.reader.get_mut().left = LONGEST_ROW;
             let more = self.reader.read_byte_record(&mut record).map_err(|e| {
-                Error::contract(format!("{}, row {}: {e}", self.name, self.row + 1))
-                    .help("deliver the file again")
+                let row = format!("{}, row {}", self.name, self.row + 1);
+                match e.kind() {
+                    csv::ErrorKind::Io(system) if system.raw_os_error().is_some() => {
+                        Error::io("cannot read", Path::new(&row), system)
+                    }
+                    _ => Error::contract(format!("{row}: {e}")).help("deliver the file again"),
+                }
             })?;
             if !more {
                 break;

@@ -273,4 +273,55 @@ fn little_memory_does_not_show_in_what_a_large_bill_is_attributed_to() {
 }
 
 /// What is little for a bill.
-const SCANT: usize = 16 << 20;
+const SCANT: usize = 32 << 20;
+
+#[test]
+fn a_bill_of_which_rules_have_to_know_too_much_stops_the_night_and_says_what_to_raise() {
+    let bills = machines(128);
+    let pipeline = std::fs::read_to_string(bills.path().join("pipeline.toml")).unwrap();
+    let with = |memory: &str| {
+        let engine = format!("[engine]\nmemory = \"{memory}\"\n");
+        bills.put("pipeline.toml", &format!("{pipeline}{engine}"));
+    };
+    with("64MiB");
+    let (code, said) = bills.run(NIGHT);
+    assert_eq!(code, 1, "{said}");
+    assert!(said.contains("billing period 2026-10: what rules have to know of a bill are "));
+    assert!(said.contains("raise `[engine] memory`"), "{said}");
+    assert!(!bills.path().join("warehouse/current").exists());
+    with("256MiB");
+    bills.run_ok(NIGHT);
+}
+
+/// Of data; what models take beside it they take at any bound.
+#[test]
+fn a_run_takes_what_its_pipeline_allows_and_what_the_process_itself_does() {
+    let shop = Shop::new();
+    let pipeline = std::fs::read_to_string(shop.file("pipeline.toml")).unwrap();
+    let (head, rest) = pipeline.split_once("[[models]]").unwrap();
+    let (_, tail) = rest.split_once("[recommend]").unwrap();
+    let peak = |memory: &str| {
+        let _ = std::fs::remove_dir_all(shop.file("warehouse"));
+        let head = head.replace("memory = \"2GiB\"", &format!("memory = \"{memory}\""));
+        assert!(head.contains(memory));
+        std::fs::write(
+            shop.file("pipeline.toml"),
+            format!("{head}[recommend]{tail}"),
+        )
+        .unwrap();
+        shop.run_ok();
+        let peak = shop.query("select max(peak_rss_bytes) from runs")[0].clone();
+        peak.parse::<usize>().unwrap() >> 20
+    };
+    let process = peak("64MiB");
+    let more = [
+        "generate", "--events", "2000000", "--items", "60000", "--out", "exports",
+    ];
+    assert!(shop.recost(&more).status.success());
+    let (little, much) = (peak("64MiB"), peak("2GiB"));
+    // With what a buffer is larger than it counts.
+    let allowed = process + 64 + 16;
+    assert!(little <= allowed, "{little} of {allowed} MiB");
+    // It would take more if it might.
+    assert!(much > allowed, "{much} of {allowed} MiB");
+}
