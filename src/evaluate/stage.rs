@@ -142,8 +142,15 @@ pub async fn run(
             Some(content) => Cold::new(content, &seen, &unseen)?,
             None => None,
         };
-        let mut fits = Fits::new(device, &models, &seen, content.as_ref(), until)
-            .folding(nights.iter().cloned());
+        let mut fits = Fits::new(
+            device,
+            &models,
+            &seen,
+            content.as_ref(),
+            until,
+            options.memory,
+        )
+        .folding(nights.iter().cloned());
         for (at, (id, _, evaluation)) in judged_models.iter_mut().enumerate() {
             let fitted = match at.checked_sub(1) {
                 None => Fitted::Popular(Popular::train(known)),

@@ -105,10 +105,21 @@ impl Interactions {
     }
 }
 
+/// Of an id as text, with what the allocator and a map have for it.
+const BYTES_OF_AN_ID: usize = 64;
+
 /// User, item, weight, whether it was bought, and when last.
 type Pair = (u32, u32, f32, bool, i64);
 
 impl Interactions {
+    /// About how many bytes they take.
+    pub fn bytes(&self) -> u64 {
+        let entries =
+            self.weights.values().len() * (8 + size_of::<i64>()) + self.bought.values().len() * 8;
+        let ids = self.users.len() + self.items.len();
+        (entries + ids * BYTES_OF_AN_ID) as u64
+    }
+
     /// Reads the rows that `sql` selects (user_id, item_id, weight, bought, last_time), sorted by user and item.
     ///
     /// # Errors
@@ -118,6 +129,7 @@ impl Interactions {
         let mut seen: HashMap<String, u32> = HashMap::new();
         let mut pairs: Vec<Pair> = vec![];
         let mut hash = Xxh3::new();
+        let held = engine.hold("interactions");
         let mut stream = engine.stream(sql).await?;
         while let Some(batch) = stream.next().await {
             let batch = batch?;
@@ -157,6 +169,8 @@ impl Interactions {
                     times.value(row),
                 ));
             }
+            let ids = users.len() + seen.len();
+            held.resize(pairs.len() * size_of::<Pair>() + ids * BYTES_OF_AN_ID)?;
         }
         let mut items: Vec<(String, u32)> = seen.into_iter().collect();
         items.sort_unstable();

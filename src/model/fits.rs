@@ -55,6 +55,8 @@ pub struct Fits<'a> {
     former: (&'a Path, NaiveDate),
     /// By model, the nights on which what is folded into may have been trained; a model that is not here is trained.
     nights: HashMap<&'a str, RangeInclusive<NaiveDate>>,
+    /// Bytes that the process may take.
+    memory: usize,
     /// Those that will be asked for again, and how often.
     kept: HashMap<&'a str, (Fit, usize)>,
 }
@@ -67,6 +69,7 @@ impl<'a> Fits<'a> {
         interactions: &'a Interactions,
         content: Option<&'a Content>,
         former: (&'a Path, NaiveDate),
+        memory: usize,
     ) -> Self {
         Self {
             device,
@@ -75,6 +78,7 @@ impl<'a> Fits<'a> {
             content,
             former,
             nights: HashMap::new(),
+            memory,
             kept: HashMap::new(),
         }
     }
@@ -142,6 +146,7 @@ impl<'a> Fits<'a> {
     fn make(&self, model: &Model, nights: Option<&RangeInclusive<NaiveDate>>) -> Result<Fit> {
         let started = Instant::now();
         let learner = model.family.configure(&model.params)?;
+        self.fits_memory(&*learner)?;
         let hyperparameters = learner.hyperparameters()?;
         let folded = match nights {
             None => None,
@@ -174,6 +179,22 @@ impl<'a> Fits<'a> {
             content_trust,
             seconds: started.elapsed().as_secs_f64(),
         })
+    }
+
+    /// Refuses to train what would take more than the process may.
+    fn fits_memory(&self, learner: &dyn Learner) -> Result<()> {
+        let needed = self.interactions.bytes() + learner.bytes(&self.interactions.weights);
+        if needed <= self.memory as u64 {
+            return Ok(());
+        }
+        let mib = |bytes: u64| bytes.div_ceil(1 << 20);
+        let (users, items) = (self.interactions.users.len(), self.interactions.items.len());
+        Err(Error::unexpected(format!(
+            "training it on {users} users and {items} items takes about {} MiB, and `[engine] memory` is {} MiB",
+            mib(needed),
+            self.memory >> 20
+        ))
+        .help("raise `[engine] memory` in the pipeline file, or train fewer dimensions"))
     }
 
     /// Trains, with a warm start where the model asks for one.

@@ -8,7 +8,7 @@
 
 use super::{
     Definition, Examples, Family, Fitted, Learner, ModelError, Neighbours, Progress, check_weights,
-    params,
+    params, sizes,
 };
 use crate::compute::{Cholesky, Device};
 use crate::features::csr::Csr;
@@ -85,6 +85,12 @@ impl ItemItemParams {
 impl Learner for ItemItemParams {
     fn hyperparameters(&self) -> Result<String, ModelError> {
         params::json(self)
+    }
+
+    fn bytes(&self, weights: &Csr) -> u64 {
+        let (n, _, items) = sizes(weights);
+        // The interactions as they count, by user and by item, and the neighbours of each item twice.
+        16 * n + 16 * self.neighbours as u64 * items
     }
 
     fn train(

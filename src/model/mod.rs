@@ -72,6 +72,9 @@ pub trait Learner: Send + Sync {
         Ok(number.and_then(|number| usize::try_from(number).ok()))
     }
 
+    /// About how many bytes training on `weights` `[users, items]` takes on the CPU, beside the interactions themselves.
+    fn bytes(&self, weights: &Csr) -> u64;
+
     /// Trains on `examples`. The same input gives the same bits on the same device.
     ///
     /// # Errors
@@ -133,6 +136,12 @@ impl<'a> Examples<'a> {
             start: None,
         }
     }
+}
+
+/// Entries, users and items.
+fn sizes(weights: &Csr) -> (u64, u64, u64) {
+    let (users, items) = (weights.rows() as u64, weights.cols() as u64);
+    (weights.values().len() as u64, users, items)
 }
 
 /// Names the first weight below 0.

@@ -23,6 +23,10 @@ impl Learner for PopularParams {
         params::json(self)
     }
 
+    fn bytes(&self, weights: &Csr) -> u64 {
+        16 * weights.cols() as u64
+    }
+
     fn train(
         &self,
         _: &dyn Device,

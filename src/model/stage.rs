@@ -93,8 +93,15 @@ pub async fn run(
     });
     let content = contents.as_ref().map(|contents| &contents.items);
     let former = (snapshot, before);
-    let mut fits =
-        Fits::new(device, &pipeline.models, &interactions, content, former).folding(nights);
+    let mut fits = Fits::new(
+        device,
+        &pipeline.models,
+        &interactions,
+        content,
+        former,
+        options.memory,
+    )
+    .folding(nights);
     for model in models {
         let fit = fits.fit(model)?;
         trained.push(Trained {

@@ -16,7 +16,7 @@ use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
 use crate::billing::Bills;
-use crate::shop::{NIGHT, Shop, copy, tables_below, walk};
+use crate::shop::{NIGHT, Shop, copy, tables_below, text, walk};
 
 /// The shop's last night with so much memory, on a copy of its snapshot.
 struct Night {
@@ -293,7 +293,26 @@ fn a_bill_of_which_rules_have_to_know_too_much_stops_the_night_and_says_what_to_
     bills.run_ok(NIGHT);
 }
 
-/// Of data; what models take beside it they take at any bound.
+#[test]
+fn a_model_that_does_not_fit_the_memory_is_not_trained_and_the_night_says_what_it_would_take() {
+    let shop = Shop::new();
+    let more = [
+        "generate", "--events", "250000", "--items", "20000", "--out", "exports",
+    ];
+    assert!(shop.recost(&more).status.success());
+    shop.edit("memory = \"2GiB\"", "memory = \"64MiB\"");
+    // Four tables of 1,024 numbers in 32 bits for each user and item.
+    shop.edit("family = \"als\" ", "family = \"softmax\" ");
+    let als = "{ dim = 64, iterations = 10, regularization = 0.01, alpha = 10.0 }";
+    shop.edit(als, "{ dim = 1024 }");
+    let out = shop.run();
+    let said = text(&out.stderr);
+    assert_eq!(out.status.code(), Some(1), "{said}");
+    assert!(said.contains("model `home-als`: training it on "), "{said}");
+    assert!(said.contains("`[engine] memory` is 64 MiB"), "{said}");
+    assert!(!shop.file("warehouse/current").exists());
+}
+
 #[test]
 fn a_run_takes_what_its_pipeline_allows_and_what_the_process_itself_does() {
     let shop = Shop::new();

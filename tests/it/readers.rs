@@ -1,11 +1,14 @@
 //! Other engines read the published tables while hundreds of snapshots are published.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use arrow::array::{Int64Array, RecordBatch};
 
-use crate::shop::{parquet, python, text};
+use crate::billing::Bills;
+use crate::shop::{NIGHT, parquet, python, text};
 use crate::store::Machine;
+use crate::stores::{Kind as StoreKind, Server};
 
 const PUBLISHES: i64 = 300;
 
@@ -59,15 +62,64 @@ fn a_query_sees_one_run_however_often_others_are_published() {
     };
     publish(1);
     let root = machine.file("").canonicalize().unwrap();
+    read_while(
+        &root,
+        &["run,amount", "run,amount"],
+        (2..=PUBLISHES).map(|run| {
+            publish(run);
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }),
+    );
+}
+
+/// Nights whose bill is another each time, which also go to a store.
+const RUNS: i64 = 25;
+
+#[test]
+fn queries_of_folder_and_store_see_one_run_while_nights_run() {
+    let store = Server::start(StoreKind::S3);
+    let bills = Bills::new(&[]);
+    let pipeline = std::fs::read_to_string(bills.path().join("pipeline.toml")).unwrap();
+    let kept = pipeline.replace("[run]\n", "[run]\nkeep_snapshots = 2\nkeep_for = \"1h\"\n");
+    assert_ne!(kept, pipeline);
+    bills.put("pipeline.toml", &(kept + &store.config("5s")));
+    let run = |run: i64| {
+        // A thousand charges of two months, each of as much as there were runs.
+        let charge = |n: i64| {
+            let (month, next) = if n % 5 == 0 {
+                ("09", "10")
+            } else {
+                ("10", "11")
+            };
+            let day = n % 28 + 1;
+            format!(
+                "USD,2026-{month}-01,2026-{next}-01,2026-{month}-{day:02},2026-{month}-{day:02}T12:00:00Z,Usage,Cloud,r-{n},{run},{run},"
+            )
+        };
+        bills.deliver(&(0..1000).map(charge).collect::<Vec<_>>());
+        bills.run_ok(NIGHT);
+    };
+    run(1);
+    let root = bills.path().join("warehouse").canonicalize().unwrap();
+    let (endpoint, url) = (store.endpoint(), store.url());
+    let columns = ["effective,effective", "effective_cost,effective_cost"];
+    read_while(
+        &root,
+        &[columns[0], columns[1], &endpoint, url],
+        (2..=RUNS).map(run),
+    );
+}
+
+/// Has other engines read a warehouse, as `readers.py` is told to, while it is published again and again.
+fn read_while(root: &Path, told: &[&str], publishes: impl Iterator<Item = ()>) {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/readers.py");
     let read = std::thread::scope(|scope| {
-        let reading = scope.spawn(|| python(&root, &[script, root.to_str().unwrap()]));
-        for run in 2..=PUBLISHES {
-            publish(run);
+        let told = [&[script, root.to_str().unwrap()], told].concat();
+        let reading = scope.spawn(move || python(root, &told));
+        for () in publishes {
             if reading.is_finished() {
                 break;
             }
-            std::thread::sleep(std::time::Duration::from_millis(10));
         }
         std::fs::write(root.join("stop"), "").unwrap();
         reading.join().unwrap()

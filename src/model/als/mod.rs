@@ -11,7 +11,7 @@ use super::fitted::check_finite;
 use super::normal::Normal;
 use super::{
     Contributions, Definition, Examples, Factors, Family, Fitted, Held, Learner, ModelError,
-    Progress, check_weights, params, warm,
+    Progress, check_weights, params, sizes, warm,
 };
 use crate::compute::{AlsSolve, Device, Interactions, Matrix, Side};
 use crate::features::csr::Csr;
@@ -103,6 +103,16 @@ impl AlsParams {
 impl Learner for AlsParams {
     fn hyperparameters(&self) -> Result<String, ModelError> {
         params::json(self)
+    }
+
+    fn bytes(&self, weights: &Csr) -> u64 {
+        let (n, users, items) = sizes(weights);
+        let (row, padded) = (
+            4 * self.dim as u64,
+            4 * self.dim.next_multiple_of(16) as u64,
+        );
+        // The interactions by item, both tables with their offsets, and the side that is held in cache lines of its own.
+        8 * n + (row + 8) * (users + items) + padded * users.max(items)
     }
 
     fn train(

@@ -11,8 +11,9 @@ mod train;
 
 pub use options::{Options, Sampling, Schedule};
 
-use super::{Examples, Fitted, Held, Learner, ModelError, Progress, params};
-use crate::compute::{Device, Loss};
+use super::{Examples, Fitted, Held, Learner, ModelError, Progress, params, sizes};
+use crate::compute::{Device, Loss, Optimizer};
+use crate::features::csr::Csr;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -81,6 +82,19 @@ impl<O: Objective> Gradient<O> {
 impl<O: Objective> Learner for Gradient<O> {
     fn hyperparameters(&self) -> Result<String, ModelError> {
         params::json(self)
+    }
+
+    fn bytes(&self, weights: &Csr) -> u64 {
+        let (n, users, items) = sizes(weights);
+        let dim = self.options.dim;
+        let (row, padded) = (4 * dim as u64, 4 * dim.next_multiple_of(16) as u64);
+        let tables = match self.options.optimizer {
+            Optimizer::Sgd => 1,
+            Optimizer::Adagrad => 2,
+            Optimizer::Adam => 3,
+        };
+        // Samples and their order, and of each row the embedding as it was, with its moments, and counts and offsets.
+        16 * n + (tables * padded + row + 12) * (users + items)
     }
 
     fn train(

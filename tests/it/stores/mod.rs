@@ -523,8 +523,12 @@ impl State {
             answer.body.clone_from(&object.bytes);
             return answer;
         };
-        let (from, all): (usize, _) = (from.parse().unwrap(), object.bytes.len());
-        let to = to.parse().map_or(all, |to: usize| to + 1).min(all);
+        let (all, to) = (object.bytes.len(), to.parse().ok());
+        let (from, to): (usize, usize) = match (from.parse().ok(), to) {
+            (Some(from), to) => (from, to.map_or(all, |to: usize| to + 1).min(all)),
+            // The last bytes, so many.
+            (None, last) => (all - last.unwrap_or(0).min(all), all),
+        };
         answer.status = 206;
         answer.body = object.bytes[from..to].to_vec();
         answer.with("content-range", format!("bytes {from}-{}/{all}", to - 1))

@@ -116,7 +116,8 @@ fn delete_many(state: &mut State, request: &Request) -> Answer {
 
 fn list(state: &State, request: &Request) -> Answer {
     let page = state.list(request, "continuation-token");
-    let mut said = String::from("<ListBucketResult>");
+    let truncated = page.next.is_some();
+    let mut said = format!("<ListBucketResult><IsTruncated>{truncated}</IsTruncated>");
     for (key, object) in page.objects {
         let _ = write!(
             said,
