@@ -89,7 +89,7 @@ pub struct Pipeline {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Engine {
-    /// What the process may take, such as `"4GiB"`, models apart.
+    /// What the process may take, such as `"4GiB"`, beside its program's own pages.
     pub memory: Bytes,
     /// Threads; by default all cores.
     pub threads: Option<usize>,

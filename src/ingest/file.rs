@@ -148,9 +148,10 @@ impl FileJob {
         let mut held = vec![];
         let (mut late, mut out) = (0, 0);
         let table = self.mapping.table;
-        let mut ids = table
-            .column("row_id")
-            .map(|_| Ids::new(table, &self.source, &self.interval, &self.name));
+        let mut ids = table.column("row_id").map(|_| {
+            Ids::new(table, &self.source, &self.interval, &self.name)
+                .counted(engine.hold("ids of charges"))
+        });
         let mut outcome = self
             .each(engine, &mut |rows| {
                 let rows = match self.key {

@@ -22,7 +22,7 @@ use xxhash_rust::xxh3::xxh3_128;
 
 use super::file::{FileJob, FileOutcome};
 use super::seen::Seen;
-use crate::engine::Engine;
+use crate::engine::{Engine, Held};
 use crate::error::{Error, Result};
 use crate::warehouse::{Table, TableWriter};
 
@@ -44,7 +44,13 @@ pub struct Known {
     keys: HashSet<u64, BuildHasherDefault<AsIs>>,
     /// How often, of those that are there more than once.
     often: HashMap<u64, u32>,
+    /// What counts their memory.
+    counted: Option<Held>,
 }
+
+/// Bytes of a key, with a byte of control and what the set has room for; of a count likewise.
+const KEY_BYTES: usize = 18;
+const COUNT_BYTES: usize = 34;
 
 /// Takes the halves of hashes as the hashes that they are.
 #[derive(Debug, Default)]
@@ -168,6 +174,13 @@ impl Ids {
         }
     }
 
+    /// The same, with the memory that they take counted.
+    #[must_use]
+    pub fn counted(mut self, held: Held) -> Self {
+        self.known.counted = Some(held);
+        self
+    }
+
     /// The next rows of the file, with their ids.
     ///
     /// # Errors
@@ -191,6 +204,10 @@ impl Ids {
             }
             let hash = xxh3_128(&text);
             append(&mut ids, nth(hash, self.known.count(key(hash))));
+        }
+        let known = &self.known;
+        if let Some(counted) = &known.counted {
+            counted.resize(known.keys.len() * KEY_BYTES + known.often.len() * COUNT_BYTES)?;
         }
         with_ids(rows, Arc::new(ids.finish()))
     }
