@@ -10,6 +10,7 @@ pub mod attribution;
 pub mod cli;
 pub mod compute;
 pub mod config;
+mod decoder;
 pub mod descriptors;
 pub mod disk;
 pub mod engine;

@@ -8,7 +8,6 @@ mod arrivals;
 mod bounds;
 mod conformance;
 mod convert;
-mod decoder;
 mod dedupe;
 mod deliveries;
 mod drift;

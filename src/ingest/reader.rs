@@ -32,8 +32,9 @@ use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder, RowSelection,
 };
 
+use super::bounds;
 use super::files::{InputFile, vanished};
-use super::{bounds, decoder};
+use crate::decoder;
 use crate::engine::to_text;
 use crate::error::{Error, Kind, Result};
 
@@ -297,15 +298,14 @@ impl SourceFile {
             let rows: Vec<i64> = rows.to_vec();
             numbers = Box::new(rows.into_iter());
         }
-        let mut reader =
-            decoder::guarded(&path, || builder.build().map_err(|e| unreadable(&path, e)))?;
+        let mut reader = guarded(&path, || builder.build().map_err(|e| unreadable(&path, e)))?;
         let of_file = path.clone();
         let batches = std::iter::from_fn(move || {
             let next = || {
                 let batch = reader.next().transpose();
                 batch.map_err(|e| unreadable(&of_file, e))
             };
-            decoder::guarded(&of_file, next).transpose()
+            guarded(&of_file, next).transpose()
         });
         Ok(Box::new(until_error(batches).map(move |batch| {
             let batch = batch?;
@@ -367,6 +367,11 @@ fn unreadable(path: &Path, error: impl Into<Error>) -> Error {
     }
 }
 
+/// What `call` into the decoder gives of a file.
+fn guarded<T>(path: &Path, call: impl FnOnce() -> Result<T>) -> Result<T> {
+    decoder::guarded(|what| broken(path, &what), call)
+}
+
 fn parquet_header(path: &Path) -> Result<(ArrowReaderMetadata, SchemaRef)> {
     let mut file = File::open(path).map_err(|e| vanished(path, &e))?;
     let mut magic = [0u8; 4];
@@ -380,7 +385,7 @@ fn parquet_header(path: &Path) -> Result<(ArrowReaderMetadata, SchemaRef)> {
     }
     bounds::footer(path, &file)?;
     let plain = ArrowReaderOptions::new();
-    let metadata = decoder::guarded(path, || {
+    let metadata = guarded(path, || {
         ArrowReaderMetadata::load(&file, plain).map_err(|e| unreadable(path, e))
     })?;
     bounds::rows(path, metadata.metadata())?;
@@ -398,7 +403,7 @@ fn parquet_header(path: &Path) -> Result<(ArrowReaderMetadata, SchemaRef)> {
         .collect();
     let schema = Arc::new(Schema::new(fields));
     let options = ArrowReaderOptions::new().with_schema(Arc::clone(&schema));
-    let metadata = decoder::guarded(path, || {
+    let metadata = guarded(path, || {
         ArrowReaderMetadata::try_new(Arc::clone(metadata.metadata()), options)
             .map_err(|e| unreadable(path, e))
     })?;

@@ -21,6 +21,7 @@ use super::interrupt::{Runs, commit, whole};
 use super::meter::{Moment, peak_rss};
 use crate::alive::Alive;
 use crate::config::Keep;
+use crate::decoder;
 use crate::engine::rows::map;
 use crate::error::{Error, Result};
 use crate::privacy::secrets::hidden;
@@ -227,10 +228,11 @@ impl Ledger {
     /// As [`Ledger::read`].
     pub fn read_all(file: &Path) -> Result<Vec<Self>> {
         let open = File::open(file).map_err(|e| Error::io("cannot open", file, &e))?;
-        let batches = ParquetRecordBatchReaderBuilder::try_new(open)?
-            .build()?
-            .collect::<Result<Vec<_>, _>>()?;
         let wrong = |what: &str| no_ledger(file, what);
+        let batches = decoder::guarded(wrong, || {
+            let rows = ParquetRecordBatchReaderBuilder::try_new(open)?.build()?;
+            Ok(rows.collect::<Result<Vec<_>, _>>()?)
+        })?;
         let rows = map(&batches, |row| {
             let status = row.needed("status")?;
             let status = Status::ALL.into_iter().find(|s| s.as_str() == status);

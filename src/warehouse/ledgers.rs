@@ -14,6 +14,7 @@ use arrow::datatypes::DataType;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
+use crate::decoder;
 use crate::disk::read_dir;
 use crate::error::{Error, Result};
 
@@ -74,17 +75,20 @@ pub(crate) fn twice(dir: &Path, files: &[PathBuf]) -> Result<Vec<PathBuf>> {
 /// The runs that a file has.
 fn run_ids(file: &Path) -> Result<BTreeSet<String>> {
     let open = File::open(file).map_err(|e| Error::io("cannot open", file, &e))?;
-    let reader = ParquetRecordBatchReaderBuilder::try_new(open)
-        .map_err(|e| Error::from(e).context(file.display()))?;
-    let mask = ProjectionMask::columns(reader.parquet_schema(), ["run_id"]);
-    let mut ids = BTreeSet::new();
-    for batch in reader.with_projection(mask).build()? {
-        for column in batch?.columns() {
-            let column = cast(column, &DataType::Utf8View)?;
-            ids.extend(column.as_string_view().iter().flatten().map(String::from));
+    let ids = || {
+        let reader = ParquetRecordBatchReaderBuilder::try_new(open)?;
+        let mask = ProjectionMask::columns(reader.parquet_schema(), ["run_id"]);
+        let mut ids = BTreeSet::new();
+        for batch in reader.with_projection(mask).build()? {
+            for column in batch?.columns() {
+                let column = cast(column, &DataType::Utf8View)?;
+                ids.extend(column.as_string_view().iter().flatten().map(String::from));
+            }
         }
-    }
-    Ok(ids)
+        Ok(ids)
+    };
+    let broken = |what: &str| Error::contract(what);
+    decoder::guarded(broken, ids).map_err(|e| e.context(file.display()))
 }
 
 fn stem(file: &Path) -> &str {

@@ -62,14 +62,12 @@ fn a_query_sees_one_run_however_often_others_are_published() {
     };
     publish(1);
     let root = machine.file("").canonicalize().unwrap();
-    read_while(
-        &root,
-        &["run,amount", "run,amount"],
-        (2..=PUBLISHES).map(|run| {
-            publish(run);
-            std::thread::sleep(std::time::Duration::from_millis(10));
-        }),
-    );
+    let publishes = (2..=PUBLISHES).map(|run| {
+        publish(run);
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    });
+    let counts = read_while(&root, &["run,amount", "run,amount"], publishes);
+    println!("{counts}");
 }
 
 /// Nights whose bill is another each time, which also go to a store.
@@ -103,15 +101,17 @@ fn queries_of_folder_and_store_see_one_run_while_nights_run() {
     let root = bills.path().join("warehouse").canonicalize().unwrap();
     let (endpoint, url) = (store.endpoint(), store.url());
     let columns = ["effective,effective", "effective_cost,effective_cost"];
-    read_while(
-        &root,
-        &[columns[0], columns[1], &endpoint, url],
-        (2..=RUNS).map(run),
-    );
+    let told = [columns[0], columns[1], &endpoint, url];
+    let counts = read_while(&root, &told, (2..=RUNS).map(run));
+    println!("{counts}");
 }
 
-/// Has other engines read a warehouse, as `readers.py` is told to, while it is published again and again.
-fn read_while(root: &Path, told: &[&str], publishes: impl Iterator<Item = ()>) {
+/// Has other engines read a warehouse, as `readers.py` is told to, while it is published again and again. Gives what they counted.
+fn read_while(
+    root: &Path,
+    told: &[&str],
+    publishes: impl Iterator<Item = ()>,
+) -> serde_json::Value {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/readers.py");
     let read = std::thread::scope(|scope| {
         let told = [&[script, root.to_str().unwrap()], told].concat();
@@ -124,7 +124,9 @@ fn read_while(root: &Path, told: &[&str], publishes: impl Iterator<Item = ()>) {
         std::fs::write(root.join("stop"), "").unwrap();
         reading.join().unwrap()
     });
-    let Some(read) = read else { return };
+    let Some(read) = read else {
+        return serde_json::Value::Null;
+    };
     assert!(read.status.success(), "{}", text(&read.stderr));
     let counts: serde_json::Value = serde_json::from_slice(&read.stdout).unwrap();
     for (way, count) in counts.as_object().unwrap() {
@@ -141,5 +143,5 @@ fn read_while(root: &Path, told: &[&str], publishes: impl Iterator<Item = ()>) {
             assert_eq!(of("gone"), 0, "{way}: {counts}");
         }
     }
-    println!("{counts}");
+    counts
 }
