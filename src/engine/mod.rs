@@ -29,7 +29,7 @@ use datafusion::datasource::listing::{
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::execution::SessionStateBuilder;
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
-use datafusion::execution::memory_pool::{FairSpillPool, MemoryPool, TrackConsumersPool};
+use datafusion::execution::memory_pool::{MemoryPool, TrackConsumersPool};
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::logical_expr::{LogicalPlan, Sort, SortExpr};
 use datafusion::prelude::{DataFrame, SQLOptions, SessionConfig, SessionContext};
@@ -95,7 +95,7 @@ impl Engine {
     /// # Errors
     /// When the snapshot cannot be read or the spill folder cannot be made.
     pub fn open(options: &Options, snapshot: Option<&Path>, runs: Option<&Path>) -> Result<Engine> {
-        let pool = tracked(FairSpillPool::new(pool_of(options.memory)));
+        let pool = tracked(pool::Fair::new(pool_of(options.memory)));
         // A stage rewrites files that it then reads: what lies in a folder is looked up each time.
         let runtime = RuntimeEnvBuilder::new()
             .with_memory_pool(pool)
