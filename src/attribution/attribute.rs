@@ -149,8 +149,6 @@ impl Attributor {
             + self.texts.bytes()
             + self.bases.bytes()
             + self.pools.bytes()
-            // Their order and rank.
-            + self.pools.len() * 2 * size_of::<u32>()
             + self.held.capacity() * size_of::<Held>()
             + self.held.len() * 48
             + map_bytes(&self.lookups)

@@ -126,13 +126,10 @@ impl Pools {
         id
     }
 
-    pub fn len(&self) -> usize {
-        self.list.len()
-    }
-
-    /// About how many bytes they take.
+    /// About how many bytes they take, with their order and ranks.
     pub fn bytes(&self) -> usize {
         self.list.capacity() * size_of::<Pool>()
+            + self.list.len() * 2 * size_of::<u32>()
             + map_bytes(&self.ids)
             + self.more.len() * (size_of::<ShortPart>() + 64)
     }

@@ -95,7 +95,7 @@ impl Engine {
     /// # Errors
     /// When the snapshot cannot be read or the spill folder cannot be made.
     pub fn open(options: &Options, snapshot: Option<&Path>, runs: Option<&Path>) -> Result<Engine> {
-        let pool = tracked(pool::Fair::new(pool_of(options.memory)));
+        let pool = tracked(pool::Pool::new(pool_of(options.memory)));
         // A stage rewrites files that it then reads: what lies in a folder is looked up each time.
         let runtime = RuntimeEnvBuilder::new()
             .with_memory_pool(pool)
@@ -168,7 +168,7 @@ impl Engine {
                 options.execution.batch_size = rows;
             }
         });
-        let pool = tracked(pool::Careful::new(pool_of(self.options.memory)));
+        let pool = tracked(pool::Pool::careful(pool_of(self.options.memory)));
         let runtime = RuntimeEnvBuilder::from_runtime_env(&self.ctx.runtime_env());
         let runtime = runtime.with_memory_pool(pool).build_arc()?;
         let state = SessionStateBuilder::new_from_existing(engine.ctx.state())

@@ -1,4 +1,4 @@
-//! The memory that queries share, with what stages hold beside them, and the pool that they share once one ran short of it.
+//! The memory that queries share, and what stages hold beside them.
 
 use std::fmt;
 use std::sync::Arc;
@@ -49,84 +49,43 @@ impl Held {
     }
 }
 
+/// What part of the memory one operator has in a careful pool.
+const PART: usize = 8;
+
 /// A fair pool in which what divides rows over threads never has to spill: with its spill files a query was seen to wait for
 /// ever (a report of four million charges, in 640 to 1,024 MiB). What it holds is counted, and is little, since it waits for
 /// who reads from it.
 #[derive(Debug)]
-pub(super) struct Fair(FairSpillPool);
-
-impl Fair {
-    pub(super) fn new(bytes: usize) -> Self {
-        Fair(FairSpillPool::new(bytes))
-    }
-}
-
-impl MemoryPool for Fair {
-    fn name(&self) -> &str {
-        "fair"
-    }
-
-    fn register(&self, consumer: &MemoryConsumer) {
-        self.0.register(consumer);
-    }
-    fn unregister(&self, consumer: &MemoryConsumer) {
-        self.0.unregister(consumer);
-    }
-    fn grow(&self, reservation: &MemoryReservation, additional: usize) {
-        self.0.grow(reservation, additional);
-    }
-    fn shrink(&self, reservation: &MemoryReservation, shrink: usize) {
-        self.0.shrink(reservation, shrink);
-    }
-    fn try_grow(
-        &self,
-        reservation: &MemoryReservation,
-        additional: usize,
-    ) -> datafusion::error::Result<()> {
-        if reservation.consumer().name().starts_with("RepartitionExec") {
-            self.0.grow(reservation, additional);
-            return Ok(());
-        }
-        self.0.try_grow(reservation, additional)
-    }
-    fn reserved(&self) -> usize {
-        self.0.reserved()
-    }
-    fn memory_limit(&self) -> MemoryLimit {
-        self.0.memory_limit()
-    }
-}
-
-impl fmt::Display for Fair {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-/// What part of the memory is one operator's.
-const PART: usize = 8;
-
-/// A fair pool in which a merge of sorted runs leaves room for others. The engine's merges take all there is, so that a sort
-/// beside them cannot begin; with less they merge in several passes. And what can spill may have as much as a merge while
-/// that is free: a fair share is one of many, most of which hold nothing, and may be less than a batch.
-#[derive(Debug)]
-pub(super) struct Careful {
-    fair: Fair,
+pub(super) struct Pool {
+    fair: FairSpillPool,
+    /// What a merge may have, and what can spill while that is free; see [`Pool::careful`].
+    part: Option<usize>,
     bytes: usize,
 }
 
-impl Careful {
+impl Pool {
     pub(super) fn new(bytes: usize) -> Self {
-        Careful {
-            fair: Fair::new(bytes),
+        Pool {
+            fair: FairSpillPool::new(bytes),
+            part: None,
             bytes,
+        }
+    }
+
+    /// One in which a merge of sorted runs leaves room for others. The engine's merges take all there is, so that a sort
+    /// beside them cannot begin; with less they merge in several passes. And what can spill may have as much as a merge while
+    /// that is free: a fair share is one of many, most of which hold nothing, and may be less than a batch.
+    pub(super) fn careful(bytes: usize) -> Self {
+        Pool {
+            part: Some(bytes / PART),
+            ..Pool::new(bytes)
         }
     }
 }
 
-impl MemoryPool for Careful {
+impl MemoryPool for Pool {
     fn name(&self) -> &str {
-        "careful"
+        "fair"
     }
 
     fn register(&self, consumer: &MemoryConsumer) {
@@ -150,15 +109,19 @@ impl MemoryPool for Careful {
         reservation: &MemoryReservation,
         additional: usize,
     ) -> datafusion::error::Result<()> {
-        let (of, part) = (reservation.consumer(), self.bytes / PART);
-        let is_within = reservation.size() + additional <= part;
-        if of.name().starts_with("ExternalSorterMerge") && !is_within {
-            let name = of.name();
-            return Err(resources_datafusion_err!(
-                "{name} would have more than {part} bytes of the memory pool"
-            ));
+        let of = reservation.consumer();
+        let mut free = of.name().starts_with("RepartitionExec");
+        if let Some(part) = self.part {
+            let is_within = reservation.size() + additional <= part;
+            if of.name().starts_with("ExternalSorterMerge") && !is_within {
+                let name = of.name();
+                return Err(resources_datafusion_err!(
+                    "{name} would have more than {part} bytes of the memory pool"
+                ));
+            }
+            free |= of.can_spill() && is_within && self.fair.reserved() + additional <= self.bytes;
         }
-        if of.can_spill() && is_within && self.fair.reserved() + additional <= self.bytes {
+        if free {
             self.fair.grow(reservation, additional);
             return Ok(());
         }
@@ -174,7 +137,7 @@ impl MemoryPool for Careful {
     }
 }
 
-impl fmt::Display for Careful {
+impl fmt::Display for Pool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.fair.fmt(f)
     }
