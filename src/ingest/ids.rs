@@ -17,11 +17,11 @@ use arrow::compute::cast;
 use arrow::datatypes::{
     DataType, Decimal128Type, Field, Schema, TimeUnit, TimestampMicrosecondType,
 };
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use xxhash_rust::xxh3::xxh3_128;
 
 use super::file::{FileJob, FileOutcome};
 use super::seen::Seen;
+use crate::decoder;
 use crate::engine::{Engine, Held};
 use crate::error::{Error, Result};
 use crate::warehouse::{Table, TableWriter};
@@ -318,9 +318,9 @@ impl Recount {
     fn write(&self, table: &'static Table) -> Result<()> {
         let mut others: HashMap<u128, u128> = HashMap::new();
         for path in &self.written {
-            let file = std::fs::File::open(path).map_err(|e| Error::io("cannot read", path, &e))?;
+            let given = decoder::rows(path, decoder::open(path)?)?;
             let mut writer = TableWriter::create(table, path)?;
-            for rows in ParquetRecordBatchReaderBuilder::try_new(file)?.build()? {
+            for rows in given {
                 let rows = rows?;
                 let ids = self.ids(&rows, &mut others)?;
                 writer.write(&with_ids(&rows, ids)?)?;

@@ -3,7 +3,6 @@
 //! ([`super::compact`]).
 
 use std::fmt;
-use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -13,7 +12,6 @@ use arrow::array::{
 };
 use chrono::{DateTime, NaiveDate, Utc};
 
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde::{Deserialize, Serialize};
 
 use super::died::note_what_became;
@@ -227,12 +225,9 @@ impl Ledger {
     /// # Errors
     /// As [`Ledger::read`].
     pub fn read_all(file: &Path) -> Result<Vec<Self>> {
-        let open = File::open(file).map_err(|e| Error::io("cannot open", file, &e))?;
         let wrong = |what: &str| no_ledger(file, what);
-        let batches = decoder::guarded(wrong, || {
-            let rows = ParquetRecordBatchReaderBuilder::try_new(open)?.build()?;
-            Ok(rows.collect::<Result<Vec<_>, _>>()?)
-        })?;
+        let batches = decoder::rows(file, decoder::open(file)?)?;
+        let batches = batches.collect::<Result<Vec<_>>>()?;
         let rows = map(&batches, |row| {
             let status = row.needed("status")?;
             let status = Status::ALL.into_iter().find(|s| s.as_str() == status);

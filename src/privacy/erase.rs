@@ -4,18 +4,17 @@
 //! writing.
 
 use std::collections::HashMap;
-use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arrow::array::{BooleanArray, RecordBatch, StringViewArray};
 use arrow::compute::{filter_record_batch, not};
 use parquet::arrow::ProjectionMask;
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 use super::nobody::{owned_by_nobody, replaced, texts, without};
 use super::person::People;
 use super::search::files_below;
+use crate::decoder;
 use crate::error::{Error, Result};
 use crate::model::{Factors, Fitted, file as model_file};
 use crate::warehouse::{TABLES, Table, TableWriter, table};
@@ -118,22 +117,15 @@ fn theirs(batch: &RecordBatch, people: &People) -> Result<BooleanArray> {
         .collect())
 }
 
-fn open(path: &Path) -> Result<ParquetRecordBatchReaderBuilder<File>> {
-    let file = File::open(path).map_err(|e| Error::io("cannot read", path, &e))?;
-    ParquetRecordBatchReaderBuilder::try_new(file)
-        .map_err(|e| Error::contract(format!("{} cannot be read: {e}", path.display())))
-}
-
 fn read(path: &Path) -> Result<impl Iterator<Item = Result<RecordBatch>> + use<>> {
-    let reader = open(path)?.build()?;
-    Ok(reader.map(|batch| Ok(batch?)))
+    decoder::rows(path, decoder::open(path)?)
 }
 
 /// Whether a file of a table of users has one of the people; only the column of users is read.
 fn holds(path: &Path, people: &People) -> Result<bool> {
-    let builder = open(path)?;
-    let mask = ProjectionMask::columns(builder.parquet_schema(), ["user_id"]);
-    for batch in builder.with_projection(mask).build()? {
+    let opened = decoder::open(path)?;
+    let mask = ProjectionMask::columns(opened.parquet_schema(), ["user_id"]);
+    for batch in decoder::rows(path, opened.with_projection(mask))? {
         if theirs(&batch?, people)?.true_count() > 0 {
             return Ok(true);
         }

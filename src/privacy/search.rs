@@ -11,9 +11,9 @@ use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::compute::cast;
 use arrow::datatypes::DataType;
 use flate2::read::{DeflateDecoder, MultiGzDecoder};
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 use super::People;
+use crate::decoder;
 use crate::error::{Error, Result};
 use crate::model::file as model_file;
 
@@ -131,15 +131,8 @@ impl Searched {
         people: &People,
         hits: &mut Vec<(String, usize)>,
     ) -> Result<()> {
-        let wrong = |e: &dyn std::fmt::Display| {
-            Error::contract(format!("{} cannot be searched: {e}", path.display()))
-        };
-        let file = File::open(path).map_err(|e| Error::io("cannot search", path, &e))?;
-        let reader = ParquetRecordBatchReaderBuilder::try_new(file)
-            .and_then(ParquetRecordBatchReaderBuilder::build)
-            .map_err(|e| wrong(&e))?;
-        for batch in reader {
-            let batch = batch.map_err(|e| wrong(&e))?;
+        for batch in decoder::rows(path, decoder::open(path)?)? {
+            let batch = batch?;
             for (field, column) in batch.schema().fields().iter().zip(batch.columns()) {
                 let of_users = USERS.contains(&field.name().as_str());
                 let mut count = 0;

@@ -6,16 +6,16 @@
 //! then publishes next rewrites the old partitions, in the same step.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
+use std::fs;
 use std::path::Path;
 
 use arrow::array::RecordBatch;
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde::{Deserialize, Serialize};
 
 use super::contract::Table;
 use super::tables::TABLES;
 use super::writer::TableWriter;
+use crate::decoder;
 use crate::disk::{read_dir, write_whole};
 use crate::error::{Error, Result};
 
@@ -232,8 +232,7 @@ fn rewrite(table: &'static Table, migration: &Migration, dir: &Path) -> Result<(
 
 fn rewrite_file(table: &'static Table, migration: &Migration, path: &Path) -> Result<()> {
     // It stays open while another takes its name.
-    let file = File::open(path).map_err(|e| Error::io("cannot read", path, &e))?;
-    let batches = ParquetRecordBatchReaderBuilder::try_new(file)?.build()?;
+    let batches = decoder::rows(path, decoder::open(path)?)?;
     let mut writer = TableWriter::create(table, path)?;
     for batch in batches {
         writer.write(&(migration.rewrite)(batch?)?)?;
@@ -446,9 +445,9 @@ mod tests {
     }
 
     fn rows(snapshot: &Path, day: &str) -> Vec<RecordBatch> {
-        let file = snapshot.join(format!("visits/ds={day}/part-0.parquet"));
-        let reader = ParquetRecordBatchReaderBuilder::try_new(File::open(file).unwrap()).unwrap();
-        reader.build().unwrap().map(Result::unwrap).collect()
+        let path = snapshot.join(format!("visits/ds={day}/part-0.parquet"));
+        let batches = decoder::rows(&path, decoder::open(&path).unwrap()).unwrap();
+        batches.map(Result::unwrap).collect()
     }
 
     #[test]

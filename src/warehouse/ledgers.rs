@@ -5,18 +5,16 @@
 //! until the next run. It counts once: as the month's file has it.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use arrow::array::AsArray;
 use arrow::compute::cast;
 use arrow::datatypes::DataType;
 use parquet::arrow::ProjectionMask;
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 use crate::decoder;
 use crate::disk::read_dir;
-use crate::error::{Error, Result};
+use crate::error::Result;
 
 /// The files of a folder of ledgers, oldest first, that together have each run once.
 ///
@@ -74,21 +72,16 @@ pub(crate) fn twice(dir: &Path, files: &[PathBuf]) -> Result<Vec<PathBuf>> {
 
 /// The runs that a file has.
 fn run_ids(file: &Path) -> Result<BTreeSet<String>> {
-    let open = File::open(file).map_err(|e| Error::io("cannot open", file, &e))?;
-    let ids = || {
-        let reader = ParquetRecordBatchReaderBuilder::try_new(open)?;
-        let mask = ProjectionMask::columns(reader.parquet_schema(), ["run_id"]);
-        let mut ids = BTreeSet::new();
-        for batch in reader.with_projection(mask).build()? {
-            for column in batch?.columns() {
-                let column = cast(column, &DataType::Utf8View)?;
-                ids.extend(column.as_string_view().iter().flatten().map(String::from));
-            }
+    let opened = decoder::open(file)?;
+    let mask = ProjectionMask::columns(opened.parquet_schema(), ["run_id"]);
+    let mut ids = BTreeSet::new();
+    for batch in decoder::rows(file, opened.with_projection(mask))? {
+        for column in batch?.columns() {
+            let column = cast(column, &DataType::Utf8View)?;
+            ids.extend(column.as_string_view().iter().flatten().map(String::from));
         }
-        Ok(ids)
-    };
-    let broken = |what: &str| Error::contract(what);
-    decoder::guarded(broken, ids).map_err(|e| e.context(file.display()))
+    }
+    Ok(ids)
 }
 
 fn stem(file: &Path) -> &str {
