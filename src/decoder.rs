@@ -89,7 +89,13 @@ pub(crate) fn guarded<T>(
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
+    use std::sync::Arc;
+
+    use arrow::array::{ArrayRef, Int64Array};
+    use parquet::arrow::ArrowWriter;
+
     use super::*;
 
     #[test]
@@ -100,5 +106,41 @@ mod tests {
         let says = "a.parquet: the decoder cannot make sense of it";
         assert_eq!(error, Some((Kind::Contract, says.to_string())));
         assert_eq!(guarded(broken, || Ok(1)).ok(), Some(1));
+    }
+
+    #[test]
+    fn a_damaged_file_is_named_and_gives_no_row_after_the_error() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.parquet");
+        let ids: ArrayRef = Arc::new(Int64Array::from_iter_values(0..50_000));
+        let batch = RecordBatch::try_from_iter([("id", ids)]).unwrap();
+        let mut whole = vec![];
+        let mut writer = ArrowWriter::try_new(&mut whole, batch.schema(), None).unwrap();
+        writer.write(&batch).unwrap();
+        writer.close().unwrap();
+
+        std::fs::write(&path, &whole).unwrap();
+        let read = rows(&path, open(&path).unwrap()).unwrap();
+        let read: Vec<_> = read.map(|batch| batch.unwrap().num_rows()).collect();
+        assert_eq!(read.iter().sum::<usize>(), 50_000);
+
+        let named = |error: Error| {
+            assert_eq!(error.kind(), Kind::Contract, "{error}");
+            assert!(
+                error.to_string().contains("a.parquet cannot be read"),
+                "{error}"
+            );
+        };
+        std::fs::write(&path, &whole[..whole.len() - 9]).unwrap();
+        named(open(&path).map(drop).unwrap_err());
+        // The footer is whole, the pages are not.
+        let middle = whole.len() / 2;
+        whole[4..middle].fill(0xff);
+        std::fs::write(&path, &whole).unwrap();
+        let mut read = rows(&path, open(&path).unwrap()).unwrap();
+        named(read.find_map(Result::err).unwrap());
+        assert!(read.next().is_none());
+        let absent = dir.path().join("b.parquet");
+        assert_eq!(open(&absent).map(drop).unwrap_err().kind(), Kind::Io);
     }
 }

@@ -142,3 +142,47 @@ impl fmt::Display for Pool {
         self.fair.fmt(f)
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn consumer(name: &str, can_spill: bool, pool: &Arc<dyn MemoryPool>) -> MemoryReservation {
+        let consumer = MemoryConsumer::new(name).with_can_spill(can_spill);
+        consumer.register(pool)
+    }
+
+    #[test]
+    fn what_divides_rows_over_threads_is_never_told_to_spill() {
+        for pool in [Pool::new(1000), Pool::careful(1000)] {
+            let pool: Arc<dyn MemoryPool> = Arc::new(pool);
+            let held = Held::new("ids", &pool);
+            held.resize(1000).unwrap();
+            let error = held.grow(1).unwrap_err();
+            assert!(error.remedy().unwrap().contains("[engine] memory"));
+            let divides = consumer("RepartitionExec[3]", true, &pool);
+            divides.try_grow(50).unwrap();
+            assert_eq!(pool.reserved(), 1050, "it is counted");
+            let sorts = consumer("ExternalSorter[3]", true, &pool);
+            assert!(sorts.try_grow(1).is_err(), "others have what is left");
+            drop((held, divides));
+            sorts.try_grow(1).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_careful_pool_keeps_merges_to_a_part_and_grants_as_much_whatever_the_fair_share() {
+        let careful: Arc<dyn MemoryPool> = Arc::new(Pool::careful(800));
+        let merge = consumer("ExternalSorterMerge[0]", false, &careful);
+        merge.try_grow(100).unwrap();
+        assert!(merge.try_grow(1).is_err());
+        let fair: Arc<dyn MemoryPool> = Arc::new(Pool::new(800));
+        for (pool, granted) in [(&fair, false), (&careful, true)] {
+            let sorts: Vec<_> = (0..16)
+                .map(|_| consumer("ExternalSorter", true, pool))
+                .collect();
+            assert_eq!(sorts[0].try_grow(100).is_ok(), granted);
+        }
+    }
+}
