@@ -14,6 +14,10 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 use crate::error::{Error, Kind, Result};
 
+thread_local! {
+    static CALLED: Cell<bool> = const { Cell::new(false) };
+}
+
 /// A Parquet file that was opened: of which columns its [`rows`] are may still be chosen.
 pub(crate) type Opened = ParquetRecordBatchReaderBuilder<File>;
 
@@ -46,33 +50,19 @@ pub(crate) fn rows(
     }))
 }
 
-/// What `call` into the decoder gives of a file.
-fn decode<T>(path: &Path, call: impl FnOnce() -> Result<T>) -> Result<T> {
-    let broken = |what: &dyn fmt::Display| {
-        Error::contract(format!(
-            "{} cannot be read as Parquet: {what}",
-            path.display()
-        ))
-    };
-    guarded(Error::contract, call).map_err(|e| match e.kind() {
-        Kind::Io => e.context(format_args!("cannot read {}", path.display())),
-        _ => broken(&e),
-    })
-}
-
-thread_local! {
-    static CALLED: Cell<bool> = const { Cell::new(false) };
-}
-
-/// What `call` gives; where it panics, the error that `broken` makes of what is to be said. Nothing that `call` changes may be
-/// used after that.
+/// All rows of a file of the warehouse.
 ///
 /// # Errors
-/// Those of the call.
-pub(crate) fn guarded<T>(
-    broken: impl FnOnce(&'static str) -> Error,
-    call: impl FnOnce() -> Result<T>,
-) -> Result<T> {
+/// As [`open`], each row's too.
+pub(crate) fn read(path: &Path) -> Result<impl Iterator<Item = Result<RecordBatch>> + use<>> {
+    rows(path, open(path)?)
+}
+
+/// What `call` into the decoder gives of a file, be it that it panics. Nothing that `call` changes may be used after that.
+///
+/// # Errors
+/// Those of the call, as of [`open`].
+pub(crate) fn decode<T>(path: &Path, call: impl FnOnce() -> Result<T>) -> Result<T> {
     static QUIET: Once = Once::new();
     QUIET.call_once(|| {
         let before = std::panic::take_hook();
@@ -85,7 +75,21 @@ pub(crate) fn guarded<T>(
     CALLED.set(true);
     let outcome = catch_unwind(AssertUnwindSafe(call));
     CALLED.set(false);
-    outcome.unwrap_or_else(|_| Err(broken("the decoder cannot make sense of it")))
+    match outcome {
+        Ok(Err(system)) if system.kind() == Kind::Io => {
+            Err(system.context(format_args!("cannot read {}", path.display())))
+        }
+        Ok(given) => given.map_err(|e| broken(path, &e)),
+        Err(_) => Err(broken(path, &"the decoder cannot make sense of it")),
+    }
+}
+
+/// That a file is damaged.
+pub(crate) fn broken(path: &Path, what: &dyn fmt::Display) -> Error {
+    Error::contract(format!(
+        "{} cannot be read as Parquet: {what}",
+        path.display()
+    ))
 }
 
 #[cfg(test)]
@@ -100,12 +104,12 @@ mod tests {
 
     #[test]
     fn a_decoder_that_gives_up_is_an_error_about_the_file() {
-        let broken = |what: &str| Error::contract(format!("a.parquet: {what}"));
-        let gave_up: Result<()> = guarded(broken, || panic!("no such type"));
+        let path = Path::new("a.parquet");
+        let gave_up: Result<()> = decode(path, || panic!("no such type"));
         let error = gave_up.err().map(|e| (e.kind(), e.to_string()));
-        let says = "a.parquet: the decoder cannot make sense of it";
+        let says = "a.parquet cannot be read as Parquet: the decoder cannot make sense of it";
         assert_eq!(error, Some((Kind::Contract, says.to_string())));
-        assert_eq!(guarded(broken, || Ok(1)).ok(), Some(1));
+        assert_eq!(decode(path, || Ok(1)).ok(), Some(1));
     }
 
     #[test]
@@ -120,9 +124,9 @@ mod tests {
         writer.close().unwrap();
 
         std::fs::write(&path, &whole).unwrap();
-        let read = rows(&path, open(&path).unwrap()).unwrap();
-        let read: Vec<_> = read.map(|batch| batch.unwrap().num_rows()).collect();
-        assert_eq!(read.iter().sum::<usize>(), 50_000);
+        let all = read(&path).unwrap();
+        let all: Vec<_> = all.map(|batch| batch.unwrap().num_rows()).collect();
+        assert_eq!(all.iter().sum::<usize>(), 50_000);
 
         let named = |error: Error| {
             assert_eq!(error.kind(), Kind::Contract, "{error}");
@@ -137,9 +141,9 @@ mod tests {
         let middle = whole.len() / 2;
         whole[4..middle].fill(0xff);
         std::fs::write(&path, &whole).unwrap();
-        let mut read = rows(&path, open(&path).unwrap()).unwrap();
-        named(read.find_map(Result::err).unwrap());
-        assert!(read.next().is_none());
+        let mut damaged = read(&path).unwrap();
+        named(damaged.find_map(Result::err).unwrap());
+        assert!(damaged.next().is_none());
         let absent = dir.path().join("b.parquet");
         assert_eq!(open(&absent).map(drop).unwrap_err().kind(), Kind::Io);
     }

@@ -318,7 +318,7 @@ impl Recount {
     fn write(&self, table: &'static Table) -> Result<()> {
         let mut others: HashMap<u128, u128> = HashMap::new();
         for path in &self.written {
-            let given = decoder::rows(path, decoder::open(path)?)?;
+            let given = decoder::read(path)?;
             let mut writer = TableWriter::create(table, path)?;
             for rows in given {
                 let rows = rows?;

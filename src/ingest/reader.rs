@@ -298,17 +298,9 @@ impl SourceFile {
             let rows: Vec<i64> = rows.to_vec();
             numbers = Box::new(rows.into_iter());
         }
-        let mut reader = guarded(&path, || builder.build().map_err(|e| unreadable(&path, e)))?;
-        let of_file = path.clone();
-        let batches = std::iter::from_fn(move || {
-            let next = || {
-                let batch = reader.next().transpose();
-                batch.map_err(|e| unreadable(&of_file, e))
-            };
-            guarded(&of_file, next).transpose()
-        });
-        Ok(Box::new(until_error(batches).map(move |batch| {
-            let batch = batch?;
+        let batches = decoder::rows(&path, builder).map_err(delivered)?;
+        Ok(Box::new(batches.map(move |batch| {
+            let batch = batch.map_err(delivered)?;
             let rows = batch.num_rows();
             let columns = schema
                 .fields()
@@ -329,16 +321,6 @@ impl SourceFile {
     }
 }
 
-/// The items up to the first that is an error.
-fn until_error<T>(
-    items: impl Iterator<Item = Result<T>> + Send,
-) -> impl Iterator<Item = Result<T>> + Send {
-    items.scan(false, |failed, item| {
-        let ended = std::mem::replace(failed, item.is_err());
-        (!ended).then_some(item)
-    })
-}
-
 /// A batch that keeps its number of rows when it has no column.
 fn with_rows(
     schema: &SchemaRef,
@@ -350,26 +332,17 @@ fn with_rows(
 }
 
 pub(super) fn broken(path: &Path, error: &dyn fmt::Display) -> Error {
-    Error::contract(format!(
-        "{} cannot be read as Parquet: {error}",
-        path.display()
-    ))
-    .help("it is truncated, damaged or still being written: deliver it again")
+    delivered(decoder::broken(path, error))
 }
 
-/// What the decoder says of a file, which is damaged unless the system did not let it be read.
-fn unreadable(path: &Path, error: impl Into<Error>) -> Error {
-    match error.into() {
-        system if system.kind() == Kind::Io => {
-            system.context(format_args!("cannot read {}", path.display()))
+/// What the decoder says of an export: one that is damaged can be delivered again.
+fn delivered(error: Error) -> Error {
+    match error.kind() {
+        Kind::Contract => {
+            error.help("it is truncated, damaged or still being written: deliver it again")
         }
-        other => broken(path, &other),
+        _ => error,
     }
-}
-
-/// What `call` into the decoder gives of a file.
-fn guarded<T>(path: &Path, call: impl FnOnce() -> Result<T>) -> Result<T> {
-    decoder::guarded(|what| broken(path, &what), call)
 }
 
 fn parquet_header(path: &Path) -> Result<(ArrowReaderMetadata, SchemaRef)> {
@@ -385,9 +358,8 @@ fn parquet_header(path: &Path) -> Result<(ArrowReaderMetadata, SchemaRef)> {
     }
     bounds::footer(path, &file)?;
     let plain = ArrowReaderOptions::new();
-    let metadata = guarded(path, || {
-        ArrowReaderMetadata::load(&file, plain).map_err(|e| unreadable(path, e))
-    })?;
+    let metadata = decoder::decode(path, || Ok(ArrowReaderMetadata::load(&file, plain)?));
+    let metadata = metadata.map_err(delivered)?;
     bounds::rows(path, metadata.metadata())?;
     // Views spare a copy of every string that is only passed on.
     let fields: Vec<Field> = metadata
@@ -403,11 +375,11 @@ fn parquet_header(path: &Path) -> Result<(ArrowReaderMetadata, SchemaRef)> {
         .collect();
     let schema = Arc::new(Schema::new(fields));
     let options = ArrowReaderOptions::new().with_schema(Arc::clone(&schema));
-    let metadata = guarded(path, || {
-        ArrowReaderMetadata::try_new(Arc::clone(metadata.metadata()), options)
-            .map_err(|e| unreadable(path, e))
-    })?;
-    Ok((metadata, schema))
+    let metadata = decoder::decode(path, || {
+        let metadata = Arc::clone(metadata.metadata());
+        Ok(ArrowReaderMetadata::try_new(metadata, options)?)
+    });
+    Ok((metadata.map_err(delivered)?, schema))
 }
 
 fn csv_input(path: &Path, gzip: bool) -> Result<Box<dyn BufRead + Send>> {

@@ -226,8 +226,7 @@ impl Ledger {
     /// As [`Ledger::read`].
     pub fn read_all(file: &Path) -> Result<Vec<Self>> {
         let wrong = |what: &str| no_ledger(file, what);
-        let batches = decoder::rows(file, decoder::open(file)?)?;
-        let batches = batches.collect::<Result<Vec<_>>>()?;
+        let batches = decoder::read(file)?.collect::<Result<Vec<_>>>()?;
         let rows = map(&batches, |row| {
             let status = row.needed("status")?;
             let status = Status::ALL.into_iter().find(|s| s.as_str() == status);

@@ -96,7 +96,7 @@ pub fn ledger(path: &Path, people: &People) -> Result<bool> {
 fn credited(staged: &Path, people: &People) -> Result<HashMap<String, String>> {
     let mut credited = HashMap::new();
     for path in files_below(&staged.join(OUTCOMES))? {
-        for batch in read(&path)? {
+        for batch in decoder::read(&path)? {
             let batch = batch?;
             let theirs = theirs(&batch, people)?;
             let (events, requests) = (texts(&batch, "event_id")?, texts(&batch, "request_id")?);
@@ -115,10 +115,6 @@ fn theirs(batch: &RecordBatch, people: &People) -> Result<BooleanArray> {
         .iter()
         .map(|user| Some(user.is_some_and(|user| people.has(user))))
         .collect())
-}
-
-fn read(path: &Path) -> Result<impl Iterator<Item = Result<RecordBatch>> + use<>> {
-    decoder::rows(path, decoder::open(path)?)
 }
 
 /// Whether a file of a table of users has one of the people; only the column of users is read.
@@ -145,7 +141,7 @@ fn of_users(
         return Ok(());
     }
     // The file stays open while another takes its name.
-    let batches = read(path)?;
+    let batches = decoder::read(path)?;
     let mut writer = TableWriter::create(table, path)?;
     let mut lent: Option<TableWriter> = None;
     let mut gone = 0;
@@ -205,7 +201,7 @@ fn lent_to(path: &Path) -> PathBuf {
 fn reworded(table: &'static Table, path: &Path, columns: &[&str], people: &People) -> Result<bool> {
     let mut found = false;
     let mut batches = vec![];
-    for batch in read(path)? {
+    for batch in decoder::read(path)? {
         let mut batch = batch?;
         for name in columns.iter().filter(|n| table.column(n).is_some()) {
             let column = texts(&batch, name)?;
@@ -268,7 +264,7 @@ fn noted(model: &Path, hash: &str, bytes: u64) -> Result<()> {
     if !path.exists() {
         return Ok(());
     }
-    let batches = read(&path)?.collect::<Result<Vec<_>>>()?;
+    let batches = decoder::read(&path)?.collect::<Result<Vec<_>>>()?;
     let mut writer = TableWriter::create(models, &path)?;
     for batch in batches {
         let files = texts(&batch, "file")?;

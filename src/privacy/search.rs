@@ -131,7 +131,7 @@ impl Searched {
         people: &People,
         hits: &mut Vec<(String, usize)>,
     ) -> Result<()> {
-        for batch in decoder::rows(path, decoder::open(path)?)? {
+        for batch in decoder::read(path)? {
             let batch = batch?;
             for (field, column) in batch.schema().fields().iter().zip(batch.columns()) {
                 let of_users = USERS.contains(&field.name().as_str());

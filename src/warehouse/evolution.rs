@@ -232,7 +232,7 @@ fn rewrite(table: &'static Table, migration: &Migration, dir: &Path) -> Result<(
 
 fn rewrite_file(table: &'static Table, migration: &Migration, path: &Path) -> Result<()> {
     // It stays open while another takes its name.
-    let batches = decoder::rows(path, decoder::open(path)?)?;
+    let batches = decoder::read(path)?;
     let mut writer = TableWriter::create(table, path)?;
     for batch in batches {
         writer.write(&(migration.rewrite)(batch?)?)?;
@@ -446,7 +446,7 @@ mod tests {
 
     fn rows(snapshot: &Path, day: &str) -> Vec<RecordBatch> {
         let path = snapshot.join(format!("visits/ds={day}/part-0.parquet"));
-        let batches = decoder::rows(&path, decoder::open(&path).unwrap()).unwrap();
+        let batches = decoder::read(&path).unwrap();
         batches.map(Result::unwrap).collect()
     }
 
