@@ -1,14 +1,34 @@
 //! Folders and small files on disk: made, listed, linked and removed with errors that name them, and put there for good.
 
 use std::fs::{self, File};
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, BufRead, BufReader, ErrorKind, Write};
 use std::path::{Path, PathBuf};
+
+use xxhash_rust::xxh3::Xxh3;
 
 use crate::error::{Error, Result};
 
 /// Whether a folder has nothing in it, or is not there.
 pub fn is_empty(dir: &Path) -> bool {
     fs::read_dir(dir).map_or(true, |mut entries| entries.next().is_none())
+}
+
+/// What a file holds, hashed bit by bit.
+///
+/// # Errors
+/// Those of reading.
+pub fn hashed(file: File) -> io::Result<Xxh3> {
+    let mut reader = BufReader::with_capacity(1 << 20, file);
+    let mut hasher = Xxh3::new();
+    loop {
+        let read = reader.fill_buf()?;
+        if read.is_empty() {
+            return Ok(hasher);
+        }
+        hasher.update(read);
+        let length = read.len();
+        reader.consume(length);
+    }
 }
 
 /// Makes a folder and those above it.

@@ -103,7 +103,7 @@ pub async fn run(args: &Args, printer: &mut Printer) -> Result<()> {
                 "replaces": replaces,
                 "last_time": last.map(|e| serde_json::json!({
                     "seconds": e.seconds(), "rows": e.rows, "started_at": e.started_at,
-                    "read": read(e).map(|(rows, bytes)| serde_json::json!({"rows": rows, "bytes": bytes})),
+                    "read": e.read,
                 })),
             }));
         }
@@ -377,18 +377,10 @@ async fn last_time(engine: &Engine, warehouse: &Warehouse) -> Result<BTreeMap<St
     Ok(found)
 }
 
-/// Rows and bytes that the stage read of exports; `None` of the others, which read tables.
-fn read(entry: &Entry) -> Option<(u64, u64)> {
-    let message = entry.message.as_deref();
-    message
-        .filter(|_| entry.stage == Stage::Ingest.name())
-        .and_then(ingest::read_by)
-}
-
 fn took(entry: &Entry) -> String {
     let seconds = entry.seconds().unwrap_or(0.0);
-    let read = read(entry).map_or(String::new(), |(rows, bytes)| {
-        format!(" of {} read, {}", thousands(rows), size(bytes))
+    let read = entry.read.map_or(String::new(), |read| {
+        format!(" of {} read, {}", thousands(read.rows), size(read.bytes))
     });
     match entry.rows.filter(|rows| *rows > 0) {
         Some(1) => format!("; last time {seconds:.1} s, 1 row{read}"),

@@ -491,39 +491,32 @@ impl Engine {
     }
 
     /// Runs a query, in the order of `table`'s contract, into one file of `dir`; where it runs short of memory, once more with
-    /// joins that spill and over [files in order](ordered). Returns the rows.
+    /// joins that spill. Returns the rows.
     ///
     /// # Errors
     /// Those of the query, and `Kind::Contract` when the result does not fit the table.
     pub async fn write(&self, sql: &str, table: &'static Table, dir: &Path) -> Result<u64> {
-        match self.write_at_once(sql, table, dir).await {
-            Err(e) if e.is_short_of_memory() => {
-                let (engine, budget) = (self.after_shortage(&e)?, self.options.memory / 4);
-                into_file(engine.in_order_of(table, sql, budget).await?, table, dir).await
-            }
-            done => done,
-        }
+        let budget = self.options.memory / 4;
+        self.or_spilling(async |engine| engine.write_at_once(sql, table, dir, budget).await)
+            .await
     }
 
-    /// As [`Engine::write`], for who has a better way where memory is short.
+    /// As [`Engine::write`], with about `budget` bytes of rows to be sorted in memory, for who has a better way where memory is
+    /// short.
     ///
     /// # Errors
     /// As [`Engine::write`].
-    pub async fn write_at_once(&self, sql: &str, table: &'static Table, dir: &Path) -> Result<u64> {
-        let rows = self.fitting(sql, table).await?.execute_stream().await?;
-        into_file(rows, table, dir).await
-    }
-
-    /// Plans a query whose rows are for `table`, in the order of its contract.
-    ///
-    /// # Errors
-    /// As [`Engine::query`], and `Kind::Contract` when a column is lacking.
-    async fn fitting(&self, sql: &str, table: &Table) -> Result<DataFrame> {
-        let frame = self.complete(sql, table).await?;
-        match table.order.is_empty() {
-            true => Ok(frame),
-            false => sort(frame, table.order),
-        }
+    pub async fn write_at_once(
+        &self,
+        sql: &str,
+        table: &'static Table,
+        dir: &Path,
+        budget: usize,
+    ) -> Result<u64> {
+        let rows = self.in_order_of(table, sql, budget).await?;
+        let mut writer = TableWriter::create(table, &dir.join("part-0.parquet"))?;
+        writer.write_all(rows).await?;
+        writer.finish()
     }
 
     /// Streams the rows of a query in the order of `table`'s contract, with about `budget` bytes of them in memory.
@@ -590,27 +583,10 @@ fn tracked(pool: impl MemoryPool + 'static) -> Arc<dyn MemoryPool> {
     Arc::new(TrackConsumersPool::new(pool, named))
 }
 
-/// Writes rows into one file of `dir`. Returns how many.
-async fn into_file(
-    rows: SendableRecordBatchStream,
-    table: &'static Table,
-    dir: &Path,
-) -> Result<u64> {
-    let mut writer = TableWriter::create(table, &dir.join("part-0.parquet"))?;
-    writer.write_all(rows).await?;
-    writer.finish()
-}
-
 /// What queries may count of the memory of a session. A sort takes about twice what it counts, and pages of files being read
 /// and written are not counted at all.
 fn pool_of(memory: usize) -> usize {
     memory / 2
-}
-
-fn sort(frame: DataFrame, by: &[&str]) -> Result<DataFrame> {
-    use datafusion::logical_expr::ident;
-    let keys = by.iter().map(|c| ident(*c).sort(true, true));
-    Ok(frame.sort(keys.collect())?)
 }
 
 /// A frame without the order that its query asks for, and that order.

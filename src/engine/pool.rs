@@ -49,36 +49,43 @@ impl Held {
     }
 }
 
-/// What part of the memory one operator has in a careful pool.
-const PART: usize = 8;
-
-/// A fair pool in which what divides rows over threads never has to spill: with its spill files a query was seen to wait for
-/// ever (a report of four million charges, in 640 to 1,024 MiB). What it holds is counted, and is little, since it waits for
-/// who reads from it.
+/// A fair pool, but for two things.
+///
+/// What can spill is granted a part of the memory while enough is free: a fair share is one of many, most of which hold
+/// nothing, so that with several files at once sums of a few dozen MiB spilled beside a pool that was nearly empty.
+///
+/// What divides rows over threads never has to spill: with its spill files a query was seen to wait for ever (a report of four
+/// million charges, in 640 to 1,024 MiB). What it holds is counted, and is little, since it waits for who reads from it.
 #[derive(Debug)]
 pub(super) struct Pool {
     fair: FairSpillPool,
-    /// What a merge may have, and what can spill while that is free; see [`Pool::careful`].
-    part: Option<usize>,
-    bytes: usize,
+    /// Bytes that an operator that can spill is granted whatever its fair share,
+    part: usize,
+    /// as long as no more than this is taken altogether.
+    taken: usize,
+    /// Whether merges of sorted runs get no more than that part either; see [`Pool::careful`].
+    merges_are_parts: bool,
 }
 
 impl Pool {
+    /// An operator may have half, and a quarter is left to those that cannot spill.
     pub(super) fn new(bytes: usize) -> Self {
         Pool {
             fair: FairSpillPool::new(bytes),
-            part: None,
-            bytes,
+            part: bytes / 2,
+            taken: bytes / 4 * 3,
+            merges_are_parts: false,
         }
     }
 
-    /// One in which a merge of sorted runs leaves room for others. The engine's merges take all there is, so that a sort
-    /// beside them cannot begin; with less they merge in several passes. And what can spill may have as much as a merge while
-    /// that is free: a fair share is one of many, most of which hold nothing, and may be less than a batch.
+    /// One in which an operator has an eighth, and so has a merge of sorted runs. The engine's merges take all there is, so
+    /// that a sort beside them cannot begin; with less they merge in several passes.
     pub(super) fn careful(bytes: usize) -> Self {
         Pool {
-            part: Some(bytes / PART),
-            ..Pool::new(bytes)
+            fair: FairSpillPool::new(bytes),
+            part: bytes / 8,
+            taken: bytes,
+            merges_are_parts: true,
         }
     }
 }
@@ -110,17 +117,18 @@ impl MemoryPool for Pool {
         additional: usize,
     ) -> datafusion::error::Result<()> {
         let of = reservation.consumer();
-        let mut free = of.name().starts_with("RepartitionExec");
-        if let Some(part) = self.part {
-            let is_within = reservation.size() + additional <= part;
-            if of.name().starts_with("ExternalSorterMerge") && !is_within {
-                let name = of.name();
-                return Err(resources_datafusion_err!(
-                    "{name} would have more than {part} bytes of the memory pool"
-                ));
-            }
-            free |= of.can_spill() && is_within && self.fair.reserved() + additional <= self.bytes;
+        let part = self.part;
+        let is_part = reservation.size() + additional <= part;
+        let is_merge = of.name().starts_with("ExternalSorterMerge");
+        if self.merges_are_parts && is_merge && !is_part {
+            let name = of.name();
+            return Err(resources_datafusion_err!(
+                "{name} would have more than {part} bytes of the memory pool"
+            ));
         }
+        let is_room = self.fair.reserved() + additional <= self.taken;
+        let free =
+            of.name().starts_with("RepartitionExec") || (of.can_spill() && is_part && is_room);
         if free {
             self.fair.grow(reservation, additional);
             return Ok(());
@@ -172,17 +180,38 @@ mod tests {
     }
 
     #[test]
-    fn a_careful_pool_keeps_merges_to_a_part_and_grants_as_much_whatever_the_fair_share() {
+    fn what_can_spill_has_a_part_while_that_is_free_and_else_its_fair_share() {
+        let pool: Arc<dyn MemoryPool> = Arc::new(Pool::new(800));
+        let sorts: Vec<_> = (0..16)
+            .map(|_| consumer("ExternalSorter", true, &pool))
+            .collect();
+        sorts[0].try_grow(400).unwrap();
+        assert!(sorts[0].try_grow(1).is_err(), "half is a part");
+        sorts[1].try_grow(200).unwrap();
+        assert!(sorts[2].try_grow(51).is_err(), "three quarters are taken");
+        sorts[2].try_grow(50).unwrap();
+        let joins = consumer("HashJoinInput", false, &pool);
+        joins.try_grow(150).unwrap();
+        assert!(joins.try_grow(1).is_err());
+    }
+
+    #[test]
+    fn a_careful_pool_keeps_merges_to_as_small_a_part_as_what_can_spill() {
         let careful: Arc<dyn MemoryPool> = Arc::new(Pool::careful(800));
-        let merge = consumer("ExternalSorterMerge[0]", false, &careful);
-        merge.try_grow(100).unwrap();
-        assert!(merge.try_grow(1).is_err());
-        let fair: Arc<dyn MemoryPool> = Arc::new(Pool::new(800));
-        for (pool, granted) in [(&fair, false), (&careful, true)] {
-            let sorts: Vec<_> = (0..16)
-                .map(|_| consumer("ExternalSorter", true, pool))
+        for (name, can_spill) in [("ExternalSorterMerge[0]", false), ("ExternalSorter", true)] {
+            let others: Vec<_> = (0..16)
+                .map(|_| consumer("AggregateStream", true, &careful))
                 .collect();
-            assert_eq!(sorts[0].try_grow(100).is_ok(), granted);
+            let of = consumer(name, can_spill, &careful);
+            of.try_grow(100).unwrap();
+            assert!(of.try_grow(1).is_err(), "{name}");
+            drop(others);
         }
+        let merge = consumer(
+            "ExternalSorterMerge[0]",
+            false,
+            &(Arc::new(Pool::new(800)) as _),
+        );
+        merge.try_grow(800).unwrap();
     }
 }

@@ -17,6 +17,9 @@ use crate::heap;
 use crate::privacy::EVERYBODY_ELSE;
 use crate::warehouse::{Table, store, table};
 
+/// The share of the memory that rows being sorted take, of all files that run at once.
+const SORTING: usize = 4;
+
 /// Table and rows of each feature table written, by name.
 pub type Written = Vec<(String, u64)>;
 
@@ -139,6 +142,7 @@ impl<'a> Making<'a> {
         let mut written = vec![];
         for wave in waves(&self.engine, &self.files)? {
             self.hold_steps(&wave).await?;
+            let budget = self.engine.memory() / SORTING / wave.len().max(1);
             let mut works = vec![];
             for (name, sql) in &wave {
                 let place = self.place(name);
@@ -147,7 +151,7 @@ impl<'a> Making<'a> {
                 let engine = self.engine.clone();
                 let (name, sql) = ((*name).to_string(), (*sql).to_string());
                 works.push(async move {
-                    let rows = engine.write_at_once(&sql, table, &dir).await;
+                    let rows = engine.write_at_once(&sql, table, &dir, budget).await;
                     Ok((name, rows.map_err(|e| e.context(place))?))
                 });
             }

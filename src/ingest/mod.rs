@@ -39,6 +39,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use chrono::{Datelike, Months, NaiveDate, TimeDelta};
 use futures::{StreamExt, TryStreamExt};
+use serde::{Deserialize, Serialize};
 
 use crate::config::SourceKind;
 use crate::config::source::Interval;
@@ -66,6 +67,15 @@ use sums::Sums;
 use survey::Pending;
 pub use survey::{Planned, Replaced, Survey, Why, shortened, survey};
 
+/// What was read of exports.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Read {
+    /// Rows in the files.
+    pub rows: u64,
+    /// Bytes of the files.
+    pub bytes: u64,
+}
+
 /// What an ingest did.
 #[derive(Debug, Default, Clone)]
 pub struct Summary {
@@ -73,10 +83,8 @@ pub struct Summary {
     pub intervals: u64,
     /// Intervals that were there already, unchanged.
     pub unchanged: u64,
-    /// Rows in the files.
-    pub rows_in: u64,
-    /// Their bytes.
-    pub bytes_in: u64,
+    /// Rows and bytes of the files.
+    pub read: Read,
     /// Rows published.
     pub rows_out: u64,
     /// Rows dropped because an earlier row has the same key.
@@ -105,8 +113,8 @@ impl Summary {
     pub fn describe(&self) -> String {
         format!(
             "{} rows and {} bytes in, {} duplicates, {} late, {} quarantined; {} intervals new or changed, {} unchanged",
-            self.rows_in,
-            self.bytes_in,
+            self.read.rows,
+            self.read.bytes,
             self.duplicates,
             self.late,
             self.quarantined,
@@ -114,15 +122,6 @@ impl Summary {
             self.unchanged
         )
     }
-}
-
-/// Rows and bytes that an ingest read, by what the ledger keeps of it ([`Summary::describe`]). Earlier versions said no bytes.
-pub fn read_by(message: &str) -> Option<(u64, u64)> {
-    let (rows, rest) = message.split_once(" rows and ")?;
-    let (bytes, _) = rest.split_once(" bytes in, ")?;
-    // Of a stage that was taken over, the run that did it stands before.
-    let rows = rows.rsplit(' ').next()?;
-    Some((rows.parse().ok()?, bytes.parse().ok()?))
 }
 
 /// Ingests what `survey` found into the snapshot being staged.
@@ -206,8 +205,8 @@ pub async fn run(
             let shown = p.delivery.shown();
             let said = drift::warnings(p.source, &p.mapping, before, &row, &shown)?;
             summary.warnings.extend(said);
-            summary.rows_in += row.rows_in;
-            summary.bytes_in += p.delivery.bytes();
+            summary.read.rows += row.rows_in;
+            summary.read.bytes += p.delivery.bytes();
             summary.late += row.rows_late;
             summary.rows_out += row.rows_out;
             summary.duplicates += row.rows_duplicate;
@@ -578,26 +577,4 @@ where
         .buffered(threads)
         .try_collect()
         .await
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_was_read_is_read_off_what_the_ledger_keeps() {
-        let summary = Summary {
-            rows_in: 100_428,
-            bytes_in: 2_132_841,
-            late: 12,
-            ..Summary::default()
-        };
-        let message = summary.describe();
-        assert!(message.contains(", 12 late, "), "{message}");
-        let read = Some((100_428, 2_132_841));
-        assert_eq!(read_by(&message), read);
-        let resumed = format!("resumed from run 20261101T031502123Z-4711: {message}");
-        assert_eq!(read_by(&resumed), read);
-        assert_eq!(read_by("24 rows in, 0 duplicates, 1 quarantined"), None);
-    }
 }

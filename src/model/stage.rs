@@ -1,6 +1,7 @@
 //! The stage `train`: every model of the pipeline, from the day's interactions to a model file and its rows.
 
 use std::collections::{BTreeMap, HashSet};
+use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use chrono::NaiveDate;
@@ -12,6 +13,7 @@ use super::tables::{self, ModelRow, Writers};
 use super::{Factors, Fitted, content, former};
 use crate::compute::Device;
 use crate::config::{Model, Pipeline};
+use crate::disk::hashed;
 use crate::engine::{Engine, Library, Options};
 use crate::error::{Error, Kind, Result};
 use crate::features::content::Contents;
@@ -159,7 +161,6 @@ pub async fn run(
         };
         let bytes = file::write(&path, &written)?;
         writers.write(&model.id, &written, &few)?;
-        let whole = std::fs::read(&path).map_err(|e| Error::io("cannot read", &path, &e))?;
         model_rows.push(ModelRow {
             texts: [
                 model.id.clone(),
@@ -169,7 +170,7 @@ pub async fn run(
                 interactions.hash.clone(),
                 device.info().name.clone(),
                 file_name(&model.id),
-                file_hash(&whole),
+                file_hash(&path)?,
             ],
             counts: [
                 interactions.users.len(),
@@ -214,8 +215,13 @@ pub fn path(snapshot: &Path, date: NaiveDate, model_id: &str) -> Result<PathBuf>
 }
 
 /// The hash of a model file's bytes, as `models` has it.
-pub fn file_hash(bytes: &[u8]) -> String {
-    format!("{:032x}", xxhash_rust::xxh3::xxh3_128(bytes))
+///
+/// # Errors
+/// When it cannot be read.
+pub fn file_hash(path: &Path) -> Result<String> {
+    let content = File::open(path).and_then(hashed);
+    let content = content.map_err(|e| Error::io("cannot read", path, &e))?;
+    Ok(format!("{:032x}", content.digest128()))
 }
 
 /// Ids are free text; a file name is not.

@@ -22,6 +22,7 @@ use crate::config::Keep;
 use crate::decoder;
 use crate::engine::rows::map;
 use crate::error::{Error, Result};
+use crate::ingest::Read;
 use crate::privacy::secrets::hidden;
 use crate::warehouse::{Staging, TableWriter, Warehouse, table};
 use crate::watch::event::StageEnded;
@@ -81,6 +82,9 @@ pub struct Entry {
     pub ended_at: Option<DateTime<Utc>>,
     /// Rows written.
     pub rows: Option<u64>,
+    /// What was read of exports, where that is the stage's work.
+    #[serde(default)]
+    pub read: Option<Read>,
     /// Peak resident memory of the process so far, bytes.
     pub peak_rss: Option<u64>,
     /// CPU time of the process meanwhile, user and system.
@@ -106,6 +110,7 @@ impl Entry {
             started_at: since.at,
             ended_at: None,
             rows: None,
+            read: None,
             peak_rss: None,
             cpu_seconds: None,
             spilled: None,
@@ -232,13 +237,17 @@ impl Ledger {
             let status = Status::ALL.into_iter().find(|s| s.as_str() == status);
             let time = row.time("started_at")?;
             // Ledgers of earlier versions do not have all columns.
+            let count = |column| {
+                let number = row.int(column).unwrap_or_default();
+                number.and_then(|n| u64::try_from(n).ok())
+            };
             let entry = Entry {
+                read: count("rows_read")
+                    .zip(count("bytes_read"))
+                    .map(|(rows, bytes)| Read { rows, bytes }),
                 cpu_seconds: row.float("cpu_seconds").unwrap_or_default(),
                 warnings: row.text("warnings").unwrap_or_default(),
-                spilled: row
-                    .int("spilled_bytes")
-                    .unwrap_or_default()
-                    .and_then(|n| u64::try_from(n).ok()),
+                spilled: count("spilled_bytes"),
                 since: None,
                 stage: row.needed("stage")?,
                 status: status.ok_or_else(|| wrong("unknown status"))?,
@@ -304,6 +313,13 @@ impl Ledger {
         if let Some(entry) = self.entries.last_mut().filter(|_| !warnings.is_empty()) {
             let lines: Vec<String> = warnings.iter().map(|w| w.replace('\n', " ")).collect();
             entry.warnings = Some(hidden(&lines.join("\n")).into_owned());
+        }
+    }
+
+    /// Notes of the newest stage what it read of exports; it is written with its end.
+    pub(super) fn read_of_exports(&mut self, read: Option<Read>) {
+        if let Some(entry) = self.entries.last_mut() {
+            entry.read = read;
         }
     }
 
@@ -429,6 +445,8 @@ impl Ledger {
             ("ended_at", time(&|e| e.ended_at)),
             ("seconds", Arc::new(seconds)),
             ("rows", number(&|e| e.rows)),
+            ("rows_read", number(&|e| e.read.map(|read| read.rows))),
+            ("bytes_read", number(&|e| e.read.map(|read| read.bytes))),
             ("peak_rss_bytes", number(&|e| e.peak_rss)),
             ("cpu_seconds", Arc::new(cpu)),
             ("spilled_bytes", number(&|e| e.spilled)),

@@ -4,15 +4,13 @@
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::fs::File;
-use std::io::{BufRead, BufReader};
 use std::sync::OnceLock;
-
-use xxhash_rust::xxh3::Xxh3;
 
 use super::Stage;
 use super::run::Night;
 use crate::compute::DeviceInfo;
 use crate::config::{Attribution, Evaluation, Features, Pipeline, Recommend};
+use crate::disk::hashed;
 use crate::engine::Library;
 use crate::error::{Error, Result};
 
@@ -154,23 +152,10 @@ fn program() -> Result<String> {
     let running = std::path::Path::new("/proc/self/exe");
     let open = File::open(running).or_else(|_| File::open(&path));
     let found = open
-        .and_then(digest)
+        .and_then(hashed)
         .map_err(|e| Error::io("cannot read the program", &path, &e))?;
+    let found = format!("{:032x}", found.digest128());
     Ok(PROGRAM.get_or_init(|| found).clone())
-}
-
-fn digest(file: File) -> std::io::Result<String> {
-    let mut reader = BufReader::with_capacity(1 << 20, file);
-    let mut hasher = Xxh3::new();
-    loop {
-        let read = reader.fill_buf()?;
-        if read.is_empty() {
-            return Ok(format!("{:032x}", hasher.digest128()));
-        }
-        hasher.update(read);
-        let length = read.len();
-        reader.consume(length);
-    }
 }
 
 /// Hash of a value by its derived `Debug`, in which no field can be forgotten.

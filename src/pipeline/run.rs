@@ -306,6 +306,7 @@ impl<'a> Run<'a> {
             let (carried, mut met) = (context.carried.clone(), vec![]);
             let Done {
                 rows,
+                read,
                 mut message,
                 warnings,
             } = loop {
@@ -326,6 +327,7 @@ impl<'a> Run<'a> {
             }
             context.warn(&warnings);
             ledger.warn(&warnings);
+            ledger.read_of_exports(read);
             ledger.end(Some(rows), message)?;
             if stage == Stage::Ingest {
                 made_from.extend(Origin::of_exports(&context.exports));

@@ -19,7 +19,7 @@ use crate::engine::{Engine, Library, Options};
 use crate::error::{Error, Result};
 use crate::evaluate;
 use crate::features;
-use crate::ingest::{self, Survey};
+use crate::ingest::{self, Read, Survey};
 use crate::model;
 use crate::recommend;
 use crate::watch::event::Warned;
@@ -65,6 +65,8 @@ pub(super) struct Carried {
 pub(super) struct Done {
     /// Rows that it wrote; of train and evaluate, models.
     pub rows: u64,
+    /// What it read of exports, if that is its work.
+    pub read: Option<Read>,
     /// For the ledger, in a few words.
     pub message: String,
     /// What the user should look at.
@@ -75,6 +77,7 @@ impl Done {
     fn new(rows: u64, message: String) -> Self {
         Done {
             rows,
+            read: None,
             message,
             warnings: vec![],
         }
@@ -120,6 +123,7 @@ async fn ingest(cx: &mut Context<'_>) -> Result<Done> {
     let message = read.describe();
     cx.carried.charged.extend(read.charged_periods);
     Ok(Done {
+        read: Some(read.read),
         warnings: read.warnings,
         ..Done::new(read.rows_out, message)
     })

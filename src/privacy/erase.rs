@@ -250,9 +250,7 @@ fn of_model(path: &Path, people: &People) -> Result<bool> {
     let new = path.with_extension("new");
     let bytes = model_file::write(&new, &model)?;
     std::fs::rename(&new, path).map_err(|e| Error::io("cannot replace", path, &e))?;
-    let whole = std::fs::read(path).map_err(|e| Error::io("cannot read", path, &e))?;
-    let hash = crate::model::stage::file_hash(&whole);
-    noted(path, &hash, bytes)?;
+    noted(path, &crate::model::stage::file_hash(path)?, bytes)?;
     Ok(true)
 }
 

@@ -7,13 +7,12 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs::{self, File};
-use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use xxhash_rust::xxh3::Xxh3;
 
-use crate::disk::read_dir;
+use crate::disk::{hashed, read_dir};
 use crate::error::{Error, Result};
 
 const END: &str = ".parquet";
@@ -107,15 +106,9 @@ fn file_of(path: &Path) -> Result<(u64, u64)> {
 }
 
 fn hash(path: &Path) -> Result<u64> {
-    let io = |e| Error::io("cannot read", path, &e);
-    let mut file = File::open(path).map_err(io)?;
-    let (mut hasher, mut buffer) = (Xxh3::new(), vec![0; 1 << 20]);
-    loop {
-        match file.read(&mut buffer).map_err(io)? {
-            0 => return Ok(hasher.digest()),
-            read => hasher.update(&buffer[..read]),
-        }
-    }
+    let content = File::open(path).and_then(hashed);
+    let content = content.map_err(|e| Error::io("cannot read", path, &e))?;
+    Ok(content.digest())
 }
 
 #[cfg(test)]

@@ -1467,6 +1467,8 @@ pub static TABLES: &[Table] = &[
             opt("ended_at", Timestamp, "wall clock"),
             opt("seconds", Float64, "duration").unit("s"),
             opt("rows", Int64, "rows written; of train and evaluate, models"),
+            opt("rows_read", Int64, "of ingest, rows in the exports that it read"),
+            opt("bytes_read", Int64, "of ingest, bytes of the exports that it read").unit("bytes"),
             opt(
                 "peak_rss_bytes",
                 Int64,

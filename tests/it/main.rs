@@ -37,6 +37,7 @@ mod runbook;
 mod schedulers;
 mod shop;
 mod showback;
+mod spill;
 mod sql;
 mod store;
 mod stores;

@@ -2,16 +2,15 @@
 //! which columns they are made from.
 
 use std::collections::BTreeSet;
-use std::fs::File;
 use std::path::Path;
 use std::time::SystemTime;
 
-use parquet::file::reader::{FileReader, SerializedFileReader};
 use serde_json::{Value, json};
 
 use super::facet;
 use super::fields::Fields;
 use crate::config::Pipeline;
+use crate::decoder;
 use crate::engine::Library;
 use crate::error::{Error, Result};
 use crate::pipeline::Stage;
@@ -163,11 +162,9 @@ impl Written {
             if !new || path.extension().is_none_or(|e| e != "parquet") {
                 continue;
             }
-            let file = File::open(&path).map_err(wrong(&path))?;
-            let reader = SerializedFileReader::new(file)?;
             all.files += 1;
             all.bytes += about.len();
-            all.rows += reader.metadata().file_metadata().num_rows();
+            all.rows += decoder::open(&path)?.metadata().file_metadata().num_rows();
         }
         Ok(all)
     }
