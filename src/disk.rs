@@ -13,7 +13,7 @@ pub fn is_empty(dir: &Path) -> bool {
     fs::read_dir(dir).map_or(true, |mut entries| entries.next().is_none())
 }
 
-/// What a file holds, hashed bit by bit.
+/// What a file holds, hashed piece by piece.
 ///
 /// # Errors
 /// Those of reading.

@@ -168,15 +168,29 @@ impl Engine {
                 options.execution.batch_size = rows;
             }
         });
-        let pool = tracked(pool::Pool::careful(pool_of(self.options.memory)));
+        engine.with(pool::Pool::careful(pool_of(self.options.memory)))
+    }
+
+    /// The same session, for who has a better way where memory is short: what can spill has half of the memory of queries while
+    /// that is free.
+    ///
+    /// # Errors
+    /// When the session cannot be made.
+    pub fn generous(&self) -> Result<Engine> {
+        self.set(|_| {})
+            .with(pool::Pool::generous(pool_of(self.options.memory)))
+    }
+
+    /// The same session with another pool; of one that [was set](Self::set), whose catalogue is shared.
+    fn with(self, pool: pool::Pool) -> Result<Engine> {
         let runtime = RuntimeEnvBuilder::from_runtime_env(&self.ctx.runtime_env());
-        let runtime = runtime.with_memory_pool(pool).build_arc()?;
-        let state = SessionStateBuilder::new_from_existing(engine.ctx.state())
+        let runtime = runtime.with_memory_pool(tracked(pool)).build_arc()?;
+        let state = SessionStateBuilder::new_from_existing(self.ctx.state())
             .with_runtime_env(runtime)
             .build();
         Ok(Engine {
             ctx: SessionContext::new_with_state(state),
-            ..engine
+            ..self
         })
     }
 
@@ -327,7 +341,7 @@ impl Engine {
         Ok(self.query(sql).await?.execute_stream().await?)
     }
 
-    /// Streams the rows of a query in the order of the column `by`, nulls first, with about a quarter of the memory pool of
+    /// Streams the rows of a query in the order of the column `by`, nulls first, with about a quarter of the memory of
     /// them in memory.
     ///
     /// # Errors
@@ -497,7 +511,7 @@ impl Engine {
     /// Those of the query, and `Kind::Contract` when the result does not fit the table.
     pub async fn write(&self, sql: &str, table: &'static Table, dir: &Path) -> Result<u64> {
         let budget = self.options.memory / 4;
-        self.or_spilling(async |engine| engine.write_at_once(sql, table, dir, budget).await)
+        self.or_spilling(async |engine| engine.write_once(sql, table, dir, budget).await)
             .await
     }
 
@@ -506,7 +520,7 @@ impl Engine {
     ///
     /// # Errors
     /// As [`Engine::write`].
-    pub async fn write_at_once(
+    pub async fn write_once(
         &self,
         sql: &str,
         table: &'static Table,

@@ -49,43 +49,76 @@ impl Held {
     }
 }
 
-/// A fair pool, but for two things.
-///
-/// What can spill is granted a part of the memory while enough is free: a fair share is one of many, most of which hold
-/// nothing, so that with several files at once sums of a few dozen MiB spilled beside a pool that was nearly empty.
-///
-/// What divides rows over threads never has to spill: with its spill files a query was seen to wait for ever (a report of four
-/// million charges, in 640 to 1,024 MiB). What it holds is counted, and is little, since it waits for who reads from it.
+/// A fair pool in which what divides rows over threads never has to spill: with its spill files a query was seen to wait for
+/// ever (a report of four million charges, in 640 to 1,024 MiB). What it holds is counted, and is little, since it waits for
+/// who reads from it.
 #[derive(Debug)]
 pub(super) struct Pool {
     fair: FairSpillPool,
-    /// Bytes that an operator that can spill is granted whatever its fair share,
-    part: usize,
-    /// as long as no more than this is taken altogether.
-    taken: usize,
-    /// Whether merges of sorted runs get no more than that part either; see [`Pool::careful`].
-    merges_are_parts: bool,
+    bytes: usize,
+    beyond: Beyond,
+}
+
+/// What is granted whatever the fair share, which is one of as many as there are operators that can spill: most hold nothing.
+#[derive(Debug, Clone, Copy)]
+enum Beyond {
+    Nothing,
+    /// To what can spill half of the pool, while no more than three quarters are taken; and never more than there is.
+    Half,
+    /// To what can spill an eighth while there is as much. Merges of sorted runs have no more than that either.
+    Eighth,
 }
 
 impl Pool {
-    /// An operator may have half, and a quarter is left to those that cannot spill.
+    /// One that is fair.
     pub(super) fn new(bytes: usize) -> Self {
         Pool {
             fair: FairSpillPool::new(bytes),
-            part: bytes / 2,
-            taken: bytes / 4 * 3,
-            merges_are_parts: false,
+            bytes,
+            beyond: Beyond::Nothing,
         }
     }
 
-    /// One in which an operator has an eighth, and so has a merge of sorted runs. The engine's merges take all there is, so
-    /// that a sort beside them cannot begin; with less they merge in several passes.
+    /// One for who has a better way where memory is short: little is spilled, and what comes late may run short.
+    pub(super) fn generous(bytes: usize) -> Self {
+        Pool {
+            beyond: Beyond::Half,
+            ..Pool::new(bytes)
+        }
+    }
+
+    /// One in which a merge of sorted runs leaves room for others. The engine's merges take all there is, so that a sort
+    /// beside them cannot begin; with less they merge in several passes. And what can spill may have as much as a merge while
+    /// that is free: a fair share may be less than a batch.
     pub(super) fn careful(bytes: usize) -> Self {
         Pool {
-            fair: FairSpillPool::new(bytes),
-            part: bytes / 8,
-            taken: bytes,
-            merges_are_parts: true,
+            beyond: Beyond::Eighth,
+            ..Pool::new(bytes)
+        }
+    }
+
+    /// Whether an operator is granted bytes; `None` leaves it to its fair share.
+    fn grants(&self, reservation: &MemoryReservation, additional: usize) -> Option<bool> {
+        let of = reservation.consumer();
+        if of.name().starts_with("RepartitionExec") {
+            return Some(true);
+        }
+        let (its, taken) = (
+            reservation.size() + additional,
+            self.fair.reserved() + additional,
+        );
+        match self.beyond {
+            Beyond::Half if of.can_spill() => {
+                let granted = its <= self.bytes / 2 && taken <= self.bytes / 4 * 3;
+                (granted || taken > self.bytes).then_some(granted)
+            }
+            Beyond::Eighth if of.name().starts_with("ExternalSorterMerge") => {
+                (its > self.bytes / 8).then_some(false)
+            }
+            Beyond::Eighth if of.can_spill() => {
+                (its <= self.bytes / 8 && taken <= self.bytes).then_some(true)
+            }
+            _ => None,
         }
     }
 }
@@ -116,24 +149,17 @@ impl MemoryPool for Pool {
         reservation: &MemoryReservation,
         additional: usize,
     ) -> datafusion::error::Result<()> {
-        let of = reservation.consumer();
-        let part = self.part;
-        let is_part = reservation.size() + additional <= part;
-        let is_merge = of.name().starts_with("ExternalSorterMerge");
-        if self.merges_are_parts && is_merge && !is_part {
-            let name = of.name();
-            return Err(resources_datafusion_err!(
-                "{name} would have more than {part} bytes of the memory pool"
-            ));
+        match self.grants(reservation, additional) {
+            Some(true) => {
+                self.fair.grow(reservation, additional);
+                Ok(())
+            }
+            Some(false) => Err(resources_datafusion_err!(
+                "{} would have more of the memory pool than is left to it",
+                reservation.consumer().name()
+            )),
+            None => self.fair.try_grow(reservation, additional),
         }
-        let is_room = self.fair.reserved() + additional <= self.taken;
-        let free =
-            of.name().starts_with("RepartitionExec") || (of.can_spill() && is_part && is_room);
-        if free {
-            self.fair.grow(reservation, additional);
-            return Ok(());
-        }
-        self.fair.try_grow(reservation, additional)
     }
 
     fn reserved(&self) -> usize {
@@ -163,7 +189,7 @@ mod tests {
 
     #[test]
     fn what_divides_rows_over_threads_is_never_told_to_spill() {
-        for pool in [Pool::new(1000), Pool::careful(1000)] {
+        for pool in [Pool::new(1000), Pool::generous(1000), Pool::careful(1000)] {
             let pool: Arc<dyn MemoryPool> = Arc::new(pool);
             let held = Held::new("ids", &pool);
             held.resize(1000).unwrap();
@@ -179,39 +205,42 @@ mod tests {
         }
     }
 
-    #[test]
-    fn what_can_spill_has_a_part_while_that_is_free_and_else_its_fair_share() {
-        let pool: Arc<dyn MemoryPool> = Arc::new(Pool::new(800));
-        let sorts: Vec<_> = (0..16)
-            .map(|_| consumer("ExternalSorter", true, &pool))
-            .collect();
-        sorts[0].try_grow(400).unwrap();
-        assert!(sorts[0].try_grow(1).is_err(), "half is a part");
-        sorts[1].try_grow(200).unwrap();
-        assert!(sorts[2].try_grow(51).is_err(), "three quarters are taken");
-        sorts[2].try_grow(50).unwrap();
-        let joins = consumer("HashJoinInput", false, &pool);
-        joins.try_grow(150).unwrap();
-        assert!(joins.try_grow(1).is_err());
+    /// Sixteen that can spill.
+    fn sorts(pool: &Arc<dyn MemoryPool>) -> Vec<MemoryReservation> {
+        let sort = |_| consumer("ExternalSorter", true, pool);
+        (0..16).map(sort).collect()
     }
 
     #[test]
-    fn a_careful_pool_keeps_merges_to_as_small_a_part_as_what_can_spill() {
+    fn a_generous_pool_grants_half_while_that_is_free_then_fair_shares_and_never_more_than_there_is()
+     {
+        let pool: Arc<dyn MemoryPool> = Arc::new(Pool::generous(800));
+        let sorts = sorts(&pool);
+        sorts[0].try_grow(400).unwrap();
+        assert!(sorts[0].try_grow(1).is_err(), "it has half");
+        sorts[1].try_grow(200).unwrap();
+        assert!(sorts[2].try_grow(51).is_err(), "three quarters are taken");
+        sorts[2].try_grow(50).unwrap();
+        let join = consumer("HashJoinInput", false, &pool);
+        join.try_grow(100).unwrap();
+        let others = sorts[3..].iter().filter(|sort| sort.try_grow(10).is_ok());
+        assert_eq!((others.count(), pool.reserved()), (5, 800));
+        assert!(join.try_grow(1).is_err());
+    }
+
+    #[test]
+    fn a_careful_pool_grants_an_eighth_while_there_is_as_much_and_merges_no_more() {
         let careful: Arc<dyn MemoryPool> = Arc::new(Pool::careful(800));
-        for (name, can_spill) in [("ExternalSorterMerge[0]", false), ("ExternalSorter", true)] {
-            let others: Vec<_> = (0..16)
-                .map(|_| consumer("AggregateStream", true, &careful))
-                .collect();
-            let of = consumer(name, can_spill, &careful);
-            of.try_grow(100).unwrap();
-            assert!(of.try_grow(1).is_err(), "{name}");
-            drop(others);
+        let merge = consumer("ExternalSorterMerge[0]", false, &careful);
+        merge.try_grow(100).unwrap();
+        assert!(merge.try_grow(1).is_err());
+        let fair: Arc<dyn MemoryPool> = Arc::new(Pool::new(800));
+        for (pool, granted) in [(&fair, false), (&careful, true)] {
+            let sorts = sorts(pool);
+            assert_eq!(sorts[0].try_grow(100).is_ok(), granted);
+            assert!(sorts[0].try_grow(1).is_err());
         }
-        let merge = consumer(
-            "ExternalSorterMerge[0]",
-            false,
-            &(Arc::new(Pool::new(800)) as _),
-        );
+        let merge = consumer("ExternalSorterMerge[0]", false, &fair);
         merge.try_grow(800).unwrap();
     }
 }

@@ -48,10 +48,10 @@ const OF_EVENTS: usize = 4;
 /// many times the bytes that are read of an event, its id among them.
 const OF_ITEM: (usize, usize) = (512, 8);
 
-/// The share of the memory that rows on their way into ranges take, on each thread.
+/// One in so many bytes of the memory is for rows on their way into ranges, on each thread.
 const DIVIDING: usize = 16;
 
-/// The share of the memory that rows being sorted take, of all threads.
+/// One in so many bytes of the memory is for rows being sorted, of all threads.
 const SORTING: usize = 4;
 
 /// Ids by which ranges are found, of events and of the catalogue.

@@ -17,7 +17,7 @@ use crate::heap;
 use crate::privacy::EVERYBODY_ELSE;
 use crate::warehouse::{Table, store, table};
 
-/// The share of the memory that rows being sorted take, of all files that run at once.
+/// One in so many bytes of the memory is for rows being sorted, of all files that run at once.
 const SORTING: usize = 4;
 
 /// Table and rows of each feature table written, by name.
@@ -140,6 +140,7 @@ impl<'a> Making<'a> {
     /// Files that read nothing of each other run side by side: sorting and writing of one keeps one core busy.
     async fn at_once(&self) -> Result<Written> {
         let mut written = vec![];
+        let engine = self.engine.generous()?;
         for wave in waves(&self.engine, &self.files)? {
             self.hold_steps(&wave).await?;
             let budget = self.engine.memory() / SORTING / wave.len().max(1);
@@ -148,10 +149,10 @@ impl<'a> Making<'a> {
                 let place = self.place(name);
                 let table = contract(name)?;
                 let dir = store::replace(self.snapshot, table, &self.ds)?;
-                let engine = self.engine.clone();
+                let engine = engine.clone();
                 let (name, sql) = ((*name).to_string(), (*sql).to_string());
                 works.push(async move {
-                    let rows = engine.write_at_once(&sql, table, &dir, budget).await;
+                    let rows = engine.write_once(&sql, table, &dir, budget).await;
                     Ok((name, rows.map_err(|e| e.context(place))?))
                 });
             }
