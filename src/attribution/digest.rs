@@ -267,7 +267,7 @@ impl Digest {
                 .context()
                 .read_batches(batches.collect::<Result<Vec<_>>>()?)?;
             engine.replace_with("largest", frame)?;
-            let rows = engine.in_order_of(table, sql, engine.memory() / 4).await?;
+            let rows = engine.in_order_of(table, sql, engine.sorting()).await?;
             writer.write_all(rows).await?;
         }
         writer.finish()?;

@@ -347,7 +347,7 @@ impl Engine {
     /// # Errors
     /// Those of starting it.
     pub async fn ordered(&self, rows: DataFrame, by: &str) -> Result<SendableRecordBatchStream> {
-        self.by_columns(rows, &[by], self.options.memory / 4).await
+        self.by_columns(rows, &[by], self.sorting()).await
     }
 
     /// Streams rows in the order of columns, nulls first.
@@ -387,6 +387,11 @@ impl Engine {
     /// Bytes that the session may take.
     pub fn memory(&self) -> usize {
         self.options.memory
+    }
+
+    /// Bytes of the memory that rows being sorted may take, of all that are sorted at a time.
+    pub fn sorting(&self) -> usize {
+        self.options.memory / 4
     }
 
     /// Bytes that the pages of one source file may take in memory at once: half the pool, shared by the files that are read
@@ -510,7 +515,7 @@ impl Engine {
     /// # Errors
     /// Those of the query, and `Kind::Contract` when the result does not fit the table.
     pub async fn write(&self, sql: &str, table: &'static Table, dir: &Path) -> Result<u64> {
-        let budget = self.options.memory / 4;
+        let budget = self.sorting();
         self.or_spilling(async |engine| engine.write_once(sql, table, dir, budget).await)
             .await
     }

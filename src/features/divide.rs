@@ -51,9 +51,6 @@ const OF_ITEM: (usize, usize) = (512, 8);
 /// One in so many bytes of the memory is for rows on their way into ranges, on each thread.
 const DIVIDING: usize = 16;
 
-/// One in so many bytes of the memory is for rows being sorted, of all threads.
-const SORTING: usize = 4;
-
 /// Ids by which ranges are found, of events and of the catalogue.
 const SAMPLE: usize = 1 << 17;
 
@@ -341,7 +338,7 @@ impl Divided {
             }
             session.context().register_table(name, table)?;
         }
-        let budget = self.engine.memory() / SORTING / self.threads;
+        let budget = self.engine.sorting() / self.threads;
         let mut made = vec![];
         for file in files {
             let rows = async {

@@ -17,9 +17,6 @@ use crate::heap;
 use crate::privacy::EVERYBODY_ELSE;
 use crate::warehouse::{Table, store, table};
 
-/// One in so many bytes of the memory is for rows being sorted, of all files that run at once.
-const SORTING: usize = 4;
-
 /// Table and rows of each feature table written, by name.
 pub type Written = Vec<(String, u64)>;
 
@@ -143,7 +140,7 @@ impl<'a> Making<'a> {
         let engine = self.engine.generous()?;
         for wave in waves(&self.engine, &self.files)? {
             self.hold_steps(&wave).await?;
-            let budget = self.engine.memory() / SORTING / wave.len().max(1);
+            let budget = self.engine.sorting() / wave.len().max(1);
             let mut works = vec![];
             for (name, sql) in &wave {
                 let place = self.place(name);
