@@ -127,6 +127,7 @@ fn read(batches: &[RecordBatch]) -> Vec<(Key, Amounts)> {
 async fn snapshot_and_restatements_are_todays_costs() {
     let options = Options {
         month: None,
+        lateness_days: 0,
         memory: 1 << 30,
         threads: 2,
         spill: None,

@@ -451,6 +451,7 @@ mod tests {
             settings: BTreeMap::new(),
             date: DAY,
             month: None,
+            lateness_days: 0,
         };
         let engine = Engine::open(&options, None, None).unwrap();
         engine.context().deregister_table("events").unwrap();

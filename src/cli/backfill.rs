@@ -14,7 +14,7 @@ use crate::config::Pipeline;
 use crate::engine::{Engine, Library, Options};
 use crate::error::{Error, Result};
 use crate::pipeline::Selection;
-use crate::pipeline::nights::{self, Nights};
+use crate::pipeline::nights::{self, Night, Nights, State};
 use crate::pipeline::run::{Night as Run, Start};
 use crate::report;
 use crate::warehouse::Warehouse;
@@ -46,15 +46,30 @@ struct Step {
     night: NaiveDate,
     selection: Selection,
     why: String,
-    /// Whether it is the newest night's costs at the end, and none of the nights asked for.
-    closing: bool,
+}
+
+impl Step {
+    fn of(night: &Night, force: bool) -> Self {
+        Step {
+            night: night.night,
+            selection: match force {
+                true => Selection::default(),
+                false => night.selection(),
+            },
+            why: format!("{}, {}", night.state.as_str(), night.why()),
+        }
+    }
 }
 
 /// A backfill and how far it came.
 struct Backfill<'a> {
     found: Nights<'a>,
-    force: bool,
+    /// The nights to be run.
     steps: Vec<Step>,
+    /// The newest night's costs at the end, where an older night would be the last.
+    closing: Option<Step>,
+    /// Whether exports that are read may make nights stale that were run before.
+    looks_again: bool,
     /// Seconds of the steps that were run, in their order.
     ran: Vec<f64>,
     /// Seconds until the step after them failed.
@@ -73,21 +88,15 @@ pub async fn run(args: &Args, printer: &mut Printer) -> Result<()> {
     }
     let device = chosen_device(args.device.as_ref(), &pipeline)?;
     let warehouse = Warehouse::new(&pipeline.warehouse);
-    let engine = Engine::open(
-        &Options::of(&pipeline, range.1),
-        warehouse.snapshot().as_deref(),
-        Some(&warehouse.runs()),
-    )?;
-    let nights = (Some(range.0), range.1);
-    let found = nights::nights(&pipeline, &engine, &warehouse, nights).await?;
-    let mut backfill = Backfill::new(found, args.force);
-    if args.dry_run || backfill.steps.is_empty() {
-        let (due, done) = (backfill.due(), backfill.found.nights.len() - backfill.due());
+    let mut backfill = Backfill::new(look(&pipeline, &warehouse, range).await?, args.force);
+    backfill.looks_again = pipeline.run.lateness_days > 0;
+    if args.dry_run || backfill.next().is_none() {
         let head = format!(
-            "Backfill of {} to {}: {} to run, {done} done",
+            "Backfill of {} to {}: {} to run, {} done",
             range.0,
             range.1,
-            counted(due)
+            counted(backfill.steps.len()),
+            backfill.skipped().count()
         );
         printer.result(&backfill.shown(head));
         return Ok(());
@@ -98,8 +107,18 @@ pub async fn run(args: &Args, printer: &mut Printer) -> Result<()> {
     printer.begin_backfill(&pipeline, range);
     let started = Instant::now();
     let mut error = None;
-    for (n, step) in backfill.steps.iter().enumerate() {
-        let place = format!("{} of {}", n + 1, backfill.steps.len());
+    loop {
+        if backfill.looks_again && backfill.ran.len() == backfill.steps.len() {
+            match look(&pipeline, &warehouse, range).await {
+                Ok(found) => backfill.add(&found),
+                Err(e) => {
+                    error = Some(e);
+                    break;
+                }
+            }
+        }
+        let Some(step) = backfill.next() else { break };
+        let place = format!("{} of {}", backfill.ran.len() + 1, backfill.all().count());
         let said = format!("Night of {} ({place}): {}", step.night, step.why);
         let begun = Instant::now();
         let how = (&device, args.force, said.as_str());
@@ -120,8 +139,8 @@ pub async fn run(args: &Args, printer: &mut Printer) -> Result<()> {
         "Backfill of {} to {}: {} run, {} skipped, {:.1} s",
         range.0,
         range.1,
-        counted(backfill.ran.len().min(backfill.due())),
-        backfill.found.nights.len() - backfill.due(),
+        counted(backfill.ran.len().min(backfill.steps.len())),
+        backfill.skipped().count(),
         started.elapsed().as_secs_f64()
     );
     printer.result(&backfill.shown(head));
@@ -133,7 +152,7 @@ pub async fn run(args: &Args, printer: &mut Printer) -> Result<()> {
         return Err(error);
     }
     // Only the last night is of interest to a reader.
-    if let Some(last) = backfill.steps.last().filter(|_| pipeline.report.after_run) {
+    if let Some(last) = backfill.all().last().filter(|_| pipeline.report.after_run) {
         write_report(&pipeline, &library, last.night)
             .await
             .map_err(|e| e.context("the tables are published, but not the report"))?;
@@ -141,58 +160,80 @@ pub async fn run(args: &Args, printer: &mut Printer) -> Result<()> {
     Ok(())
 }
 
+/// How the nights of a range stand.
+async fn look<'a>(
+    pipeline: &'a Pipeline,
+    warehouse: &Warehouse,
+    (from, to): (NaiveDate, NaiveDate),
+) -> Result<Nights<'a>> {
+    let engine = Engine::open(
+        &Options::of(pipeline, to),
+        warehouse.snapshot().as_deref(),
+        Some(&warehouse.runs()),
+    )?;
+    nights::nights(pipeline, &engine, warehouse, (Some(from), to)).await
+}
+
 impl<'a> Backfill<'a> {
     /// What is to be run: the nights in their order, and the newest night's costs where an older night would be the last.
     fn new(found: Nights<'a>, force: bool) -> Self {
         let due = found.nights.iter().filter(|night| force || night.is_due());
-        let mut steps: Vec<Step> = due
-            .map(|night| Step {
-                night: night.night,
-                selection: if force {
-                    Selection::default()
-                } else {
-                    night.selection()
-                },
-                why: format!("{}, {}", night.state.as_str(), night.why()),
-                closing: false,
-            })
-            .collect();
-        let last = steps.last().map(|step| step.night).or(found.last_run);
-        if let Some(newest) = found
-            .newest
-            .filter(|newest| last.is_some_and(|last| last < *newest))
-        {
-            steps.push(Step {
-                night: newest,
-                selection: nights::costs(),
-                why: "costs once more, for an older night was run after it".into(),
-                closing: true,
-            });
-        }
-        Backfill {
+        let steps = due.map(|night| Step::of(night, force)).collect();
+        let mut backfill = Backfill {
             found,
-            force,
             steps,
+            closing: None,
+            looks_again: false,
             ran: vec![],
             failed: None,
-        }
+        };
+        backfill.close(backfill.found.newest);
+        backfill
     }
 
-    /// How many of the nights asked for are to be run.
-    fn due(&self) -> usize {
-        self.steps.iter().filter(|step| !step.closing).count()
+    /// Adds the nights that were run, and that late events of exports read after them made stale.
+    fn add(&mut self, found: &Nights<'_>) {
+        self.looks_again = false;
+        let stale = found.in_state(State::Stale);
+        self.steps.extend(stale.map(|night| Step::of(night, false)));
+        self.close(found.newest);
+    }
+
+    fn close(&mut self, newest: Option<NaiveDate>) {
+        let last = self.steps.last().map(|step| step.night);
+        let last = last.or(self.found.last_run);
+        let newest = newest.filter(|newest| last.is_some_and(|last| last < *newest));
+        self.closing = newest.map(|night| Step {
+            night,
+            selection: nights::costs(),
+            why: "costs once more, for an older night was run after it".into(),
+        });
+    }
+
+    /// All that is to be run.
+    fn all(&self) -> impl Iterator<Item = &Step> {
+        self.steps.iter().chain(&self.closing)
+    }
+
+    /// What is to be run next.
+    fn next(&self) -> Option<&Step> {
+        self.all().nth(self.ran.len())
+    }
+
+    /// The nights asked for that are not run.
+    fn skipped(&self) -> impl Iterator<Item = &Night> {
+        let is_run = |night: &Night| self.steps.iter().any(|step| step.night == night.night);
+        self.found.nights.iter().filter(move |night| !is_run(night))
     }
 
     /// The heading, a line for each night, and one for the newest night's costs.
     fn shown(&self, head: String) -> String {
         let mut rows = vec![];
-        for night in &self.found.nights {
-            if !self.force && !night.is_due() {
-                let state = night.state.as_str().to_string();
-                rows.push(vec![night.night.to_string(), "skipped".into(), state]);
-            }
+        for night in self.skipped() {
+            let state = night.state.as_str().to_string();
+            rows.push(vec![night.night.to_string(), "skipped".into(), state]);
         }
-        for (n, step) in self.steps.iter().enumerate() {
+        for (n, step) in self.all().enumerate() {
             let what = match (self.ran.get(n), self.failed) {
                 (Some(seconds), _) => format!("run, {seconds:.1} s"),
                 (None, Some(seconds)) if n == self.ran.len() => format!("failed, {seconds:.1} s"),

@@ -99,12 +99,18 @@ pub struct Engine {
     pub spill_limit: Bytes,
 }
 
+/// The most that `[run] lateness_days` may be; days of lateness up to this are told apart.
+pub const LATEST: u32 = 31;
+
 /// `[run]`: what a nightly run covers and where it computes.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Run {
     /// Days of history that models see; days of the window that the warehouse lacks are ingested too.
     pub history_days: u32,
+    /// Days after a night whose exports may still bring it events: such a night is stale, and is made from them when it is run
+    /// again.
+    pub lateness_days: u32,
     /// `auto`, `cpu`, `gpu`, or part of an adapter's name.
     pub device: String,
     /// What becomes of a night whose device fails.
@@ -316,6 +322,7 @@ impl Default for Run {
     fn default() -> Self {
         Run {
             history_days: 30,
+            lateness_days: 0,
             device: "auto".into(),
             on_device_failure: OnDeviceFailure::Stop,
             resource_id: "recost-nightly".into(),
@@ -472,12 +479,13 @@ impl Pipeline {
         Ok(pipeline)
     }
 
-    /// Numbers of `[features]`, the days of history, and the smallest group, that SQL files read with `setting('name')`.
+    /// Numbers of `[features]`, the days of history and of lateness, and the smallest group, that SQL files read with `setting('name')`.
     pub fn settings(&self) -> BTreeMap<String, f64> {
         let f = &self.features;
         [
             ("half_life_days", f.half_life_days),
             ("history_days", f64::from(self.run.history_days)),
+            ("lateness_days", f64::from(self.run.lateness_days)),
             ("min_group", f64::from(self.privacy.min_group)),
             ("session_gap_minutes", f.session_gap_minutes),
             ("weight_view", f.weights.view),

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::parse::nearest_in_message;
-use super::{Compressed, Model, Pipeline};
+use super::{Compressed, LATEST, Model, Pipeline};
 use crate::error::{Error, Result, nearest};
 use crate::evaluate::protocol::Protocol;
 use crate::model::ModelError;
@@ -199,6 +199,11 @@ impl Pipeline {
         if !(1..=36_500).contains(&self.run.history_days) {
             return wrong("`[run] history_days` must be between 1 and 36,500".into());
         }
+        if self.run.lateness_days > self.run.history_days.min(LATEST) {
+            return wrong(format!(
+                "`[run] lateness_days` must be at most {LATEST}, and at most `history_days`"
+            ));
+        }
         if self.engine.threads == Some(0) {
             return wrong("`[engine] threads` must be at least 1".into());
         }
@@ -235,8 +240,8 @@ impl Pipeline {
             }
         }
         for (name, value) in self.settings() {
-            let may_be_zero = name.starts_with("weight_") || name == "min_group";
-            if !value.is_finite() || value < 0.0 || (value == 0.0 && !may_be_zero) {
+            let never_zero = ["half_life_days", "session_gap_minutes"].contains(&name.as_str());
+            if !value.is_finite() || value < 0.0 || (value == 0.0 && never_zero) {
                 return wrong(format!("`[features]` {name} must be a positive number"));
             }
             if name.starts_with("weight_") && value > HIGHEST_WEIGHT {

@@ -60,6 +60,8 @@ pub struct Options {
     pub spill_limit: u64,
     /// Numbers that SQL reads by `setting('name')`.
     pub settings: BTreeMap<String, f64>,
+    /// Days after a window whose exports may still bring it events.
+    pub lateness_days: u32,
     /// Last day of the data interval; SQL reads its end by `as_of()`.
     pub date: NaiveDate,
     /// First day of the month that is ingested, where it is one; SQL reads it by `period_start()` and `period_end()`.
@@ -75,6 +77,7 @@ impl Options {
             spill: pipeline.engine.spill.clone(),
             spill_limit: pipeline.engine.spill_limit.0 as u64,
             settings: pipeline.settings(),
+            lateness_days: pipeline.run.lateness_days,
             date,
             month: None,
         }
@@ -457,16 +460,23 @@ impl Engine {
     }
 
     /// Leaves of the tables that sources feed what was known and had happened by the end of the window: events delivered
-    /// in it, the newest snapshots of items and users by then.
+    /// in it, or so many days after it as events may be late, the newest snapshots of items and users by then.
     ///
     /// # Errors
     /// As [`Engine::query`].
     pub async fn restrict_to(&self, (first, last): (NaiveDate, NaiveDate)) -> Result<()> {
-        let days = format!("ds between date '{first}' and date '{last}'");
+        let lateness = self.options.lateness_days;
         let end = interval_end_us(last);
-        let happened = format!(
-            "{days} and event_time < arrow_cast({end}, 'Timestamp(Microsecond, Some(\"UTC\"))')"
+        let mut happened = format!(
+            "ds between date '{first}' and date '{}'
+             and event_time < arrow_cast({end}, 'Timestamp(Microsecond, Some(\"UTC\"))')",
+            last + TimeDelta::days(lateness.into()),
         );
+        if lateness > 0 {
+            let in_time =
+                format!("event_time >= cast(ds as timestamp) - interval '{lateness} days'");
+            happened = format!("{happened} and (ds <= date '{last}' or {in_time})");
+        }
         self.restrict("events", &happened).await?;
         for name in ["items", "users"] {
             // Asked beforehand: of a day that is known, no other day's files are read.

@@ -92,6 +92,7 @@ mod tests {
             settings: BTreeMap::new(),
             date: "2026-10-31".parse().unwrap(),
             month: None,
+            lateness_days: 0,
         };
         let engine = Engine::open(&options, None, None).unwrap();
         let sql = "select value, concat('a text of some length ', value) as said

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use chrono::NaiveDate;
+use chrono::{NaiveDate, TimeDelta};
 use futures::{StreamExt, TryFutureExt, TryStreamExt, stream};
 
 use super::divide::{By, Divided, File, ended};
@@ -31,7 +31,7 @@ pub async fn run(
     window: (NaiveDate, NaiveDate),
 ) -> Result<Written> {
     let stage = || Making::of(library, options, snapshot, window);
-    if !is_tight(options.memory, snapshot, window)? {
+    if !is_tight(options, snapshot, window)? {
         match stage().await?.at_once().await {
             Err(e) if e.is_short_of_memory() => {
                 tracing::info!(error = %e, "features: once more by ranges of users");
@@ -242,14 +242,18 @@ impl<'a> Making<'a> {
 
 /// Whether the window's events and the newest catalogue are too many for several files at once. Where they are not, but what they come to is, as when
 /// each event is of another user, sums and sorts spill, and joins end short of memory.
-fn is_tight(memory: usize, snapshot: &Path, window: (NaiveDate, NaiveDate)) -> Result<bool> {
+fn is_tight(options: &Options, snapshot: &Path, window: (NaiveDate, NaiveDate)) -> Result<bool> {
     /// How many times the bytes of the events' files the files take in memory together: three times were seen.
     const UNPACKED: u64 = 4;
-    let bytes = |name: &str| store::bytes_by_day(snapshot, contract(name)?, window);
-    let newest = bytes("items")?.into_iter().rfind(|bytes| *bytes > 0);
-    let read = bytes("events")?.iter().sum::<u64>() + newest.unwrap_or(0);
+    let bytes = |name: &str, window| store::bytes_by_day(snapshot, contract(name)?, window);
+    let newest = bytes("items", window)?
+        .into_iter()
+        .rfind(|bytes| *bytes > 0);
+    let late = TimeDelta::days(options.lateness_days.into());
+    let events = bytes("events", (window.0, window.1 + late))?;
+    let read = events.iter().sum::<u64>() + newest.unwrap_or(0);
     let unpacked = UNPACKED.saturating_mul(read);
-    Ok(unpacked > memory as u64 / 4 * 3)
+    Ok(unpacked > options.memory as u64 / 4 * 3)
 }
 
 fn path(name: &str) -> String {

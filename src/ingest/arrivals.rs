@@ -59,6 +59,8 @@ pub struct Arrival<'a> {
     pub standing: Standing,
     /// Hash of the contents that a run would leave in the tables.
     pub content: String,
+    /// Days before its own on which events of it happened, of what was ingested.
+    pub late_days: Vec<NaiveDate>,
     /// When the newest of its files was written.
     pub received_at: Option<DateTime<Utc>>,
     /// Its files now.
@@ -73,6 +75,11 @@ impl Arrival<'_> {
     /// Whether its rows are what features, models and lists are made from, and not costs alone.
     pub fn feeds_features(&self) -> bool {
         feeds_features(self.source.kind)
+    }
+
+    /// Whether what the tables have of it is what a run would leave in them.
+    pub fn is_read(&self) -> bool {
+        matches!(self.standing, Standing::Ingested | Standing::Gone)
     }
 
     /// Whether a run leaves a row of it in the tables.
@@ -142,6 +149,7 @@ fn arrival<'a>(
         day,
         standing: Standing::Ingested,
         content: known.iter().map(|row| row.content.as_str()).collect(),
+        late_days: known.iter().flat_map(|row| row.late_days.clone()).collect(),
         received_at: found.newest,
         files: found.files,
         rows: known.iter().map(|row| row.rows_out).sum(),

@@ -10,6 +10,8 @@ use arrow::array::{
     StringViewArray, TimestampMicrosecondArray,
 };
 
+use chrono::NaiveDate;
+
 use super::sums::{Amounts, Sums};
 use crate::config::SourceKind;
 use crate::engine::Engine;
@@ -67,6 +69,8 @@ pub struct Row {
     pub rows_skipped: u64,
     pub rows_duplicate: u64,
     pub rows_late: u64,
+    /// Days before its own on which events of it happened, as far back as [`LATEST`](crate::config::LATEST).
+    pub late_days: Vec<NaiveDate>,
     pub rows_quarantined: u64,
     /// Columns of its files, each with its type.
     pub columns: Vec<String>,
@@ -161,7 +165,7 @@ impl Ledger {
             sums.entry(id).or_default().put(currency, amounts);
         }
         let sql = "select *, array_to_string(partitions, '/') as listed,
-                       array_to_string(columns, chr(10)) as named, arrow_cast(received_at, 'Int64') as received_us
+                       array_to_string(columns, chr(10)) as named, array_to_string(late_days, ' ') as late, arrow_cast(received_at, 'Int64') as received_us
                    from deliveries";
         let rows = map(&engine.collect(sql).await?, |row| {
             let status = row.needed("status")?;
@@ -189,6 +193,12 @@ impl Ledger {
                 rows_skipped: row.count("rows_skipped")?,
                 rows_duplicate: row.count("rows_duplicate")?,
                 rows_late: row.count("rows_late")?,
+                late_days: row
+                    .text("late")?
+                    .unwrap_or_default()
+                    .split_whitespace()
+                    .filter_map(|day| day.parse().ok())
+                    .collect(),
                 rows_quarantined: row.count("rows_quarantined")?,
                 columns: row
                     .text("named")?
@@ -282,9 +292,11 @@ impl Ledger {
         let rows = || self.rows.values();
         let mut partitions = ListBuilder::new(StringBuilder::new());
         let mut columns = ListBuilder::new(StringBuilder::new());
+        let mut late_days = ListBuilder::new(StringBuilder::new());
         for row in rows() {
             partitions.append_value(row.partitions.iter().map(Some));
             columns.append_value(row.columns.iter().map(Some));
+            late_days.append_value(row.late_days.iter().map(|day| Some(day.to_string())));
         }
         let text = |f: fn(&Row) -> Option<&str>| -> ArrayRef {
             Arc::new(rows().map(f).collect::<StringViewArray>())
@@ -315,6 +327,7 @@ impl Ledger {
             ("rows_skipped", number(|r| Some(r.rows_skipped))),
             ("rows_duplicate", number(|r| Some(r.rows_duplicate))),
             ("rows_late", number(|r| Some(r.rows_late))),
+            ("late_days", Arc::new(late_days.finish())),
             ("rows_quarantined", number(|r| Some(r.rows_quarantined))),
             ("rows_stated", number(|r| r.rows_stated)),
             ("columns", Arc::new(columns.finish())),

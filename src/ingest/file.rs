@@ -16,6 +16,7 @@ use futures::StreamExt;
 use super::convert::convert;
 use super::dedupe::{self, Held};
 use super::ids::{Ids, Known};
+use super::late::Late;
 use super::mapping::Mapping;
 use super::oddities::Oddities;
 use super::partitions::{PartitionedWriter, Target};
@@ -78,7 +79,7 @@ pub struct FileOutcome {
     /// Rows that belong to later nights.
     pub rows_later: u64,
     /// Rows written that happened before the day of their export.
-    pub rows_late: u64,
+    pub late: Late,
     /// Partitions written to.
     pub partitions: Vec<String>,
     /// Rows rejected.
@@ -146,7 +147,7 @@ impl FileJob {
             self.stem.clone(),
         );
         let mut held = vec![];
-        let (mut late, mut out) = (0, 0);
+        let (mut late, mut out) = (Late::default(), 0);
         let table = self.mapping.table;
         let mut ids = table.column("row_id").map(|_| {
             Ids::new(table, &self.source, &self.interval, &self.name)
@@ -166,12 +167,12 @@ impl FileJob {
                     Some(ids) => ids.give(&rows)?,
                     None => rows,
                 };
-                late += self.late(&rows);
+                late.add(self.late(&rows));
                 out += rows.num_rows() as u64;
                 writer.write(&rows)
             })
             .await?;
-        outcome.rows_late = late;
+        outcome.late = late;
         outcome.rows_out = out;
         outcome.known = ids.map(Ids::finish).unwrap_or_default();
         for (partition, files) in writer.finish()? {
@@ -242,13 +243,15 @@ impl FileJob {
     }
 
     /// Rows that happened before the day of their export.
-    pub fn late(&self, rows: &RecordBatch) -> u64 {
-        let (Some(before), Some(times)) = (self.late_before_us, rows.column_by_name("event_time"))
-        else {
-            return 0;
-        };
-        let times = times.as_primitive::<TimestampMicrosecondType>();
-        times.values().iter().filter(|t| **t < before).count() as u64
+    pub fn late(&self, rows: &RecordBatch) -> Late {
+        let times = rows.column_by_name("event_time");
+        match self.late_before_us.zip(times) {
+            Some((before, times)) => {
+                let times = times.as_primitive::<TimestampMicrosecondType>();
+                Late::of(times.values(), before)
+            }
+            None => Late::default(),
+        }
     }
 
     /// Converts a batch of the mapping to the contract's columns, without the rows that are rejected or belong to later

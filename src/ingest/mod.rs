@@ -15,6 +15,7 @@ pub(crate) mod file;
 pub(crate) mod files;
 mod ids;
 mod issuers;
+mod late;
 pub(crate) mod manifest;
 pub(crate) mod mapping;
 mod news;
@@ -55,6 +56,7 @@ use deliveries::{Ledger, Row, Status, closed_with};
 use file::{FileJob, FileOutcome};
 pub use files::{Delivery, InputFile, discover, exported};
 use issuers::{held_against, issuers};
+use late::Late;
 use oddities::Oddities;
 use partitions::Target;
 use published::Published;
@@ -397,7 +399,7 @@ async fn ingest_kind(
             let (job, outcome) = (&jobs[part.file], &mut outcomes[part.file]);
             duplicates[part.file] += dropped;
             outcome.rows_out += rows.num_rows() as u64;
-            outcome.rows_late += job.late(&rows);
+            outcome.late.add(job.late(&rows));
             outcome.partitions.extend(job.write_held(snapshot, &rows)?);
         }
     }
@@ -415,7 +417,7 @@ async fn ingest_kind(
             guard: guard.key_id(p.mapping.table).is_some().then_some(&**guard),
             files: vec![],
         };
-        let mut further = 0;
+        let (mut further, mut late) = (0, Late::default());
         let mut columns: Vec<Vec<String>> = vec![];
         let mut oddities = Oddities::default();
         for (n, job) in jobs.iter().enumerate().filter(|(n, _)| owner[*n] == i) {
@@ -424,7 +426,7 @@ async fn ingest_kind(
             columns.push(drift::columns(&job.file.columns));
             row.rows_in += job.file.rows();
             row.rows_out += outcome.rows_out;
-            row.rows_late += outcome.rows_late;
+            late.add(outcome.late);
             row.rows_duplicate += duplicates[n];
             further += outcome.rows_further;
             oddities.add(outcome.oddities);
@@ -439,6 +441,8 @@ async fn ingest_kind(
         }
         row.partitions.sort();
         row.partitions.dedup();
+        row.rows_late = late.rows;
+        row.late_days = late.days(p.delivery.day);
         row.rows_quarantined = rejects.len() as u64;
         if row.rows_in == 0 && p.source.required {
             return Err(Error::new(

@@ -35,6 +35,7 @@ fn rows(file: &Arc<SourceFile>) -> Result<Vec<RecordBatch>> {
         settings: Default::default(),
         date: "2026-10-31".parse().unwrap(),
         month: None,
+        lateness_days: 0,
     };
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let engine = Engine::open(&options, None, None)?;

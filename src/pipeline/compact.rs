@@ -121,6 +121,7 @@ mod tests {
             settings: Map::new(),
             date: day("2026-10-31"),
             month: None,
+            lateness_days: 0,
         };
         let engine = Engine::open(&options, None, Some(&warehouse.runs())).unwrap();
         let sql = "select run_id, count(*) as rows, count(distinct stage) as stages from runs group by run_id";

@@ -5,8 +5,8 @@ use std::fmt;
 
 use chrono::{NaiveDate, TimeDelta};
 
-use crate::config::SourceKind;
 use crate::config::source::Interval;
+use crate::config::{Run, SourceKind};
 use crate::engine::Engine;
 use crate::engine::rows::map;
 use crate::error::{Error, Result};
@@ -51,9 +51,9 @@ impl fmt::Display for Change {
 /// What a run of today finds of the sources by day that features are made from, by source and interval.
 pub(super) type There<'a> = BTreeMap<(&'a str, &'a str), &'a Arrival<'a>>;
 
-pub(super) fn there<'a>(arrivals: &'a [Arrival<'a>]) -> There<'a> {
+pub(super) fn there<'a>(arrivals: impl IntoIterator<Item = &'a Arrival<'a>>) -> There<'a> {
     arrivals
-        .iter()
+        .into_iter()
         .filter(|a| a.feeds_features() && a.counts() && a.source.interval() == Interval::Day)
         .map(|a| ((a.source.name.as_str(), a.interval.as_str()), a))
         .collect()
@@ -102,13 +102,14 @@ struct Input {
 pub(super) struct Inputs {
     rows: Vec<Input>,
     history_days: u32,
+    lateness_days: u32,
 }
 
 /// The table `night_inputs`, by night.
 pub(super) async fn inputs(engine: &Engine) -> Result<BTreeMap<NaiveDate, Inputs>> {
     let rows = engine.collect("select * from night_inputs").await?;
     let mut nights: BTreeMap<NaiveDate, Inputs> = BTreeMap::new();
-    for (night, days, row) in map(&rows, |row| {
+    for (night, [history, lateness], row) in map(&rows, |row| {
         let interval = row.needed("interval")?;
         let day = interval
             .parse()
@@ -120,22 +121,26 @@ pub(super) async fn inputs(engine: &Engine) -> Result<BTreeMap<NaiveDate, Inputs
             day,
             interval,
         };
-        Ok((row.day("ds")?, row.count("history_days")?, input))
+        let lateness = row.int("lateness_days")?.unwrap_or(0);
+        let days = [row.count("history_days")?, lateness.unsigned_abs()];
+        Ok((row.day("ds")?, days, input))
     })? {
         let Some(night) = night else { continue };
         let inputs = nights.entry(night).or_default();
-        inputs.history_days = u32::try_from(days).unwrap_or(u32::MAX);
+        inputs.history_days = u32::try_from(history).unwrap_or(u32::MAX);
+        inputs.lateness_days = u32::try_from(lateness).unwrap_or(u32::MAX);
         inputs.rows.push(row);
     }
     Ok(nights)
 }
 
 impl Inputs {
-    /// Those of a night of `history_days` that was made from nothing.
-    pub(super) fn none(history_days: u32) -> Self {
+    /// Those of a night that was made from nothing.
+    pub(super) fn none(run: &Run) -> Self {
         Self {
             rows: vec![],
-            history_days,
+            history_days: run.history_days,
+            lateness_days: run.lateness_days,
         }
     }
 
@@ -144,7 +149,13 @@ impl Inputs {
         self.rows.iter().map(|input| input.day).min()
     }
 
-    /// What a run of the night would be made from today and was not, and the other way round.
+    /// The last day whose export the night may have taken late events from.
+    pub(super) fn last_day(&self, night: NaiveDate) -> NaiveDate {
+        night + TimeDelta::days(self.lateness_days.into())
+    }
+
+    /// What a run of the night would be made from today and was not, and the other way round. Of an export of a later day that
+    /// is still to be read, or read again, nothing is known yet.
     pub(super) fn changes(&self, night: NaiveDate, there: &There<'_>) -> Vec<Change> {
         let change = |source: &str, interval: &str, how| Change {
             source: source.to_string(),
@@ -159,6 +170,7 @@ impl Inputs {
             seen.insert(key);
             let how = match there.get(&key) {
                 None => How::Withdrawn,
+                Some(now) if input.day > night && !now.is_read() => continue,
                 Some(now) if now.content != input.content => How::Replaced,
                 Some(_) => continue,
             };
@@ -176,11 +188,20 @@ impl Inputs {
                 kind => newest(kind.table()),
             };
             let in_sight = from.is_none_or(|from| from <= arrival.day) && arrival.day <= night;
-            if in_sight && !seen.contains(&key) {
+            if (in_sight || self.is_late(night, arrival)) && !seen.contains(&key) {
                 changes.push(change(key.0, key.1, How::Arrived));
             }
         }
         changes
+    }
+
+    /// Whether what was read of a later day's export brings events that the night would have seen, had they come in time.
+    fn is_late(&self, night: NaiveDate, arrival: &Arrival<'_>) -> bool {
+        let lateness = TimeDelta::days(self.lateness_days.into());
+        let mut days = arrival.late_days.iter();
+        arrival.day > night
+            && arrival.is_read()
+            && days.any(|day| *day <= night && arrival.day - *day <= lateness)
     }
 }
 
@@ -209,6 +230,7 @@ mod tests {
             day: october(day),
             standing: Standing::Ingested,
             content: content.into(),
+            late_days: vec![],
             received_at: None,
             files: 1,
             rows: 9,
@@ -229,6 +251,7 @@ mod tests {
         // The night of the 10th, of three days. There was no file of the 9th; the catalogue is of the 7th.
         let inputs = Inputs {
             history_days: 3,
+            lateness_days: 2,
             rows: vec![
                 input("clicks", "events", 8),
                 input("clicks", "events", 10),
@@ -274,6 +297,31 @@ mod tests {
         now.push(of("clicks", 9, "empty"));
         now[8].rows = 0;
         assert_eq!(changes(&now), Vec::<String>::new());
+
+        // Events that came late, in an export of which something was read.
+        let late = |day: u32, content: &str, happened: &[u32]| Arrival {
+            late_days: happened.iter().map(|day| october(*day)).collect(),
+            ..of("clicks", day, content)
+        };
+        let mut now = as_it_was();
+        now[3] = late(11, "after the night", &[9]);
+        now.push(late(12, "of the night before it", &[11]));
+        now.push(late(13, "too late", &[10]));
+        assert_eq!(changes(&now), ["clicks 2026-10-11 arrived later"]);
+        now[3].standing = Standing::Changed;
+        now[8].late_days.push(october(10));
+        assert_eq!(changes(&now), ["clicks 2026-10-12 arrived later"]);
+        let mut late_too = inputs;
+        late_too.rows.push(input("clicks", "events", 12));
+        let changes = |arrivals: &[Arrival<'_>]| -> Vec<String> {
+            let changes = late_too.changes(october(10), &there(arrivals));
+            changes.iter().map(Change::to_string).collect()
+        };
+        assert_eq!(changes(&now), ["clicks 2026-10-12 was replaced"]);
+        now[8].standing = Standing::Changed;
+        assert_eq!(changes(&now), Vec::<String>::new());
+        now[8].standing = Standing::Withdrawn;
+        assert_eq!(changes(&now), ["clicks 2026-10-12 was withdrawn"]);
     }
 
     #[test]

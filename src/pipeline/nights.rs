@@ -2,8 +2,8 @@
 //!
 //! That a night is done is read off the published tables, not off the ledger of runs, so that it is still true after an
 //! older snapshot was made current again. What it was made from is in `night_inputs`. A delivery makes exactly those nights
-//! stale that saw it, or would have seen it: events of a day the nights of its window, a snapshot of items or users those
-//! until the next one.
+//! stale that saw it, or would have seen it: events of a day the nights of its window, late ones those from their own day on
+//! as far as `[run] lateness_days` says, a snapshot of items or users the nights until the next one.
 //!
 //! Costs are not a night's own. Every run works them out for its whole window, so telemetry or a bill that changed makes no
 //! night stale while the next run still looks at it. What lies before that window is given to the last night that saw it,
@@ -200,7 +200,7 @@ pub async fn nights<'a>(
     if let Some(snapshot) = &snapshot {
         // A night that was made from nothing has a file without a row.
         for night in partitions(snapshot, "night_inputs")? {
-            let none = || Inputs::none(history_days);
+            let none = || Inputs::none(&pipeline.run);
             inputs.entry(night).or_insert_with(none);
         }
     }
@@ -208,10 +208,17 @@ pub async fn nights<'a>(
     let window = from - TimeDelta::days(i64::from(history_days) - 1);
     let known = inputs.range(from..=to);
     let oldest = known.filter_map(|(_, inputs)| inputs.first_day()).min();
-    let range = (oldest.unwrap_or(window).min(window), to);
+    let known = inputs.range(from..=to);
+    let latest = known.map(|(night, inputs)| inputs.last_day(*night)).max();
+    let range = (
+        oldest.unwrap_or(window).min(window),
+        latest.unwrap_or(to).max(to),
+    );
     let arrivals = arrivals(engine, pipeline, range).await?;
+    // Of the days after the last night only what came late is of interest.
+    let (arrivals, later): (Vec<_>, Vec<_>) = arrivals.into_iter().partition(|a| a.day <= to);
 
-    let there = there(&arrivals);
+    let there = there(arrivals.iter().chain(&later));
     let mut costs = costs_of_the_past(&arrivals, to, history_days);
     let mut nights = vec![];
     for night in from.iter_days().take_while(|day| *day <= to) {

@@ -101,6 +101,7 @@ fn settings(stage: Stage, pipeline: &Pipeline) -> Pipeline {
     read.trace = crate::config::trace::Trace::default();
     read.file = std::path::PathBuf::new();
     if stage < Stage::Features {
+        read.run.lateness_days = run.lateness_days;
         read.features = Features::default();
     }
     if stage < Stage::Train {
@@ -212,9 +213,10 @@ mod tests {
             changed.next().map(|(a, _)| a.0)
         };
         let of = |change: Change| first(&origin(change, none.path()));
-        let expected: [(Change, Option<Stage>); 9] = [
+        let expected: [(Change, Option<Stage>); 10] = [
             (|p| p.sources[0].required ^= true, Some(Stage::Ingest)),
             (|p| p.run.history_days += 1, Some(Stage::Ingest)),
+            (|p| p.run.lateness_days += 1, Some(Stage::Features)),
             (|p| p.features.half_life_days += 1.0, Some(Stage::Features)),
             (|p| p.models[0].warm_start ^= true, Some(Stage::Train)),
             (|p| p.engine.threads = Some(77), Some(Stage::Train)),

@@ -179,6 +179,7 @@ pub static ORIGINS: &[(&str, &[Columns])] = &[
                 ],
                 COUNTED,
             ),
+            (&["late_days"], Beside("the days of its events")),
             (&["rows_stated"], MANIFEST),
             (&["columns"], Beside("the schema of the export's files")),
             (&["pseudonym_key"], Beside("the key in the environment")),
@@ -235,7 +236,10 @@ pub static ORIGINS: &[(&str, &[Columns])] = &[
         "item_features",
         &[(&["users"], From(&["interactions.user_id"]))],
     ),
-    ("night_inputs", &[(&["history_days"], PIPELINE)]),
+    (
+        "night_inputs",
+        &[(&["history_days", "lateness_days"], PIPELINE)],
+    ),
     (
         "models",
         &[

@@ -382,6 +382,11 @@ pub static TABLES: &[Table] = &[
                 Int64,
                 "events that happened before the day of their export",
             ),
+            opt(
+                "late_days",
+                TextList,
+                "days on which they happened, up to 31 before that of the export",
+            ),
             req("rows_quarantined", Int64, "rows rejected"),
             opt("rows_stated", Int64, "rows in the files, by its manifest"),
             opt(
@@ -662,7 +667,7 @@ pub static TABLES: &[Table] = &[
     },
     Table {
         name: "night_inputs",
-        grain: "delivery by day that a night was made from: events of the window, the newest items and users",
+        grain: "delivery by day that a night was made from: events of the window and late ones, the newest items and users",
         partition: Partition::Day,
         order: &["kind", "source", "interval"],
         columns: &[
@@ -678,6 +683,11 @@ pub static TABLES: &[Table] = &[
                 "history_days",
                 Int32,
                 "days of events that the night saw, itself the last",
+            ),
+            opt(
+                "lateness_days",
+                Int32,
+                "days after it whose exports it took late events from, at most; 0 where it is null",
             ),
         ],
     },

@@ -98,6 +98,7 @@ fn a_query_reads_tables_and_can_do_nothing_else() {
         settings: [].into(),
         date: NaiveDate::MIN,
         month: None,
+        lateness_days: 0,
     };
     let engine = Engine::open(&options, None, None).unwrap();
     let runtime = tokio::runtime::Runtime::new().unwrap();

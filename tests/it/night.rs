@@ -19,6 +19,7 @@ fn ask(shop: &Shop, sql: &str) -> Vec<RecordBatch> {
         settings: Default::default(),
         date: NIGHT.parse().unwrap(),
         month: None,
+        lateness_days: 0,
     };
     let current = shop.file("warehouse/current").canonicalize().unwrap();
     let engine = Engine::open(&options, Some(&current), None).unwrap();

@@ -23,8 +23,13 @@ impl Clicks {
 
     /// Writes the pipeline file, with more keys of its source.
     fn pipeline(&self, keys: &str) {
+        self.pipeline_of("", keys);
+    }
+
+    /// Writes the pipeline file, with more keys of the run and of its source.
+    fn pipeline_of(&self, run: &str, keys: &str) {
         let text = format!(
-            "name = \"Clicks\"\n[run]\nhistory_days = 3\n[report]\nafter_run = false\n[[sources]]\nname = \"clicks\"\n\
+            "name = \"Clicks\"\n[run]\nhistory_days = 3\n{run}\n[report]\nafter_run = false\n[[sources]]\nname = \"clicks\"\n\
              kind = \"events\"\npath = \"events/{{date}}.csv\"\ndialect = \"recost\"\n{keys}\n"
         );
         std::fs::write(self.file("pipeline.toml"), text).unwrap();
@@ -538,6 +543,120 @@ fn an_event_in_a_later_days_export_is_told_by_the_run_and_by_status() {
         said.contains("0 quarantined, the newest with 1 late event;"),
         "{said}"
     );
+}
+
+/// A project whose nights take events that come up to two days late, with those of 27 to 31 run, and the nights and users of its
+/// table of interactions.
+fn late_nights() -> Clicks {
+    let clicks = Clicks::new();
+    clicks.pipeline_of("lateness_days = 2", "");
+    ok(&clicks.backfill(27, 31, &[]));
+    assert_eq!(clicks.runs(), ["27", "28", "29", "30", "31"]);
+    assert_eq!(clicks.status().0, 0);
+    clicks
+}
+
+/// Adds to the export of a day an event of somebody new, which happened on another day, and touches nothing else.
+fn add_late(clicks: &Clicks, day: u32, happened: u32, user: &str) {
+    let export = std::fs::read_to_string(clicks.export(day)).unwrap();
+    let late =
+        format!("{user}-{happened},2026-10-{happened}T13:00:00Z,{user},,view,item-1,,,,,,,,,,\n");
+    std::fs::write(clicks.export(day), export + &late).unwrap();
+}
+
+/// The nights that know a user.
+const KNOW: &str = "select date_part('day', ds) from interactions where user_id = '{}' order by 1";
+
+#[test]
+fn a_late_event_makes_stale_the_nights_from_its_day_on_and_no_other() {
+    let clicks = late_nights();
+    let knowing = |user: &str| clicks.query(&KNOW.replace("{}", user));
+    let before = clicks
+        .query("select ds, content_hash from night_inputs where ds < '2026-10-29' order by 1, 2");
+    // One comes two days late, one three: it counts from the night on whose export has it.
+    add_late(&clicks, 31, 29, "late");
+    add_late(&clicks, 31, 28, "latest");
+    assert_eq!(
+        clicks.nights("stale"),
+        [31],
+        "what the export brings is not known yet"
+    );
+    clicks.run(31);
+    assert_eq!(clicks.nights("stale"), [29, 30]);
+    let (code, json) = clicks.status();
+    assert_ne!(code, 0);
+    let why = &json["nights"][2]["why"];
+    assert_eq!(why, "clicks 2026-10-31 arrived later");
+    assert_eq!(
+        (knowing("late"), knowing("latest")),
+        (vec!["31".to_string()], vec!["31".to_string()])
+    );
+
+    let said = ok(&clicks.backfill(27, 31, &[]));
+    assert_eq!(clicks.runs()[6..], ["29", "30", "31"], "{said}");
+    assert_eq!(knowing("late"), ["29", "30", "31"]);
+    assert_eq!(knowing("latest"), ["31"]);
+    assert_eq!(clicks.status().0, 0);
+    let inputs = "select date_part('day', ds), count(*), max(lateness_days) from night_inputs group by 1 order by 1";
+    assert_eq!(
+        clicks.query(inputs),
+        ["27,3,2", "28,3,2", "29,4,2", "30,4,2", "31,3,2"]
+    );
+    let after = clicks
+        .query("select ds, content_hash from night_inputs where ds < '2026-10-29' order by 1, 2");
+    assert_eq!(before, after);
+
+    // The export comes again without it, and what is done again forgets it.
+    clicks.deliver(31, 2);
+    assert_eq!(clicks.nights("stale"), [31]);
+    ok(&clicks.backfill(27, 31, &[]));
+    assert_eq!(
+        clicks.runs()[9..],
+        ["31", "29", "30", "31"],
+        "in one backfill"
+    );
+    assert_eq!(knowing("late"), Vec::<String>::new());
+    assert_eq!(clicks.status().0, 0);
+}
+
+#[test]
+fn a_backfill_ends_with_the_nights_that_late_events_of_the_same_backfill_concern() {
+    let clicks = Clicks::new();
+    clicks.pipeline_of("lateness_days = 2", "");
+    add_late(&clicks, 30, 29, "late");
+    let out = clicks.backfill(27, 31, &[]);
+    ok(&out);
+    assert_eq!(clicks.runs(), ["27", "28", "29", "30", "31", "29", "31"]);
+    assert_eq!(
+        clicks.query(&KNOW.replace("{}", "late")),
+        ["29", "30", "31"]
+    );
+    assert_eq!(clicks.status().0, 0);
+    let said = text(&out.stdout);
+    for says in [
+        "Backfill of 2026-10-27 to 2026-10-31: 6 nights run, 0 skipped",
+        "2026-10-29  run, ",
+        "stale, clicks 2026-10-30 arrived later",
+    ] {
+        assert!(said.contains(says), "{says}\n{said}");
+    }
+    // The tables are those of a shop that had the event in time, but for where it lies.
+    let in_time = Clicks::new();
+    add_late(&in_time, 29, 29, "late");
+    ok(&in_time.backfill(27, 31, &[]));
+    for table in ["interactions", "sessions", "item_features"] {
+        let rows = |of: &Clicks| {
+            let mut rows = of.query(&format!("select * from {table}"));
+            rows.sort();
+            rows
+        };
+        assert_eq!(rows(&clicks), rows(&in_time), "{table}");
+    }
+    // Without being asked to, no night looks at a later day.
+    let clicks = Clicks::new();
+    add_late(&clicks, 30, 29, "late");
+    ok(&clicks.backfill(27, 31, &[]));
+    assert_eq!(clicks.query(&KNOW.replace("{}", "late")), ["30", "31"]);
 }
 
 #[test]
