@@ -6,6 +6,8 @@
 use std::fmt;
 use std::path::Path;
 
+use crate::scratch::FULL;
+
 /// What kind of failure this is. Each kind has one exit code, documented in `docs/operations.md`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
@@ -151,6 +153,12 @@ impl Error {
         Error::new(Kind::Unexpected, message)
     }
 
+    /// Spill files would take more than they may.
+    pub fn spill_limit() -> Self {
+        Error::unexpected(FULL)
+            .help("raise `[engine] spill_limit` in the pipeline file, or `memory`, so that less is spilled")
+    }
+
     /// A failed operation on a file: `Kind::Config` where the path or text itself is the trouble (permissions), else
     /// `Kind::Io`.
     pub fn io(doing: &str, path: &Path, error: &std::io::Error) -> Self {
@@ -291,12 +299,10 @@ fn of_library(error: &(dyn std::error::Error + 'static)) -> Error {
         return of_system(&std::io::Error::from_raw_os_error(number), text);
     }
     // The engine has no type for it.
-    let spilled = text.contains("during the spilling process has exceeded the allowable limit");
-    let unexpected = Error::unexpected(text);
-    match spilled {
-        true => unexpected
-            .help("raise `[engine] spill_limit` in the pipeline file, or `memory`, so that less is spilled"),
-        false => unexpected,
+    let of_engine = "during the spilling process has exceeded the allowable limit";
+    match text.contains(of_engine) || text.contains(FULL) {
+        true => Error::spill_limit(),
+        false => Error::unexpected(text),
     }
 }
 

@@ -27,9 +27,36 @@ static FOLDERS: Mutex<Option<Folders>> = Mutex::new(Some(BTreeMap::new()));
 /// Bytes that this process has written to spill files.
 static SPILLED: AtomicU64 = AtomicU64::new(0);
 
-/// Counts bytes that were written to a spill file.
-pub fn note_spilled(bytes: u64) {
-    SPILLED.fetch_add(bytes, Ordering::Relaxed);
+/// Bytes of the spill files that this process has now.
+static HELD: AtomicU64 = AtomicU64::new(0);
+
+/// What is said where spill files would take more than they may, all of this process together.
+pub const FULL: &str = "spill files would take more than `[engine] spill_limit`";
+
+/// The bytes of a spill file, which count as long as this is there.
+#[derive(Debug, Default)]
+pub struct Spilled(AtomicU64);
+
+impl Spilled {
+    /// Counts bytes that are to be written.
+    ///
+    /// # Errors
+    /// [`FULL`] where the spill files of this process would take more than `limit`.
+    pub fn add(&self, bytes: u64, limit: u64) -> std::io::Result<()> {
+        let held = HELD.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        self.0.fetch_add(bytes, Ordering::Relaxed);
+        SPILLED.fetch_add(bytes, Ordering::Relaxed);
+        match held > limit {
+            true => Err(std::io::Error::other(FULL)),
+            false => Ok(()),
+        }
+    }
+}
+
+impl Drop for Spilled {
+    fn drop(&mut self) {
+        HELD.fetch_sub(*self.0.get_mut(), Ordering::Relaxed);
+    }
 }
 
 /// Bytes that this process has written to spill files so far.
@@ -107,6 +134,20 @@ fn discard(dir: &Path) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn spill_files_share_one_limit_and_give_back_what_they_took() {
+        const LIMIT: u64 = 1 << 40;
+        let [one, other] = [(); 2].map(|()| Spilled::default());
+        one.add(LIMIT - (1 << 39), LIMIT).unwrap();
+        other.add(1 << 38, LIMIT).unwrap();
+        let full = other
+            .add(1 << 38, LIMIT)
+            .and_then(|()| other.add(1 << 38, LIMIT));
+        assert_eq!(full.unwrap_err().to_string(), FULL);
+        drop(other);
+        one.add(1 << 38, LIMIT).unwrap();
+    }
 
     #[test]
     fn what_the_dead_left_is_swept_and_what_lives_or_is_not_ours_stays() {

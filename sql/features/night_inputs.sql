@@ -12,7 +12,9 @@ with daily as (
         cast(try_cast("interval" as date) as int) as day,
         -- The first day after the night.
         cast(cast(as_of() as date) as int) as after,
-        late_days
+        -- What was read before these days were noted may have events of the night's own.
+        coalesce(late_days, [cast(cast(as_of() - interval '1 day' as date) as varchar)]) as late_days,
+        rows_late
     from deliveries
     where status = 'active' and rows_out > 0 and kind in ('events', 'items', 'users')
 ),
@@ -26,7 +28,7 @@ late as (
     from (
         select source, kind, "interval", content_hash, day, after, cast(cast(unnest(late_days) as date) as int) as happened
         from daily
-        where kind = 'events' and day >= after and day < after + setting('lateness_days')
+        where kind = 'events' and rows_late > 0 and day >= after and day < after + setting('lateness_days')
     )
     where happened < after and day - happened <= setting('lateness_days')
 )

@@ -447,7 +447,7 @@ mod tests {
             memory: 64 << 20,
             threads: 1,
             spill: None,
-            spill_limit: 1 << 30,
+            spill_limit: u64::MAX,
             settings: BTreeMap::new(),
             date: DAY,
             month: None,

@@ -1,5 +1,6 @@
 //! `recost backfill`: the nights of a range that are missing, failed or stale, in order.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Instant;
 
@@ -68,7 +69,7 @@ struct Backfill<'a> {
     steps: Vec<Step>,
     /// The newest night's costs at the end, where an older night would be the last.
     closing: Option<Step>,
-    /// Whether exports that are read may make nights stale that were run before.
+    /// Whether it is still to be seen if what was read made nights stale that were run before.
     looks_again: bool,
     /// Seconds of the steps that were run, in their order.
     ran: Vec<f64>,
@@ -89,7 +90,6 @@ pub async fn run(args: &Args, printer: &mut Printer) -> Result<()> {
     let device = chosen_device(args.device.as_ref(), &pipeline)?;
     let warehouse = Warehouse::new(&pipeline.warehouse);
     let mut backfill = Backfill::new(look(&pipeline, &warehouse, range).await?, args.force);
-    backfill.looks_again = pipeline.run.lateness_days > 0;
     if args.dry_run || backfill.next().is_none() {
         let head = format!(
             "Backfill of {} to {}: {} to run, {} done",
@@ -108,7 +108,7 @@ pub async fn run(args: &Args, printer: &mut Printer) -> Result<()> {
     let started = Instant::now();
     let mut error = None;
     loop {
-        if backfill.looks_again && backfill.ran.len() == backfill.steps.len() {
+        if backfill.looks_again && backfill.is_at_end() {
             match look(&pipeline, &warehouse, range).await {
                 Ok(found) => backfill.add(&found),
                 Err(e) => {
@@ -139,7 +139,7 @@ pub async fn run(args: &Args, printer: &mut Printer) -> Result<()> {
         "Backfill of {} to {}: {} run, {} skipped, {:.1} s",
         range.0,
         range.1,
-        counted(backfill.ran.len().min(backfill.steps.len())),
+        counted(backfill.nights_run()),
         backfill.skipped().count(),
         started.elapsed().as_secs_f64()
     );
@@ -183,7 +183,7 @@ impl<'a> Backfill<'a> {
             found,
             steps,
             closing: None,
-            looks_again: false,
+            looks_again: true,
             ran: vec![],
             failed: None,
         };
@@ -218,6 +218,17 @@ impl<'a> Backfill<'a> {
     /// What is to be run next.
     fn next(&self) -> Option<&Step> {
         self.all().nth(self.ran.len())
+    }
+
+    /// Whether all nights were run that are known to be due.
+    fn is_at_end(&self) -> bool {
+        !self.steps.is_empty() && self.ran.len() == self.steps.len()
+    }
+
+    /// How many of the nights asked for were run.
+    fn nights_run(&self) -> usize {
+        let nights = self.steps.iter().zip(&self.ran).map(|(step, _)| step.night);
+        nights.collect::<BTreeSet<_>>().len()
     }
 
     /// The nights asked for that are not run.

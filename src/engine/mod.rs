@@ -114,7 +114,10 @@ impl Engine {
             // Where no file can be made, a query that spills none needs none.
             files.set_mode(DiskManagerMode::Directories(vec![spill]));
         }
-        let files = spill::Counted(Arc::new(files.build()?));
+        let files = spill::Counted {
+            files: Arc::new(files.build()?),
+            limit: options.spill_limit,
+        };
         let runtime = runtime.with_disk_manager_builder(
             DiskManagerBuilder::default().with_temp_file_factory(Arc::new(files)),
         );
@@ -413,6 +416,11 @@ impl Engine {
         scratch::folder(&base.unwrap_or_else(std::env::temp_dir))
     }
 
+    /// Bytes that spill files may take together.
+    pub fn spill_limit(&self) -> u64 {
+        self.options.spill_limit
+    }
+
     /// Makes a view of a library file, so that others can select from it by its name.
     ///
     /// # Errors
@@ -460,12 +468,28 @@ impl Engine {
     }
 
     /// Leaves of the tables that sources feed what was known and had happened by the end of the window: events delivered
-    /// in it, or so many days after it as events may be late, the newest snapshots of items and users by then.
+    /// in it, the newest snapshots of items and users by then.
     ///
     /// # Errors
     /// As [`Engine::query`].
-    pub async fn restrict_to(&self, (first, last): (NaiveDate, NaiveDate)) -> Result<()> {
-        let lateness = self.options.lateness_days;
+    pub async fn restrict_to(&self, window: (NaiveDate, NaiveDate)) -> Result<()> {
+        self.restrict_by(window, 0).await
+    }
+
+    /// As [`restrict_to`](Self::restrict_to), with the events that were delivered after the window and are no more days late than
+    /// they may be: what features, models and lists of a night are made from.
+    ///
+    /// # Errors
+    /// As [`Engine::query`].
+    pub async fn restrict_to_night(&self, window: (NaiveDate, NaiveDate)) -> Result<()> {
+        self.restrict_by(window, self.options.lateness_days).await
+    }
+
+    async fn restrict_by(
+        &self,
+        (first, last): (NaiveDate, NaiveDate),
+        lateness: u32,
+    ) -> Result<()> {
         let end = interval_end_us(last);
         let mut happened = format!(
             "ds between date '{first}' and date '{}'

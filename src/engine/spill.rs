@@ -1,4 +1,4 @@
-//! The engine's spill files, whose bytes are counted as they are written.
+//! The engine's spill files, whose bytes are counted as they are written: those of all sessions have one limit.
 
 use std::io::Write;
 use std::path::Path;
@@ -10,57 +10,76 @@ use datafusion::execution::{DiskManager, SpillFile, SpillWriter, TempFileFactory
 use futures::Stream;
 use object_store::PutPayload;
 
-use crate::scratch;
+use crate::scratch::Spilled;
 
 /// The engine's type of bytes, by a name for it that is at hand.
 type Bytes = <PutPayload as IntoIterator>::Item;
 
-/// Makes files as the manager does, and counts what is written into them.
-pub(super) struct Counted(pub Arc<DiskManager>);
+/// Makes files as the manager does, and counts what is written into them, up to `limit` in all of this process.
+pub(super) struct Counted {
+    pub files: Arc<DiskManager>,
+    pub limit: u64,
+}
 
 impl TempFileFactory for Counted {
     fn create_temp_file(&self, description: &str) -> Result<Arc<dyn SpillFile>> {
-        Ok(Arc::new(File(self.0.create_tmp_file(description)?)))
+        Ok(Arc::new(File {
+            file: self.files.create_tmp_file(description)?,
+            spilled: Arc::default(),
+            limit: self.limit,
+        }))
     }
 }
 
-struct File(Arc<dyn SpillFile>);
+struct File {
+    file: Arc<dyn SpillFile>,
+    spilled: Arc<Spilled>,
+    limit: u64,
+}
 
 impl SpillFile for File {
     fn path(&self) -> Option<&Path> {
-        self.0.path()
+        self.file.path()
     }
 
     fn size(&self) -> Option<u64> {
-        self.0.size()
+        self.file.size()
     }
 
     fn read_stream(&self) -> Result<Pin<Box<dyn Stream<Item = Result<Bytes>> + Send>>> {
-        self.0.read_stream()
+        self.file.read_stream()
     }
 
     fn open_writer(&self) -> Result<Box<dyn SpillWriter>> {
-        Ok(Box::new(Writer(self.0.open_writer()?)))
+        Ok(Box::new(Writer {
+            writer: self.file.open_writer()?,
+            spilled: Arc::clone(&self.spilled),
+            limit: self.limit,
+        }))
     }
 }
 
-struct Writer(Box<dyn SpillWriter>);
+struct Writer {
+    writer: Box<dyn SpillWriter>,
+    spilled: Arc<Spilled>,
+    limit: u64,
+}
 
 impl Write for Writer {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        let written = self.0.write(bytes)?;
-        scratch::note_spilled(written as u64);
-        Ok(written)
+        self.spilled.add(bytes.len() as u64, self.limit)?;
+        self.writer.write_all(bytes)?;
+        Ok(bytes.len())
     }
 
     fn flush(&mut self) -> std::io::Result<()> {
-        self.0.flush()
+        self.writer.flush()
     }
 }
 
 impl SpillWriter for Writer {
     fn finish(&mut self) -> Result<()> {
-        self.0.finish()
+        self.writer.finish()
     }
 }
 
@@ -73,6 +92,7 @@ mod tests {
 
     use super::*;
     use crate::engine::{Engine, Options};
+    use crate::scratch;
 
     /// Bytes that a plan's operators say they spilled.
     fn said(plan: &dyn ExecutionPlan) -> usize {

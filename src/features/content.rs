@@ -64,7 +64,7 @@ impl Content {
         side: &str,
     ) -> Result<Self> {
         let engine = Engine::open(options, Some(snapshot), None)?;
-        engine.restrict_to(window).await?;
+        engine.restrict_to_night(window).await?;
         Self::read(&engine, library, side).await
     }
 

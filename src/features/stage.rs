@@ -61,7 +61,7 @@ impl<'a> Making<'a> {
         window: (NaiveDate, NaiveDate),
     ) -> Result<Self> {
         let engine = Engine::open(options, Some(snapshot), None)?;
-        engine.restrict_to(window).await?;
+        engine.restrict_to_night(window).await?;
         engine.restrict("events", EVERYBODY_ELSE).await?;
         let all = Making {
             library,

@@ -149,7 +149,7 @@ fn arrival<'a>(
         day,
         standing: Standing::Ingested,
         content: known.iter().map(|row| row.content.as_str()).collect(),
-        late_days: known.iter().flat_map(|row| row.late_days.clone()).collect(),
+        late_days: known.iter().flat_map(|row| row.late_days(day)).collect(),
         received_at: found.newest,
         files: found.files,
         rows: known.iter().map(|row| row.rows_out).sum(),

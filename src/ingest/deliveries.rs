@@ -13,7 +13,7 @@ use arrow::array::{
 use chrono::NaiveDate;
 
 use super::sums::{Amounts, Sums};
-use crate::config::SourceKind;
+use crate::config::{LATEST, SourceKind};
 use crate::engine::Engine;
 use crate::engine::rows::map;
 use crate::error::{Error, Result};
@@ -69,8 +69,8 @@ pub struct Row {
     pub rows_skipped: u64,
     pub rows_duplicate: u64,
     pub rows_late: u64,
-    /// Days before its own on which events of it happened, as far back as [`LATEST`](crate::config::LATEST).
-    pub late_days: Vec<NaiveDate>,
+    /// Days before its own on which events of it happened, as far back as [`LATEST`]; `None` where that was not noted.
+    pub late_days: Option<Vec<NaiveDate>>,
     pub rows_quarantined: u64,
     /// Columns of its files, each with its type.
     pub columns: Vec<String>,
@@ -93,6 +93,19 @@ impl Row {
             self.status,
             self.delivery_id.clone(),
         )
+    }
+
+    /// Days before `day`, its own, on which events of it happened or, where that was not noted, may have happened.
+    pub fn late_days(&self, day: NaiveDate) -> Vec<NaiveDate> {
+        match &self.late_days {
+            Some(days) => days.clone(),
+            None if self.rows_late > 0 => {
+                std::iter::successors(day.pred_opt(), NaiveDate::pred_opt)
+                    .take(LATEST as usize)
+                    .collect()
+            }
+            None => vec![],
+        }
     }
 
     /// Start of the names of the files that it wrote.
@@ -193,12 +206,10 @@ impl Ledger {
                 rows_skipped: row.count("rows_skipped")?,
                 rows_duplicate: row.count("rows_duplicate")?,
                 rows_late: row.count("rows_late")?,
-                late_days: row
-                    .text("late")?
-                    .unwrap_or_default()
-                    .split_whitespace()
-                    .filter_map(|day| day.parse().ok())
-                    .collect(),
+                late_days: row.text("late")?.map(|days| {
+                    let days = days.split_whitespace();
+                    days.filter_map(|day| day.parse().ok()).collect()
+                }),
                 rows_quarantined: row.count("rows_quarantined")?,
                 columns: row
                     .text("named")?
@@ -296,7 +307,8 @@ impl Ledger {
         for row in rows() {
             partitions.append_value(row.partitions.iter().map(Some));
             columns.append_value(row.columns.iter().map(Some));
-            late_days.append_value(row.late_days.iter().map(|day| Some(day.to_string())));
+            let days = row.late_days.as_ref();
+            late_days.append_option(days.map(|days| days.iter().map(|day| Some(day.to_string()))));
         }
         let text = |f: fn(&Row) -> Option<&str>| -> ArrayRef {
             Arc::new(rows().map(f).collect::<StringViewArray>())

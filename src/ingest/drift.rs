@@ -63,20 +63,23 @@ pub(super) fn type_of(name: &str) -> DataType {
     }
 }
 
-/// Whether values of the type `to` cannot hold all that those of the type `from` could, without it showing in them. A whole
-/// number instead of a double says nothing: some writers choose by whether a value is missing.
+/// Whether values of the type `to` cannot hold all that those of the type `from` could. A whole number instead of a double
+/// says nothing: some writers choose by whether a value is missing.
 fn is_narrower(from: &str, to: &str) -> bool {
     let scale =
         |ty: &str| -> Option<i32> { ty.strip_prefix("decimal(")?.strip_suffix(')')?.parse().ok() };
-    let width = |ty: &str| ty.strip_prefix("float").and_then(|n| n.parse::<u32>().ok());
+    let bits = |kind: &str, ty: &str| ty.strip_prefix(kind).and_then(|n| n.parse::<u32>().ok());
     if let Some(before) = scale(from) {
         let whole = to.starts_with("int") || to.starts_with("uint");
-        return scale(to).map_or(width(to).is_some() || (whole && before > 0), |now| {
-            now < before
-        });
+        return scale(to).map_or(
+            bits("float", to).is_some() || (whole && before > 0),
+            |now| now < before,
+        );
     }
-    if let (Some(before), Some(now)) = (width(from), width(to)) {
-        return now < before;
+    for kind in ["float", "int", "uint"] {
+        if let (Some(before), Some(now)) = (bits(kind, from), bits(kind, to)) {
+            return now < before;
+        }
     }
     from == "timestamp" && to == "date"
 }
@@ -218,7 +221,7 @@ mod tests {
     fn what_holds_every_value_is_not_narrower() {
         for (from, to) in [
             ("int32", "int64"),
-            ("int64", "int32"),
+            ("int32", "uint32"),
             ("float32", "float64"),
             ("float64", "int64"),
             ("decimal(2)", "decimal(18)"),
@@ -230,6 +233,8 @@ mod tests {
         }
         for (from, to) in [
             ("float64", "float32"),
+            ("int64", "int32"),
+            ("uint16", "uint8"),
             ("decimal(18)", "decimal(2)"),
             ("decimal(2)", "int64"),
             ("decimal(2)", "float64"),

@@ -282,7 +282,7 @@ pub async fn count_over_files(
         if files.len() == 1 {
             continue;
         }
-        let seen = Seen::new(engine.memory() / 4, &engine.spill()?);
+        let seen = Seen::new(engine.memory() / 4, &engine.spill()?, engine.spill_limit());
         for ((n, before), known) in of.zip(before(&known, seen)?).zip(known) {
             if !before.is_empty() {
                 let written = std::mem::take(&mut outcomes[n].written);
@@ -460,7 +460,7 @@ mod tests {
             })
             .collect();
         let dir = tempfile::tempdir().unwrap();
-        let before = before(&known, Seen::new(0, dir.path())).unwrap();
+        let before = before(&known, Seen::new(0, dir.path(), u64::MAX)).unwrap();
         let mut counts: Vec<Vec<u32>> = before
             .iter()
             .map(|b| b.values().copied().collect())

@@ -13,6 +13,7 @@ mod deliveries;
 mod drift;
 pub(crate) mod file;
 pub(crate) mod files;
+mod gather;
 mod ids;
 mod issuers;
 mod late;
@@ -47,6 +48,7 @@ use crate::config::source::Interval;
 use crate::engine::{Engine, interval_end_us};
 use crate::error::{Error, Kind, Result};
 use crate::privacy::Guard;
+use crate::warehouse::store::partition_dir;
 use crate::warehouse::table;
 pub use arrivals::{Arrival, Standing, arrivals, feeds_features, last_night_of};
 pub(crate) use conformance::judged;
@@ -355,7 +357,8 @@ async fn ingest_kind(
     let mut repeated = HashSet::new();
     let mut before = HashSet::new();
     if jobs.first().is_some_and(|j| j.key.is_some()) {
-        let seen = Arc::new(Mutex::new(Seen::new(engine.memory() / 4, &engine.spill()?)));
+        let seen = Seen::new(engine.memory() / 4, &engine.spill()?, engine.spill_limit());
+        let seen = Arc::new(Mutex::new(seen));
         let of_files = Arc::clone(&seen);
         on_files(engine, &jobs, threads, move |job, engine| {
             let seen = Arc::clone(&of_files);
@@ -404,6 +407,19 @@ async fn ingest_kind(
         }
     }
 
+    for (i, p) in pending.iter().enumerate() {
+        let of = |n: &usize| owner[*n] == i;
+        let partitions = (0..jobs.len())
+            .filter(of)
+            .flat_map(|n| &outcomes[n].partitions);
+        if p.delivery.files.len() > 1 && p.mapping.table.order.is_empty() {
+            for partition in partitions.collect::<BTreeSet<_>>() {
+                let dir = partition_dir(snapshot, p.mapping.table, partition);
+                gather::gather(p.mapping.table, &dir, &format!("{}.", p.row().stem()))?;
+            }
+        }
+    }
+
     let mut rows = vec![];
     for (i, p) in pending.iter().enumerate() {
         let mut row = p.row();
@@ -442,7 +458,7 @@ async fn ingest_kind(
         row.partitions.sort();
         row.partitions.dedup();
         row.rows_late = late.rows;
-        row.late_days = late.days(p.delivery.day);
+        row.late_days = Some(late.days(p.delivery.day));
         row.rows_quarantined = rejects.len() as u64;
         if row.rows_in == 0 && p.source.required {
             return Err(Error::new(

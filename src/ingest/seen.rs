@@ -9,7 +9,7 @@ use std::io::{BufReader, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
-use crate::scratch;
+use crate::scratch::Spilled;
 
 /// Ranges of hashes, by their first bits: a hundred million make files of 12 MiB.
 const RANGES: usize = 64;
@@ -24,6 +24,9 @@ pub struct Seen {
     most: usize,
     /// Where spill files go.
     dir: PathBuf,
+    spilled: Spilled,
+    /// Bytes that spill files may take, all of the process together.
+    limit: u64,
 }
 
 /// The hashes of one range.
@@ -34,20 +37,23 @@ struct Range {
 }
 
 impl Seen {
-    /// None yet, of which about `bytes` are to be held in memory and the rest in files of the folder `dir`.
-    pub fn new(bytes: usize, dir: &Path) -> Self {
+    /// None yet, of which about `bytes` are to be held in memory and the rest in files of the folder `dir`, as far as spill files
+    /// may take `limit`.
+    pub fn new(bytes: usize, dir: &Path, limit: u64) -> Self {
         Seen {
             ranges: (0..RANGES).map(|_| Range::default()).collect(),
             held: 0,
             most: (bytes / size_of::<u64>()).max(RANGES),
             dir: dir.to_path_buf(),
+            spilled: Spilled::default(),
+            limit,
         }
     }
 
     /// Adds hashes.
     ///
     /// # Errors
-    /// When a spill file cannot be written.
+    /// When a spill file cannot be written, or would be too large.
     pub fn add(&mut self, hashes: impl Iterator<Item = u64>) -> Result<()> {
         for hash in hashes {
             self.ranges[range(hash)].held.push(hash);
@@ -68,8 +74,10 @@ impl Seen {
             };
             let hashes = std::mem::take(&mut range.held);
             let bytes: Vec<u8> = hashes.iter().flat_map(|h| h.to_ne_bytes()).collect();
+            self.spilled
+                .add(bytes.len() as u64, self.limit)
+                .map_err(|_| Error::spill_limit())?;
             file.write_all(&bytes).map_err(io)?;
-            scratch::note_spilled(bytes.len() as u64);
         }
         self.held = 0;
         Ok(())
@@ -122,12 +130,16 @@ mod tests {
         let spread = |n: u64| n.wrapping_mul(0x9e37_79b9_7f4a_7c15);
         let expected: HashSet<u64> = (0..500).map(spread).collect();
         for bytes in [0, 8 * 1000, usize::MAX] {
-            let mut seen = Seen::new(bytes, dir.path());
+            let mut seen = Seen::new(bytes, dir.path(), u64::MAX);
             seen.add((0..5000).map(spread)).unwrap();
             seen.add((0..500).map(spread)).unwrap();
             seen.add((0..250).map(spread)).unwrap();
             assert_eq!(seen.repeated().unwrap(), expected, "{bytes}");
         }
+        let mut seen = Seen::new(0, dir.path(), 0);
+        let full = seen.add((0..5000).map(spread)).unwrap_err();
+        let remedy = full.remedy().unwrap();
+        assert!(remedy.contains("spill_limit"), "{full}");
         assert!(
             std::fs::read_dir(dir.path()).unwrap().next().is_none(),
             "they have no name"

@@ -53,7 +53,7 @@ pub async fn run(
     let date = window.1;
     let interactions = train::interactions(options, snapshot, date).await?;
     let engine = Engine::open(options, Some(snapshot), None)?;
-    engine.restrict_to(window).await?;
+    engine.restrict_to_night(window).await?;
     let listed = listed(pipeline, &engine).await?;
     let customers = customers(&engine).await?;
     let wanted =

@@ -184,7 +184,15 @@ impl Warehouse {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
                 let mut holder = String::new();
-                file.read_to_string(&mut holder).map_err(io)?;
+                // It writes who it is once it has the lock.
+                for _ in 0..10 {
+                    file.rewind().map_err(io)?;
+                    file.read_to_string(&mut holder).map_err(io)?;
+                    if !holder.is_empty() {
+                        break;
+                    }
+                    std::thread::sleep(Duration::from_millis(20));
+                }
                 return Err(Error::new(
                     Kind::Locked,
                     format!(

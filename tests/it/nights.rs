@@ -573,29 +573,35 @@ fn a_late_event_makes_stale_the_nights_from_its_day_on_and_no_other() {
     let knowing = |user: &str| clicks.query(&KNOW.replace("{}", user));
     let before = clicks
         .query("select ds, content_hash from night_inputs where ds < '2026-10-29' order by 1, 2");
-    // One comes two days late, one three: it counts from the night on whose export has it.
+    // One comes two days late. Two come three days late: they count from the nights on whose exports have them.
+    add_late(&clicks, 30, 27, "older");
     add_late(&clicks, 31, 29, "late");
     add_late(&clicks, 31, 28, "latest");
     assert_eq!(
         clicks.nights("stale"),
-        [31],
-        "what the export brings is not known yet"
+        [30, 31],
+        "what the exports bring is not known yet"
     );
     clicks.run(31);
     assert_eq!(clicks.nights("stale"), [29, 30]);
     let (code, json) = clicks.status();
     assert_ne!(code, 0);
-    let why = &json["nights"][2]["why"];
-    assert_eq!(why, "clicks 2026-10-31 arrived later");
+    let why = |night: usize| json["nights"][night]["why"].as_str().unwrap();
+    assert_eq!(why(2), "clicks 2026-10-31 arrived later");
     assert_eq!(
-        (knowing("late"), knowing("latest")),
-        (vec!["31".to_string()], vec!["31".to_string()])
+        why(3),
+        "clicks 2026-10-30 was replaced, clicks 2026-10-31 arrived later"
     );
+    assert_eq!(knowing("late"), ["31"]);
+    let dry = clicks.backfill(27, 30, &["--dry-run"]);
+    let said = text(&dry.stdout);
+    assert!(said.contains("2 nights to run, 2 done"), "{said}");
 
     let said = ok(&clicks.backfill(27, 31, &[]));
     assert_eq!(clicks.runs()[6..], ["29", "30", "31"], "{said}");
     assert_eq!(knowing("late"), ["29", "30", "31"]);
     assert_eq!(knowing("latest"), ["31"]);
+    assert_eq!(knowing("older"), ["30", "31"]);
     assert_eq!(clicks.status().0, 0);
     let inputs = "select date_part('day', ds), count(*), max(lateness_days) from night_inputs group by 1 order by 1";
     assert_eq!(
@@ -617,6 +623,15 @@ fn a_late_event_makes_stale_the_nights_from_its_day_on_and_no_other() {
     );
     assert_eq!(knowing("late"), Vec::<String>::new());
     assert_eq!(clicks.status().0, 0);
+
+    add_late(&clicks, 31, 30, "late");
+    ok(&clicks.backfill(27, 31, &[]));
+    assert_eq!(knowing("late"), ["30", "31"]);
+    clicks.pipeline_of("lateness_days = 2", "withdrawn = [\"2026-10-31\"]");
+    assert_eq!(clicks.nights("stale"), [30, 31]);
+    ok(&clicks.backfill(27, 31, &[]));
+    assert_eq!(knowing("late"), Vec::<String>::new());
+    assert_eq!(clicks.status().0, 0);
 }
 
 #[test]
@@ -634,7 +649,7 @@ fn a_backfill_ends_with_the_nights_that_late_events_of_the_same_backfill_concern
     assert_eq!(clicks.status().0, 0);
     let said = text(&out.stdout);
     for says in [
-        "Backfill of 2026-10-27 to 2026-10-31: 6 nights run, 0 skipped",
+        "Backfill of 2026-10-27 to 2026-10-31: 5 nights run, 0 skipped",
         "2026-10-29  run, ",
         "stale, clicks 2026-10-30 arrived later",
     ] {
@@ -657,6 +672,48 @@ fn a_backfill_ends_with_the_nights_that_late_events_of_the_same_backfill_concern
     add_late(&clicks, 30, 29, "late");
     ok(&clicks.backfill(27, 31, &[]));
     assert_eq!(clicks.query(&KNOW.replace("{}", "late")), ["30", "31"]);
+}
+
+#[test]
+fn many_small_exports_of_a_day_make_one_file_of_the_table() {
+    let clicks = Clicks::new();
+    let pipeline = std::fs::read_to_string(clicks.file("pipeline.toml")).unwrap();
+    let pipeline = pipeline.replace("events/{date}.csv", "hourly/{date}/*.csv");
+    std::fs::write(clicks.file("pipeline.toml"), pipeline).unwrap();
+    let hour = |day: u32, hour: u32, views: u32| {
+        let export = std::fs::read_to_string(clicks.export(day)).unwrap();
+        let mut csv = export.lines().next().unwrap().to_string() + "\n";
+        for n in 0..views {
+            csv.push_str(&format!(
+                "{day}-{hour}-{n},2026-10-{day}T{hour:02}:00:00Z,ana,,view,item-{n},,,,,,,,,,\n"
+            ));
+        }
+        // What every hour's export repeats is an event of the first.
+        csv.push_str(&format!(
+            "{day},2026-10-{day}T00:00:00Z,ana,,view,first,,,,,,,,,,\n"
+        ));
+        let dir = clicks.file(&format!("hourly/2026-10-{day}"));
+        std::fs::create_dir_all(&dir).unwrap();
+        std::fs::write(dir.join(format!("{hour:02}.csv")), csv).unwrap();
+    };
+    for day in 29..=31 {
+        (0..24).for_each(|n| hour(day, n, 2));
+    }
+    let events = "select date_part('day', ds), count(*), count(distinct event_id) from events group by 1 order by 1";
+    let files = |day: u32| {
+        let mut files = 0;
+        let dir = clicks.file(&format!("warehouse/current/events/ds=2026-10-{day}"));
+        walk(&dir.canonicalize().unwrap(), &mut |_| files += 1);
+        files
+    };
+    clicks.run(31);
+    assert_eq!(clicks.query(events), ["29,49,49", "30,49,49", "31,49,49"]);
+    assert_eq!([29, 30, 31].map(files), [1, 1, 1]);
+    hour(30, 7, 5);
+    hour(30, 23, 0);
+    clicks.run(31);
+    assert_eq!(clicks.query(events), ["29,49,49", "30,50,50", "31,49,49"]);
+    assert_eq!([29, 30, 31].map(files), [1, 1, 1]);
 }
 
 #[test]

@@ -155,4 +155,27 @@ fn what_the_manual_tells_readers_of_a_folder_to_type_gives_rows() {
         .unwrap_or_else(|_| panic!("{}", text(&out.stderr)));
     let ours = shop.query("select count(*) from recommendations");
     assert_eq!(ours, [rows.to_string()]);
+
+    // Of what Python reads, all but Spark, which has no Java here.
+    let lines = blocks(&manual, "python");
+    let lines = lines.iter().find(|lines| !lines.contains("s3://")).unwrap();
+    let mut script = "import os, polars as pl, pandas as pd\n".to_string();
+    for line in lines.lines().filter(|line| !line.starts_with("spark.")) {
+        let rows = match line.split_once('(').map(|(call, _)| call) {
+            Some("pl.scan_parquet") => format!("print({line}.collect().height)"),
+            Some("pd.read_parquet") => format!("print(len({line}))"),
+            _ => line.to_string(),
+        };
+        script.push_str(&format!("{rows}\n"));
+    }
+    let Some(out) = python(shop.path(), &["-c", &script]) else {
+        return;
+    };
+    let said = text(&out.stdout);
+    assert_eq!(
+        said.lines().collect::<Vec<_>>(),
+        [rows.to_string(), rows.to_string()],
+        "{}",
+        text(&out.stderr)
+    );
 }

@@ -65,14 +65,19 @@ pub struct Source<'a> {
 }
 
 impl Source<'_> {
-    /// A session that sees what was known and had happened by the end of `last`, with the interactions as they were then.
+    /// A session that sees what was known and had happened by the end of `last`, with the interactions as they were then; of the
+    /// window's last day what the night sees.
     async fn until(&self, last: NaiveDate) -> Result<Engine> {
         let options = Options {
             date: last,
             ..self.options.clone()
         };
         let engine = Engine::open(&options, Some(self.snapshot), None)?;
-        engine.restrict_to((self.window.0, last)).await?;
+        let seen = (self.window.0, last);
+        match last == self.window.1 {
+            true => engine.restrict_to_night(seen).await?,
+            false => engine.restrict_to(seen).await?,
+        }
         engine.restrict("events", EVERYBODY_ELSE).await?;
         let interactions = self.library.get("features/interactions.sql")?;
         engine.context().deregister_table("interactions")?;

@@ -6,23 +6,31 @@
    RECOST_CALL_AT     the number of the call, from 1
    RECOST_CALL_SIGNAL the number of the signal
    RECOST_CALL_ERRNO  the number of the error
-   RECOST_CALL_COUNT  a file that the numbers of changes and reads are written to at the end */
+   RECOST_CALL_RENAME the path of a file that then takes the place of another
+   RECOST_CALL_TO     the path of that other
+   RECOST_CALL_COUNT  a file that the numbers of changes and reads are written to at the end
+   RECOST_CLOCK       seconds by which the clock is wrong */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
+#include <fcntl.h>
+#include <dirent.h>
 #include <signal.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/types.h>
 #include <sys/uio.h>
+#include <time.h>
 #include <unistd.h>
 
 enum kind { CHANGE, READ };
 
 static long counted[2];
-static long at, fails, number;
+static long at, fails, number, wrong;
+static const char *from, *to;
 static enum kind wanted;
 
 static long of_environment(const char *name) {
@@ -36,6 +44,9 @@ __attribute__((constructor)) static void begin(void) {
     at = of_environment("RECOST_CALL_AT");
     number = of_environment("RECOST_CALL_SIGNAL");
     fails = of_environment("RECOST_CALL_ERRNO");
+    wrong = of_environment("RECOST_CLOCK");
+    from = getenv("RECOST_CALL_RENAME");
+    to = getenv("RECOST_CALL_TO");
 }
 
 __attribute__((destructor)) static void end(void) {
@@ -55,6 +66,10 @@ static int call(enum kind kind) {
     if (fails) {
         errno = (int)fails;
         return 1;
+    }
+    if (from && to) {
+        renameat(AT_FDCWD, from, AT_FDCWD, to);
+        return 0;
     }
     kill(getpid(), (int)number);
     /* SIGKILL takes effect before anything else is done. */
@@ -77,6 +92,50 @@ static int is_file(int fd) {
             return -1;                                                                                                         \
         return next arguments;                                                                                                 \
     }
+
+/* Opening makes a change where it may make a file. */
+static int opens(int (*next)(int, const char *, int, ...), int dir, const char *path, int flags, mode_t mode) {
+    if ((flags & O_CREAT) && call(CHANGE))
+        return -1;
+    return next(dir, path, flags, mode);
+}
+
+#define OPENS(name, parameters, dir)                                                                                           \
+    int name parameters {                                                                                                      \
+        static int (*next)(int, const char *, int, ...);                                                                       \
+        va_list more;                                                                                                          \
+        mode_t mode = 0;                                                                                                       \
+        if (!next)                                                                                                             \
+            next = (int (*)(int, const char *, int, ...))dlsym(RTLD_NEXT, "openat64");                                         \
+        if (flags & (O_CREAT | O_TMPFILE)) {                                                                                   \
+            va_start(more, flags);                                                                                             \
+            mode = va_arg(more, mode_t);                                                                                       \
+            va_end(more);                                                                                                      \
+        }                                                                                                                      \
+        return opens(next, dir, path, flags, mode);                                                                            \
+    }
+
+OPENS(open, (const char *path, int flags, ...), AT_FDCWD)
+OPENS(open64, (const char *path, int flags, ...), AT_FDCWD)
+OPENS(openat, (int dir, const char *path, int flags, ...), dir)
+OPENS(openat64, (int dir, const char *path, int flags, ...), dir)
+
+DIR *opendir(const char *path) {
+    static DIR *(*next)(const char *);
+    if (!next)
+        next = (DIR * (*)(const char *)) dlsym(RTLD_NEXT, "opendir");
+    return call(READ) ? NULL : next(path);
+}
+
+int clock_gettime(clockid_t clock, struct timespec *now) {
+    static int (*next)(clockid_t, struct timespec *);
+    if (!next)
+        next = (int (*)(clockid_t, struct timespec *))dlsym(RTLD_NEXT, "clock_gettime");
+    int done = next(clock, now);
+    if (done == 0 && clock == CLOCK_REALTIME)
+        now->tv_sec += wrong;
+    return done;
+}
 
 BETWEEN(int, rename, (const char *from, const char *to), (from, to), CHANGE, 1)
 BETWEEN(int, link, (const char *from, const char *to), (from, to), CHANGE, 1)

@@ -1,5 +1,6 @@
 //! Calls of a run at which something happens to it: `calls.c`, put between the program and the C library, counts what changes
-//! files or folders and what reads from files, and just before a call of a number the run gets a signal, or the call fails.
+//! files or folders and what reads from files, and just before a call of a number the run gets a signal, another file takes the
+//! place of one, or the call fails. It can also have the clock be wrong.
 
 use std::fmt;
 use std::os::unix::process::ExitStatusExt;
@@ -15,17 +16,19 @@ use crate::shop::text;
 /// What a call does.
 #[derive(Debug, Clone, Copy)]
 pub enum Kind {
-    /// Makes, links, renames, removes, writes or syncs.
+    /// Makes, opens to make, links, renames, removes, writes or syncs.
     Change,
-    /// Reads from a file.
+    /// Reads from a file, or lists a folder.
     Read,
 }
 
 /// What happens instead of a call, or before it.
 #[derive(Debug, Clone, Copy)]
-pub enum Then {
+pub enum Then<'a> {
     Signal(i32),
     Fails(i32),
+    /// The first file takes the place of the second.
+    Replaces(&'a Path, &'a Path),
 }
 
 /// A call of a run, from 1.
@@ -48,18 +51,27 @@ impl Call {
     }
 
     /// Has something happen there to a program that is to start.
-    pub fn set(self, command: &mut Command, then: Then) {
+    pub fn set(self, command: &mut Command, then: Then<'_>) {
         let Call(kind, at) = self;
-        let (name, number) = match then {
-            Then::Signal(number) => ("RECOST_CALL_SIGNAL", number),
-            Then::Fails(number) => ("RECOST_CALL_ERRNO", number),
-        };
         command
             .env("LD_PRELOAD", between())
             .env("RECOST_CALL_KIND", format!("{kind:?}").to_lowercase())
-            .env("RECOST_CALL_AT", at.to_string())
-            .env(name, number.to_string());
+            .env("RECOST_CALL_AT", at.to_string());
+        match then {
+            Then::Signal(number) => command.env("RECOST_CALL_SIGNAL", number.to_string()),
+            Then::Fails(number) => command.env("RECOST_CALL_ERRNO", number.to_string()),
+            Then::Replaces(from, to) => command
+                .env("RECOST_CALL_RENAME", from)
+                .env("RECOST_CALL_TO", to),
+        };
     }
+}
+
+/// Has the clock of a program that is to start be wrong by so many seconds.
+pub fn set_clock(command: &mut Command, seconds: i64) {
+    command
+        .env("LD_PRELOAD", between())
+        .env("RECOST_CLOCK", seconds.to_string());
 }
 
 /// `calls.c` as a library, compiled once by the linker's driver, without which there would be no program either.
@@ -71,7 +83,7 @@ fn between() -> &'static Path {
         std::fs::create_dir_all(folder).unwrap();
         let library = folder.join(format!("calls-{}.so", std::process::id()));
         let out = Command::new("cc")
-            .args(["-shared", "-fPIC", "-O1", "-o"])
+            .args(["-shared", "-fPIC", "-O1", "-U_FORTIFY_SOURCE", "-o"])
             .args([&library, &source])
             .arg("-ldl")
             .output()

@@ -45,7 +45,9 @@ pub fn can_mount() -> bool {
 /// Night `n` with room for so many KiB beside what the warehouse has.
 pub fn run(world: &World, n: usize, room: usize) -> Output {
     let kept = world.file("kept");
-    let out = Command::new("unshare")
+    let mut command = Command::new("unshare");
+    world.set_clock(&mut command);
+    let out = command
         .args([
             "-rm",
             "sh",

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use super::calls::{self, Call, Then};
 use super::oracle::{self, Tables};
 use super::world::{NIGHTS, World, twin};
 use super::{Dice, budget};
@@ -14,7 +15,7 @@ pub enum Wrong {
     Cut,
     /// A bit is another.
     Flipped,
-    /// It is another day's, from some moment of the run on.
+    /// Before some read of the run another day's takes its place.
     Replaced,
     /// A second file of the same day lies beside it, of which a part is there.
     HalfThere,
@@ -33,8 +34,13 @@ pub const WRONG: [Wrong; 5] = [
 /// Runs night `n` while one of its exports is wrong, and puts the export right. Gives the log and whether the run succeeded.
 pub fn run(world: &World, n: usize, wrong: Wrong, dice: &mut Dice) -> (String, bool) {
     let night = NIGHTS[n];
-    let of = |kind: &str| world.file(&format!("exports/{kind}/ds={night}/part-00000.parquet"));
-    let path = match dice.below(4) {
+    let of_day =
+        |kind: &str, day: &str| world.file(&format!("exports/{kind}/ds={day}/part-00000.parquet"));
+    let of = |kind: &str| of_day(kind, night);
+    // Of the bill there is no other day's.
+    let kinds = if let Wrong::Replaced = wrong { 3 } else { 4 };
+    let kind = dice.below(kinds);
+    let path = match kind {
         0 => of("events"),
         1 => of("items"),
         2 => of("usage"),
@@ -65,13 +71,17 @@ pub fn run(world: &World, n: usize, wrong: Wrong, dice: &mut Dice) -> (String, b
         }
         Wrong::Replaced => {}
     }
-    let mut run = world.start(night);
-    if let Wrong::Replaced = wrong {
-        run.wait(twin().took.mul_f64(0.5 * share));
-        put(&path, &right[..right.len() - 1]);
-        run.wait(twin().took.mul_f64(0.1));
-    }
-    let out = run.end();
+    let out = if let Wrong::Replaced = wrong {
+        let (_, reads) = calls::of_a_night();
+        let other = of_day(["events", "items", "usage"][kind], NIGHTS[n - 1]);
+        let part = world.file("part");
+        std::fs::copy(other, &part).unwrap();
+        // Exports are read at first.
+        let call = Call(calls::Kind::Read, 1 + (reads as f64 / 3.0 * share) as usize);
+        world.run_to(night, call, Then::Replaces(&part, &path))
+    } else {
+        world.run(night)
+    };
     put(&path, &right);
     let put_right = std::fs::File::options().append(true).open(&path).unwrap();
     put_right.set_modified(written).unwrap();

@@ -1,7 +1,6 @@
 //! Nights that publish to a store which answers late, wrongly or not at all, and which another machine takes over.
 
 use std::collections::BTreeSet;
-use std::path::Path;
 use std::process::Output;
 use std::time::Duration;
 
@@ -93,9 +92,9 @@ impl Store {
     }
 
     /// The store has what the folder has, and nothing that was there a day ago and is not needed.
-    pub fn settled(&mut self, root: &Path, fault: &str) {
+    pub fn settled(&mut self, world: &World, fault: &str) {
         let there = published_there(&self.server).unwrap();
-        let dir = root.join("current").canonicalize().unwrap();
+        let dir = world.file("warehouse/current").canonicalize().unwrap();
         assert!(
             tables_below(&dir) == there,
             "after {fault} the store has other files than the folder"
@@ -114,8 +113,10 @@ impl Store {
         let loose: BTreeSet<String> = folders.collect();
         let stay: Vec<_> = loose.intersection(&self.aged).collect();
         assert!(stay.is_empty(), "after {fault} in the store: {stay:?}");
+        // By the program's clock.
+        let before = world.now() - Duration::from_secs(25 * 60 * 60);
         self.server
-            .age("shop/snapshots/", Duration::from_secs(25 * 60 * 60));
+            .age("shop/snapshots/", before.elapsed().unwrap());
         self.aged = loose;
     }
 }
@@ -167,7 +168,7 @@ fn a_store_in_trouble_has_one_night_or_the_other_and_the_next_run_makes_good() {
         assert_eq!(published, out.status.success(), "{said}");
         store.whole(&said);
         world.make_good(n, &said);
-        store.settled(&world.warehouse(), &said);
+        store.settled(&world, &said);
     }
 }
 
@@ -215,11 +216,11 @@ fn a_night_is_killed_while_it_sends_and_another_machine_or_the_same_goes_on() {
             // The lease of one that died passes.
             store.server.age("shop/lock", Duration::from_secs(300));
             there.make_good_elsewhere(n, &said);
-            store.settled(&there.warehouse(), &said);
+            store.settled(&there, &said);
             // The first machine comes back, and fetches what it missed.
         }
         here.make_good_elsewhere(n, &said);
-        store.settled(&here.warehouse(), &said);
+        store.settled(&here, &said);
     }
 }
 
@@ -257,5 +258,5 @@ fn a_night_that_lost_its_lease_to_another_machine_publishes_nothing() {
         "{said}"
     );
     here.make_good_elsewhere(1, "a lease that was lost");
-    store.settled(&here.warehouse(), "a lease that was lost");
+    store.settled(&here, "a lease that was lost");
 }

@@ -20,7 +20,14 @@ pub fn both(world: &World, n: usize, dice: &mut Dice) -> String {
     let mut second = world.start(NIGHTS[n]);
     second.wait(twin().took.mul_f64(dice.share()));
     let third = world.start(NIGHTS[n]);
+    let ids = [&first, &second, &third].map(|run| run.child.id());
     let outs = [first, second, third].map(|run| run.end());
+    for out in outs.iter().filter(|out| out.status.code() == Some(7)) {
+        let said = text(&out.stderr);
+        // On a store's lease it says more before it.
+        let holder = |id: &u32| said.contains(&format!("process {id} since 20"));
+        assert!(ids.iter().any(holder), "{ids:?} {said}");
+    }
     let said: Vec<String> = outs.iter().map(|out| text(&out.stderr)).collect();
     let said = said.join("\n");
     let codes = outs.map(|out| out.status.code().unwrap());

@@ -1,5 +1,6 @@
-//! A week of nights with faults in each, run as cron does: again, until it succeeds.
+//! A week of nights with faults in each, run as cron does: without a date, and again until it succeeds.
 
+use super::calls::{Call, Then};
 use super::kills::{When, kill, terminate};
 use super::oracle::{self, Tables};
 use super::store::{Store, TROUBLES};
@@ -13,6 +14,7 @@ struct Count {
     killed: usize,
     terminated: usize,
     full: usize,
+    calls: usize,
     wrong: usize,
     together: usize,
     store: usize,
@@ -24,31 +26,26 @@ struct Count {
 fn a_week_with_faults_in_each_night_ends_with_the_tables_of_a_week_without() {
     let mut dice = Dice::of("week");
     let can_mount = disk::can_mount();
-    // So many faults a week; the long mode has many weeks.
-    let few = 2 * NIGHTS.len();
-    let mut left = budget(few);
-    let mut count = Count::default();
-    let mut week = 0;
-    while left > 0 {
-        // Every other week publishes to a store.
-        let mut there = (week % 2 == 1 || (left == few && dice.below(2) == 0)).then(Store::start);
+    // The long mode has many weeks, every other of which publishes to a store.
+    let weeks = (budget(0) / (2 * NIGHTS.len())).max(1);
+    let first = dice.below(2);
+    let (mut count, mut faults) = (Count::default(), 0);
+    for week in 0..weeks {
+        let mut there = ((week + first) % 2 == 1).then(Store::start);
         let mut world = World::before_the_first();
         world.as_it_is_scheduled();
         if let Some(store) = &there {
             store.join(&world);
         }
         for (n, night) in NIGHTS.iter().enumerate() {
+            // By its clock the program knows which night it is, as it does where it is scheduled.
+            world.is_after(night);
             let before = Tables::of(&world.warehouse());
             let was = world.current();
             let after = &twin().tables[n];
-            let faults = if left > few {
-                1 + dice.below(6)
-            } else {
-                1 + dice.below(3)
-            };
-            for _ in 0..faults.min(left) {
-                left -= 1;
-                let kinds = if there.is_some() { 7 } else { 6 };
+            for _ in 0..1 + dice.below(3) {
+                faults += 1;
+                let kinds = if there.is_some() { 8 } else { 7 };
                 let (said, succeeded) = match dice.below(kinds) {
                     0 | 1 => {
                         let when = When::any(&mut dice);
@@ -79,9 +76,20 @@ fn a_week_with_faults_in_each_night_ends_with_the_tables_of_a_week_without() {
                         )
                     }
                     4 if !published(&world, was.as_deref()) => {
-                        // Where the wrong export is read without complaint its delivery stays known, so only what is cut.
+                        // Where the wrong export is read without complaint its delivery stays known, so only what cannot be.
                         count.wrong += 1;
-                        exports::run(&world, n, exports::Wrong::Cut, &mut dice)
+                        let wrong = *dice.of_these(&[exports::Wrong::Cut, exports::Wrong::Empty]);
+                        exports::run(&world, n, wrong, &mut dice)
+                    }
+                    6 => {
+                        let call = Call::any_change(&mut dice);
+                        let error = *dice.of_these(&[libc::EIO, libc::ENOSPC]);
+                        let out = world.run_to(night, call, Then::Fails(error));
+                        count.calls += 1;
+                        (
+                            format!("error {error} {call:?}: {}", text(&out.stderr)),
+                            out.status.success(),
+                        )
                     }
                     5 => {
                         count.together += 1;
@@ -115,12 +123,11 @@ fn a_week_with_faults_in_each_night_ends_with_the_tables_of_a_week_without() {
             let said = format!("the faults of the night of {night}");
             world.make_good(n, &said);
             if let Some(store) = &mut there {
-                store.settled(&world.warehouse(), &said);
+                store.settled(&world, &said);
             }
         }
-        week += 1;
     }
-    println!("{week} weeks, {count:?}");
+    println!("{weeks} weeks, {faults} faults, {count:?}");
 }
 
 /// Whether a run has published since `was` was current.

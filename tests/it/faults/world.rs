@@ -9,7 +9,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use tempfile::TempDir;
 
-use super::calls::{Call, Then};
+use super::calls::{self, Call, Then};
 use super::oracle::{self, Tables};
 use crate::shop::{recost, text};
 
@@ -77,6 +77,8 @@ pub struct World {
     temp: TempDir,
     /// Snapshots that a fault left and that were made a day old: the next run removes them.
     pub aged: Vec<String>,
+    /// Seconds by which the program's clock is before this machine's, where it is to take it for another night.
+    clock: Option<u64>,
 }
 
 /// Nights that nothing happened to.
@@ -98,6 +100,7 @@ impl World {
             dir: TempDir::new().unwrap(),
             temp: TempDir::new().unwrap(),
             aged: vec![],
+            clock: None,
         }
     }
 
@@ -173,6 +176,24 @@ impl World {
         Some(link.file_name()?.to_str()?.to_string())
     }
 
+    /// Has it be half past two after a night, when the program is started without a date.
+    pub fn is_after(&mut self, night: &str) {
+        let night: chrono::NaiveDate = night.parse().unwrap();
+        let then = night
+            .succ_opt()
+            .unwrap()
+            .and_hms_opt(2, 30, 0)
+            .unwrap()
+            .and_utc();
+        let since = chrono::Utc::now() - then;
+        self.clock = Some(since.num_seconds().unsigned_abs());
+    }
+
+    /// What time it is for the program.
+    pub fn now(&self) -> SystemTime {
+        SystemTime::now() - Duration::from_secs(self.clock.unwrap_or(0))
+    }
+
     /// The program in the project folder, before it starts.
     pub fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_recost"));
@@ -183,22 +204,38 @@ impl World {
             .env("TMPDIR", self.temp())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
+        self.set_clock(&mut command);
         command
+    }
+
+    /// Gives a program that is to start the clock that it is to go by.
+    pub fn set_clock(&self, command: &mut Command) {
+        if let Some(before) = self.clock {
+            calls::set_clock(command, -i64::try_from(before).unwrap());
+        }
+    }
+
+    /// A night before it starts: by its date or, where the clock says which it is, as a scheduler starts it.
+    fn night(&self, night: &str) -> Command {
+        match self.clock {
+            Some(_) => self.command(&["run", "pipeline.toml"]),
+            None => self.command(&["run", "pipeline.toml", "--date", night]),
+        }
     }
 
     /// A night in the background.
     pub fn start(&self, night: &str) -> Working {
-        Working::new(self.command(&["run", "pipeline.toml", "--date", night]))
+        Working::new(self.night(night))
     }
 
     /// A night to a call at which something happens to it, and from there to its end.
-    pub fn run_to(&self, night: &str, call: Call, then: Then) -> Output {
+    pub fn run_to(&self, night: &str, call: Call, then: Then<'_>) -> Output {
         self.start_to(night, call, then).end()
     }
 
     /// The same in the background.
-    pub fn start_to(&self, night: &str, call: Call, then: Then) -> Working {
-        let mut command = self.command(&["run", "pipeline.toml", "--date", night]);
+    pub fn start_to(&self, night: &str, call: Call, then: Then<'_>) -> Working {
+        let mut command = self.night(night);
         call.set(&mut command, then);
         Working::new(command)
     }
@@ -210,7 +247,7 @@ impl World {
             for name in oracle::names(dir) {
                 if name.ends_with(".new") || name.starts_with("recost-scratch-") {
                     let made = File::open(dir.join(name)).unwrap();
-                    let before = SystemTime::now() - Duration::from_secs(120);
+                    let before = self.now() - Duration::from_secs(120);
                     made.set_modified(before).unwrap();
                 }
             }
