@@ -56,7 +56,7 @@ struct Held(Note, Version);
 
 impl Lease {
     /// Takes the lease for `holder`, who publishes from `folder` and holds that one's own lock. So a lease that was taken from
-    /// there is that of a process that died.
+    /// there is that of a process that died; of another folder's `clock` tells how old it is.
     ///
     /// # Errors
     /// `Kind::Locked` when another has it, naming who and since when; those of the store.
@@ -64,12 +64,12 @@ impl Lease {
         remote: &Arc<Remote>,
         holder: &str,
         folder: &str,
-        now: DateTime<Utc>,
+        clock: impl FnOnce(&Remote) -> Result<DateTime<Utc>>,
     ) -> Result<Lease> {
         let note = Note {
             holder: holder.to_string(),
             folder: folder.to_string(),
-            since: now,
+            since: Utc::now(),
             beat: 0,
             free: false,
         };
@@ -77,12 +77,10 @@ impl Lease {
         let mut expected = None;
         if let Some(found) = found {
             match serde_json::from_slice::<Note>(&found.bytes) {
-                Ok(other)
-                    if !other.free && other.folder != folder && now - found.written < STALE =>
-                {
-                    return Err(held_by(remote.url(), &other));
-                }
                 Ok(other) if !other.free => {
+                    if other.folder != folder && clock(remote)? - found.written < STALE {
+                        return Err(held_by(remote.url(), &other));
+                    }
                     tracing::warn!(holder = %other.holder, since = %other.since, "the lease of one that died is taken over");
                 }
                 Ok(_) => {}
@@ -232,6 +230,10 @@ fn held_by(url: &str, other: &Note) -> Error {
 mod tests {
     use super::*;
 
+    fn take(store: &Arc<Remote>, holder: &str, folder: &str, now: DateTime<Utc>) -> Result<Lease> {
+        Lease::take(store, holder, folder, |_| Ok(now))
+    }
+
     fn store() -> Arc<Remote> {
         Arc::new(Remote::in_memory())
     }
@@ -239,8 +241,8 @@ mod tests {
     #[test]
     fn one_holds_it_and_another_is_told_who_until_it_is_given_back() {
         let (store, now) = (store(), Utc::now());
-        let lease = Lease::take(&store, "host a, process 1", "a", now).unwrap();
-        let refused = Lease::take(&store, "host b, process 2", "b", now).unwrap_err();
+        let lease = take(&store, "host a, process 1", "a", now).unwrap();
+        let refused = take(&store, "host b, process 2", "b", now).unwrap_err();
         assert_eq!(refused.kind(), Kind::Locked);
         assert!(
             refused.to_string().contains("host a, process 1 since 20"),
@@ -248,13 +250,13 @@ mod tests {
         );
         lease.confirm().unwrap();
         drop(lease);
-        Lease::take(&store, "host b, process 2", "b", now).unwrap();
+        take(&store, "host b, process 2", "b", now).unwrap();
     }
 
     #[test]
     fn one_whose_write_was_done_without_an_answer_holds_it_still() {
         let (store, now) = (store(), Utc::now());
-        let lease = Lease::take(&store, "a", "a", now).unwrap();
+        let lease = take(&store, "a", "a", now).unwrap();
         // As a beat that failed leaves it: the object is newer than the holder knows.
         let unanswered = |by: &Lease| {
             let mut note = by.state.held.try_lock().unwrap().0.clone();
@@ -272,23 +274,23 @@ mod tests {
         // Giving it back meets the same.
         unanswered(&lease);
         drop(lease);
-        let next = Lease::take(&store, "b", "b", now).unwrap();
+        let next = take(&store, "b", "b", now).unwrap();
         // What is another's is not taken for ours.
-        let again = Lease::take(&store, "b", "b", now + TimeDelta::seconds(1)).unwrap();
+        let again = take(&store, "b", "b", now + TimeDelta::seconds(1)).unwrap();
         assert!(!write(&next) && write(&again));
     }
 
     #[test]
     fn that_of_one_who_died_passes_by_age_or_to_the_same_folder_and_the_old_holder_notices() {
         let (store, now) = (store(), Utc::now());
-        let dead = Lease::take(&store, "a", "a", now).unwrap();
+        let dead = take(&store, "a", "a", now).unwrap();
         let later = now + STALE + TimeDelta::seconds(5);
-        assert!(Lease::take(&store, "b", "b", later - TimeDelta::seconds(30)).is_err());
-        let next = Lease::take(&store, "b", "b", later).unwrap();
-        let again = Lease::take(&store, "b again", "b", now).unwrap();
+        assert!(take(&store, "b", "b", later - TimeDelta::seconds(30)).is_err());
+        let next = take(&store, "b", "b", later).unwrap();
+        let again = take(&store, "b again", "b", now).unwrap();
         // Neither of those before gives back what is another's by now.
         drop((dead, next));
-        assert!(Lease::take(&store, "c", "c", now).is_err());
+        assert!(take(&store, "c", "c", now).is_err());
         drop(again);
     }
 }

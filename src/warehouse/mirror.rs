@@ -24,7 +24,7 @@ use std::time::{Duration, Instant, UNIX_EPOCH};
 use chrono::{TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::lease::Lease;
+use super::lease::{self, Lease};
 use super::ledgers;
 use super::manifest::{self, Entry, Manifest};
 use super::pointer::{self, Pointer, folder_of};
@@ -155,7 +155,7 @@ impl Mirror {
             self.remember(&state)?;
         }
         let holder = format!("{}, {note}", host());
-        let lease = Lease::take(&self.remote, &holder, &state.folder, Utc::now())?;
+        let lease = Lease::take(&self.remote, &holder, &state.folder, Remote::now)?;
         let base = Pointer::read(&self.remote)?;
         *self.session() = Some(Session {
             lease,
@@ -592,6 +592,8 @@ impl Mirror {
     /// Removes snapshots of the store that nothing points to and that are a day old, and manifests whose snapshots are gone.
     fn sweep(&self) -> Result<()> {
         let pointer = self.base();
+        // By the store's clock.
+        let now = self.remote.get(lease::NAME)?.map(|lease| lease.written);
         for run in self.remote.folders(SNAPSHOTS)? {
             if pointer.as_ref().is_none_or(|p| p.holds(&run))
                 || self.pending().as_ref() == Some(&run)
@@ -600,7 +602,7 @@ impl Mirror {
             }
             let folder = folder_of(&run);
             let newest = self.remote.list(&folder)?.iter().map(|l| l.written).max();
-            let age = newest.map(|newest| Utc::now() - newest);
+            let age = newest.map(|newest| now.unwrap_or_else(Utc::now) - newest);
             // A mounted folder may have one with nothing in it.
             if age.is_none_or(|age| age > TimeDelta::from_std(ORPHAN).unwrap_or(TimeDelta::MAX)) {
                 tracing::warn!(%run, "a snapshot of the store that nothing points to is removed");

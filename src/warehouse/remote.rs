@@ -34,6 +34,8 @@ use crate::error::{Error, Result};
 
 /// Objects that the store copies at a time.
 const COPIES: usize = 32;
+/// An object that is written to learn what time it is.
+const CLOCK: &str = "clock";
 /// Files that are sent or fetched at a time; with the parts of each under way about 128 MiB.
 const TRANSFERS: usize = 4;
 /// Bytes of a part of a large object, and what is read of a file at a time.
@@ -279,6 +281,16 @@ impl Remote {
     pub fn get(&self, name: &str) -> Result<Option<Object>> {
         let name = name.to_string();
         self.wait(|client| async move { client.get(&name).await })
+    }
+
+    /// What time it is by the store's clock, which this machine's need not agree with: that of an object written now.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub fn now(&self) -> Result<DateTime<Utc>> {
+        self.put(CLOCK, vec![])?;
+        let written = self.get(CLOCK)?.map(|object| object.written);
+        Ok(written.unwrap_or_else(Utc::now))
     }
 
     /// Writes an object, whatever was there.

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::process::Output;
 use std::time::Duration;
 
+use super::calls;
 use super::kills::When;
 use super::oracle::{self, Tables};
 use super::world::{NIGHTS, World, twin};
@@ -113,10 +114,8 @@ impl Store {
         let loose: BTreeSet<String> = folders.collect();
         let stay: Vec<_> = loose.intersection(&self.aged).collect();
         assert!(stay.is_empty(), "after {fault} in the store: {stay:?}");
-        // By the program's clock.
-        let before = world.now() - Duration::from_secs(25 * 60 * 60);
         self.server
-            .age("shop/snapshots/", before.elapsed().unwrap());
+            .age("shop/snapshots/", Duration::from_secs(25 * 60 * 60));
         self.aged = loose;
     }
 }
@@ -247,6 +246,13 @@ fn a_night_that_lost_its_lease_to_another_machine_publishes_nothing() {
         assert!(sent.unwrap().success());
     };
     signal("-STOP");
+    // Another machine's clock is hours ahead, which makes no lock old.
+    let mut early = there.command(&["run", "pipeline.toml", "--date", NIGHTS[1]]);
+    calls::set_clock(&mut early, 7200);
+    let out = early.output().unwrap();
+    let said = text(&out.stderr);
+    assert_eq!(out.status.code(), Some(7), "{said}");
+    assert!(said.contains(&format!("process {pid} since 20")), "{said}");
     store.server.age("shop/lock", Duration::from_secs(300));
     there.make_good_elsewhere(1, "a lease that was lost");
     signal("-CONT");
