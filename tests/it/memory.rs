@@ -301,10 +301,10 @@ fn a_model_that_does_not_fit_is_not_trained_and_takes_what_the_night_says_it_wou
     ];
     assert!(shop.recost(&more).status.success());
     shop.edit("memory = \"2GiB\"", "memory = \"64MiB\"");
-    // Four tables of 256 numbers in 32 bits for each user and item.
+    // Four tables of 512 numbers in 32 bits for each user and item.
     shop.edit("family = \"als\" ", "family = \"softmax\" ");
     let als = "{ dim = 64, iterations = 10, regularization = 0.01, alpha = 10.0 }";
-    shop.edit(als, "{ dim = 256, epochs = 1 }");
+    shop.edit(als, "{ dim = 512, epochs = 1 }");
     let out = shop.run();
     let said = text(&out.stderr);
     assert_eq!(out.status.code(), Some(1), "{said}");
@@ -322,7 +322,7 @@ fn a_model_that_does_not_fit_is_not_trained_and_takes_what_the_night_says_it_wou
     let needed: usize = needed.parse().unwrap();
     assert!(needed > 128, "{needed} MiB");
     // What the process itself takes, by docs/operations.md.
-    assert!(peak <= needed + 110, "{peak} of {needed} MiB");
+    assert!(peak <= needed + 128, "{peak} of {needed} MiB");
 }
 
 #[test]
