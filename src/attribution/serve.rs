@@ -69,7 +69,8 @@ pub async fn run(
 }
 
 /// The first day whose costs per recommendation are to be worked out: that of the window, or the first one before it in the
-/// billing periods just attributed whose models cost something else than was published, and whose events are still there.
+/// billing periods just attributed whose models cost something else than was published, and whose events are still there;
+/// the first of these periods at all where a catalogue was corrected.
 ///
 /// # Errors
 /// Those of SQL.
@@ -78,30 +79,37 @@ pub async fn stale_from(
     options: &Options,
     snapshot: &Path,
     window: (NaiveDate, NaiveDate),
-    periods: &[String],
+    (periods, corrected): (&[String], bool),
 ) -> Result<NaiveDate> {
     let starts = periods
         .iter()
-        .filter_map(|p| format!("{p}-01").parse().ok());
+        .filter_map(|p| format!("{p}-01").parse::<NaiveDate>().ok());
     let before = starts.min().zip(window.0.pred_opt());
     let Some(before) = before.filter(|(first, _)| *first < window.0) else {
         return Ok(window.0);
     };
-    let engine = Engine::open(options, Some(snapshot), None)?;
-    restrict_days(&engine, before).await?;
-    let within = format!("ds between date '{}' and date '{}'", before.0, before.1);
-    engine.restrict("unit_costs", &within).await?;
-    let model_days = library.get("attribution/model_days.sql")?;
-    engine.view("model_days", model_days).await?;
-    let stale = engine
-        .collect(library.get("attribution/stale_days.sql")?)
-        .await?;
-    let stale = map(&stale, |row| row.day("day"))?;
+    let stale: Vec<NaiveDate> = if corrected {
+        before
+            .0
+            .iter_days()
+            .take_while(|day| *day <= before.1)
+            .collect()
+    } else {
+        let engine = Engine::open(options, Some(snapshot), None)?;
+        restrict_days(&engine, before).await?;
+        let within = format!("ds between date '{}' and date '{}'", before.0, before.1);
+        engine.restrict("unit_costs", &within).await?;
+        let model_days = library.get("attribution/model_days.sql")?;
+        engine.view("model_days", model_days).await?;
+        let stale = library.get("attribution/stale_days.sql")?;
+        let stale = map(&engine.collect(stale).await?, |row| row.day("day"))?;
+        stale.into_iter().flatten().collect()
+    };
     // A day that never had costs per recommendation, or whose events are gone, stays as it is.
     let [said, events] =
         ["unit_costs", "events"].map(|t| store::partitions(snapshot, contract(t)?));
     let (said, events) = (said?, events?);
-    let days = stale.into_iter().flatten().filter(|day| {
+    let days = stale.into_iter().filter(|day| {
         let day = day.to_string();
         said.contains(&day) && events.contains(&day)
     });

@@ -62,11 +62,11 @@ impl Summary {
 }
 
 /// Attributes the billing periods of the window, those in `changed` and those never attributed; writes all cost tables
-/// into the snapshot.
+/// into the snapshot. Where a catalogue was `corrected`, margins of past days may rest on the one before it.
 ///
 /// # Errors
 /// Those of the rules, of SQL and of writing.
-pub async fn run(work: Work<'_>, changed: &BTreeSet<String>) -> Result<Summary> {
+pub async fn run(work: Work<'_>, changed: &BTreeSet<String>, corrected: bool) -> Result<Summary> {
     let routing = routing(work.pipeline, work.library)?;
     let mut summary = Summary::default();
     period::remove_empty(&work)?;
@@ -82,7 +82,7 @@ pub async fn run(work: Work<'_>, changed: &BTreeSet<String>) -> Result<Summary> 
     for of in &summary.periods {
         period::tables(&work, of).await?;
     }
-    days(work, &mut summary).await?;
+    days(work, corrected, &mut summary).await?;
     frontier::run(&work).await?;
     Ok(summary)
 }
@@ -130,7 +130,7 @@ async fn restate(
 }
 
 /// Writes the tables by day: what was served, what versions cost to make, and what each recommendation cost and brought.
-async fn days(mut work: Work<'_>, summary: &mut Summary) -> Result<()> {
+async fn days(mut work: Work<'_>, corrected: bool, summary: &mut Summary) -> Result<()> {
     let (library, options, snapshot) = (work.library, work.options, work.snapshot);
     let threads = work.pipeline.threads();
     let engine = work.session()?;
@@ -140,9 +140,9 @@ async fn days(mut work: Work<'_>, summary: &mut Summary) -> Result<()> {
     let life = &work.pipeline.attribution.service_life;
     version_ledger::run(&work.session()?, library, life, snapshot, work.window.1).await?;
 
-    // Days of open periods before the window whose costs are others now are worked out again, too.
-    let periods = &summary.periods;
-    let from = serve::stale_from(library, options, snapshot, work.window, periods).await?;
+    // Days of open periods before the window whose costs or margins are others now are worked out again, too.
+    let of = (summary.periods.as_slice(), corrected);
+    let from = serve::stale_from(library, options, snapshot, work.window, of).await?;
     if from < work.window.0 {
         work.window.0 = from;
         let engine = work.session()?;

@@ -101,6 +101,8 @@ pub struct Summary {
     pub charged_periods: Vec<String>,
     /// Whether bills or invoices are new or changed.
     pub billed: bool,
+    /// Whether a catalogue came again with other content, or is gone.
+    pub corrected: bool,
     /// What the user should look at.
     pub warnings: Vec<String>,
 }
@@ -161,6 +163,8 @@ pub async fn run(
         warnings,
         unchanged: unchanged.len() as u64,
         intervals: pending.len() as u64,
+        corrected: pending.iter().any(Pending::corrects_catalogue)
+            || retired.iter().any(|r| r.kind == SourceKind::Items.table()),
         billed: pending.iter().any(|p| p.source.kind.is_billing())
             || retired
                 .iter()

@@ -38,6 +38,12 @@ pub(super) struct Pending<'a> {
 }
 
 impl Pending<'_> {
+    /// Whether it is a catalogue that comes again with other content.
+    pub(super) fn corrects_catalogue(&self) -> bool {
+        let mut before = self.replaces.iter();
+        self.source.kind == SourceKind::Items && before.any(|row| row.content != self.content)
+    }
+
     /// What is known of it before it is read.
     pub(super) fn row(&self) -> Row {
         Row {

@@ -54,6 +54,9 @@ pub(super) struct Context<'a> {
 pub(super) struct Carried {
     /// Billing periods whose charges are new or changed.
     pub charged: BTreeSet<String>,
+    /// Whether a catalogue is another than the one that margins of past days rest on.
+    #[serde(default)]
+    pub corrected: bool,
     /// Billing periods that were attributed.
     pub attributed: Vec<String>,
     /// Whether the device failed and the CPU goes on.
@@ -122,6 +125,7 @@ async fn ingest(cx: &mut Context<'_>) -> Result<Done> {
     }
     let message = read.describe();
     cx.carried.charged.extend(read.charged_periods);
+    cx.carried.corrected |= read.corrected;
     Ok(Done {
         read: Some(read.read),
         warnings: read.warnings,
@@ -198,7 +202,7 @@ async fn attribute(cx: &mut Context<'_>) -> Result<Done> {
         snapshot: &cx.dir,
         window: cx.window,
     };
-    let done = attribution::stage::run(work, &cx.carried.charged).await?;
+    let done = attribution::stage::run(work, &cx.carried.charged, cx.carried.corrected).await?;
     let message = format!(
         "{} charges, {} allocations, {} recommendations served; periods {}",
         done.charges,

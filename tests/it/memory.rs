@@ -64,7 +64,7 @@ impl Night {
             window: self.window(),
         };
         runtime
-            .block_on(attribution::run(work, &BTreeSet::new()))
+            .block_on(attribution::run(work, &BTreeSet::new(), false))
             .unwrap();
     }
 
