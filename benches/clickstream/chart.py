@@ -56,8 +56,8 @@ def chart(figures, what):
         parts.append(f'<line x1="{LEFT}" y1="{y(tick):.1f}" x2="{WIDTH - RIGHT}" y2="{y(tick):.1f}" class="grid"/>')
         parts.append(f'<text x="{LEFT - 6}" y="{y(tick) + 4:.1f}" text-anchor="end">{short(tick)} {unit}</text>')
     for n in sizes:
-        parts.append(f'<text x="{x(n):.1f}" y="{TOP + HEIGHT + 20}" text-anchor="middle">{short(n)}</text>')
-    parts.append(f'<text x="{(LEFT + WIDTH - RIGHT) / 2}" y="{TOP + HEIGHT + 40}" text-anchor="middle">events</text>')
+        parts.append(f'<text x="{x(n):.1f}" y="{TOP + HEIGHT + 20}" text-anchor="middle">{n / 1e6:g}</text>')
+    parts.append(f'<text x="{(LEFT + WIDTH - RIGHT) / 2}" y="{TOP + HEIGHT + 40}" text-anchor="middle">million events</text>')
     ends = []
     for at, (tool, line) in enumerate(lines.items()):
         points = [(x(n), y(v), n, v) for n, v in sorted(line.items())]
